@@ -1,0 +1,62 @@
+//! Humans: accounts, and the browser sessions they sign in with.
+
+use crate::domain::{id::AccountId, name::Email, secret::Digest, source::Source};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A human who owns keys. The e-mail is an unverified name until `email_verified` says otherwise.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Account {
+    pub id: AccountId,
+    pub email: Email,
+    #[serde(default)]
+    pub email_verified: bool,
+    /// argon2id, PHC string.
+    pub password: Option<String>,
+    /// Runs this deployment: its keys may verify everybody's.
+    #[serde(default)]
+    pub operator: bool,
+    pub plan: String,
+    /// The service's own name of this user.
+    #[serde(default)]
+    pub external_id: Option<String>,
+    pub created_at: Timestamp,
+    #[serde(default)]
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// A signed-in browser. Stored by the hash of its token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Session {
+    pub token: Digest,
+    pub account: AccountId,
+    pub created_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// When the password was last given: sign-in, or asked again before a risky approval.
+    pub authenticated_at: Timestamp,
+    pub source: Source,
+}
+
+impl Session {
+    /// A stolen cookie dies within a working day.
+    pub const ABSOLUTE: SignedDuration = SignedDuration::from_hours(12);
+    /// An abandoned browser signs itself out.
+    pub const IDLE: SignedDuration = SignedDuration::from_mins(30);
+    /// A risky approval asks for the password again after this.
+    pub const FRESH: SignedDuration = SignedDuration::from_mins(5);
+    /// `seen_at` is written at most this often.
+    pub const SEEN_STEP: SignedDuration = SignedDuration::from_mins(1);
+
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now.duration_since(self.created_at) < Self::ABSOLUTE && now.duration_since(self.seen_at) < Self::IDLE
+    }
+
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(self.authenticated_at) < Self::FRESH
+    }
+
+    /// Unix seconds after which the row is purged.
+    pub fn ends_at(&self) -> i64 {
+        (self.created_at + Self::ABSOLUTE).as_second()
+    }
+}

@@ -1,0 +1,81 @@
+//! Public names of things: `key_01k…`. Never a secret, URL-safe, sortable by the time they were made.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use ulid::Ulid;
+
+/// The text is not an id of the expected kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the form {0}…")]
+pub struct InvalidId(pub &'static str);
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(Ulid);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id: 48 bits of time and 80 random bits.
+            pub fn new(now: Timestamp, random: [u8; 16]) -> Self {
+                let ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
+                Self(Ulid::from_parts(ms, u128::from_be_bytes(random)))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", $prefix, self.0.to_string().to_ascii_lowercase())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let wrong = InvalidId($prefix);
+                let body = text.strip_prefix($prefix).ok_or(wrong)?;
+                // One spelling per id: the lenient alphabet of Crockford base 32 would give several.
+                let id = Self(Ulid::from_string(body).map_err(|_| wrong)?);
+                if id.to_string() == text { Ok(id) } else { Err(wrong) }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+    };
+}
+
+id!(/// One request of an agent for access.
+    RegistrationId, "reg_");
+id!(/// One round of the claim ceremony, with its own user code.
+    AttemptId, "att_");
+id!(/// What an approval created: everything issued from it dies with it.
+    GrantId, "grt_");
+id!(/// The public name of an API key.
+    KeyId, "key_");
+id!(/// A human who owns keys.
+    AccountId, "acc_");
+id!(/// One line of the activity log.
+    EventId, "evt_");

@@ -1,0 +1,245 @@
+//! API keys: their form, what rests of them in the store, and who may do what with them.
+
+use crate::domain::{
+    id::{AccountId, GrantId, KeyId, RegistrationId},
+    name::Name,
+    scope::ScopeSet,
+    secret::{ApiKey, Digest, KeyStream},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+use zeroize::Zeroizing;
+
+/// Which world a key belongs to. Enforced, not only shown in the prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    Live,
+    Test,
+}
+
+impl Environment {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Environment {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "live" => Ok(Self::Live),
+            "test" => Ok(Self::Test),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What follows a key's prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// 30 base62 characters (178 bits) and their CRC-32 in six: a mistyped key is refused without a look-up.
+    Checksummed,
+    /// 32 base62 characters (190 bits).
+    Random,
+    /// 40 hex characters (160 bits).
+    Hex40,
+}
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// How much of the body a key shows of itself in lists: enough to tell keys apart, useless to guess one.
+const SHOWN: usize = 8;
+
+/// How this deployment's keys look. Changing it never invalidates keys already issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFormat {
+    pub prefix: String,
+    pub body: Body,
+    /// Whether `live` or `test` is part of the prefix.
+    pub environments: bool,
+}
+
+impl KeyFormat {
+    fn head(&self, environment: Environment) -> String {
+        if self.environments { format!("{}_{environment}_", self.prefix) } else { format!("{}_", self.prefix) }
+    }
+
+    /// Makes a key out of a stream of secret bytes, and the head of it that may be shown.
+    pub fn make(&self, environment: Environment, stream: &mut KeyStream) -> (ApiKey, String) {
+        let head = self.head(environment);
+        let body = Zeroizing::new(match self.body {
+            Body::Checksummed => {
+                let random = base62(stream, 30);
+                let sum = checksum(&random);
+                random + &sum
+            }
+            Body::Random => base62(stream, 32),
+            Body::Hex40 => (0..40).map(|_| b"0123456789abcdef"[usize::from(stream.byte() >> 4)] as char).collect(),
+        });
+        let shown = format!("{head}{}", &body[..SHOWN]);
+        (ApiKey::assembled(format!("{head}{}", *body)), shown)
+    }
+
+    /// Whether this format could have made the text: prefix, length, alphabet, checksum.
+    pub fn could_be(&self, key: &ApiKey) -> bool {
+        let text = key.expose();
+        let body = if self.environments {
+            [Environment::Live, Environment::Test].iter().find_map(|e| text.strip_prefix(&self.head(*e)))
+        } else {
+            text.strip_prefix(&self.head(Environment::Live))
+        };
+        let Some(body) = body else { return false };
+        match self.body {
+            Body::Checksummed => body.len() == 36 && body.bytes().all(|b| b.is_ascii_alphanumeric()) && checksum(&body[..30]) == body[30..],
+            Body::Random => body.len() == 32 && body.bytes().all(|b| b.is_ascii_alphanumeric()),
+            Body::Hex40 => body.len() == 40 && body.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+        }
+    }
+}
+
+/// Unbiased base62: bytes past the last multiple of 62 are drawn again.
+fn base62(stream: &mut KeyStream, length: usize) -> String {
+    let mut text = String::with_capacity(length + 6);
+    while text.len() < length {
+        let byte = stream.byte();
+        if byte < 248 {
+            text.push(BASE62[usize::from(byte % 62)] as char);
+        }
+    }
+    text
+}
+
+/// CRC-32 in six base62 digits with leading zeros, as secret scanners check it.
+fn checksum(random: &str) -> String {
+    let mut rest = crc32fast::hash(random.as_bytes());
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits.iter().map(|d| *d as char).collect()
+}
+
+/// Who made a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Origin {
+    /// The owner, signed in or on the operator's command line.
+    Human,
+    /// A countersigned registration.
+    Agent { registration: RegistrationId, grant: GrantId, agent_name: Name, approved_by: AccountId },
+    /// Another key, its parent: never wider, and dead when the parent is.
+    Key,
+}
+
+/// When, and at whose word, a key stopped working for good.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revocation {
+    pub at: Timestamp,
+    pub reason: Option<String>,
+}
+
+/// A key's state at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Active,
+    Revoked,
+    Expired,
+    Disabled,
+}
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// What the store holds of a key: never the key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Key {
+    pub id: KeyId,
+    pub account: AccountId,
+    pub name: Name,
+    pub hash: Digest,
+    /// Which server secret `hash` was made with.
+    pub secret: String,
+    /// The shown head: prefix and first eight characters.
+    pub shown: String,
+    pub environment: Environment,
+    pub scopes: ScopeSet,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub revoked: Option<Revocation>,
+    #[serde(default)]
+    pub disabled_at: Option<Timestamp>,
+    #[serde(default)]
+    pub parent: Option<KeyId>,
+    pub origin: Origin,
+    /// Set while the delivery may still be repeated; the first use clears it.
+    #[serde(default)]
+    pub redeliverable: Option<RegistrationId>,
+}
+
+impl Key {
+    pub fn status(&self, now: Timestamp) -> Status {
+        if self.revoked.is_some() {
+            Status::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            Status::Expired
+        } else if self.disabled_at.is_some() {
+            Status::Disabled
+        } else {
+            Status::Active
+        }
+    }
+
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.status(now) == Status::Active
+    }
+
+    /// Ends the key. Revoking twice keeps the first time and reason.
+    pub fn revoke(&mut self, now: Timestamp, reason: Option<String>) {
+        self.redeliverable = None;
+        self.revoked.get_or_insert(Revocation { at: now, reason });
+    }
+}
+
+/// When a key was last used, and how often. Written in batches, off the verification path.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Usage {
+    pub last_used_at: Option<Timestamp>,
+    pub uses: u64,
+}
+
+/// What an approval created: one row the human sees. Everything issued from it dies with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Grant {
+    pub id: GrantId,
+    pub account: AccountId,
+    pub registration: RegistrationId,
+    pub agent_name: Name,
+    pub approved_at: Timestamp,
+    /// The key, once it was delivered.
+    pub key: Option<KeyId>,
+    /// Set when the grant was revoked or its delivery window passed unused.
+    pub ended_at: Option<Timestamp>,
+}

@@ -1,0 +1,15 @@
+//! The rules. No I/O, no async, no clock, no global randomness: time and random bytes are arguments.
+//!
+//! [`registration`] is the claim ceremony as a state machine, [`key`] is what a human countersigns,
+//! [`scope`] the catalogue of permissions, [`secret`] the values that may be shown once and never stored.
+
+pub mod account;
+pub mod activity;
+pub mod id;
+pub mod key;
+pub mod limit;
+pub mod name;
+pub mod registration;
+pub mod scope;
+pub mod secret;
+pub mod source;

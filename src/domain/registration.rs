@@ -1,0 +1,452 @@
+//! The claim ceremony, as a state machine.
+//!
+//! 1. An agent registers: [`Registration::open`]. It gets a claim token for itself and a user code for its human
+//!    (RFC 8628 §3.2).
+//! 2. It may ask for a fresh code: [`Registration::new_attempt`]. The old one is dead at once.
+//! 3. A signed-in human enters the code: [`Registration::bind`]. From then on the attempt is that account's.
+//! 4. The human decides: [`Registration::approve`], [`Registration::deny`], or [`Registration::release`]
+//!    ("not me, give it back").
+//! 5. Meanwhile the agent polls: [`Registration::poll`] (RFC 8628 §3.4). An approved registration is delivered
+//!    once: [`Registration::deliver`]. With a code challenge (RFC 7636) the same key can be had again until its
+//!    first use, for a minute: losing the reply loses nothing.
+//! 6. What is over ends: [`Registration::sweep`]. Terminal answers last a day.
+//!
+//! ```text
+//! Pending ──approve──▶ Approved ──deliver──▶ Delivered
+//!    │ └────deny─────▶ Denied      │
+//!    └──────sweep────▶ Expired ◀───┘
+//! ```
+
+use crate::domain::{
+    id::{AccountId, AttemptId, GrantId, KeyId, RegistrationId},
+    key::{Environment, KeyFormat},
+    name::{Email, Name},
+    scope::ScopeSet,
+    secret::{CodeChallenge, CodeVerifier, Digest},
+    source::Source,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// Approval outlives the registration by this much, so that a late click still delivers.
+pub const DELIVERY_GRACE: SignedDuration = SignedDuration::from_mins(10);
+/// How long the same key is delivered again to the right verifier.
+pub const REDELIVERY: SignedDuration = SignedDuration::from_secs(60);
+/// How long `access_denied` and `expired_token` are remembered.
+pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+/// A pickup token is a bearer in a transcript: it lives two minutes.
+pub const PICKUP_TTL: SignedDuration = SignedDuration::from_mins(2);
+pub const MAX_ATTEMPTS: u8 = 12;
+pub const ATTEMPT_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// RFC 8628 §3.5: each `slow_down` adds five seconds.
+const SLOW_DOWN_STEP: u16 = 5;
+const SLOWEST: u16 = 60;
+
+/// RFC 8628 §6.1: consonants only, so that no code spells a word or mixes up 0 and O.
+const CODE_ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+
+/// What the agent shows and the human enters: `WDJB-MJHT`. Stored as a keyed hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserCode(String);
+
+impl UserCode {
+    /// A code from secret bytes, without bias: bytes past the last multiple of 20 are skipped.
+    pub fn new(mut byte: impl FnMut() -> u8) -> Self {
+        let mut code = String::with_capacity(8);
+        while code.len() < 8 {
+            let b = byte();
+            if b < 240 {
+                code.push(CODE_ALPHABET[usize::from(b % 20)] as char);
+            }
+        }
+        Self(code)
+    }
+
+    /// The eight letters without the dash: what is hashed.
+    pub fn letters(&self) -> &str {
+        &self.0
+    }
+
+    /// As printed, `XXXX-XXXX`.
+    pub fn expose(&self) -> String {
+        format!("{}-{}", &self.0[..4], &self.0[4..])
+    }
+}
+
+impl fmt::Debug for UserCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserCode(redacted)")
+    }
+}
+
+impl FromStr for UserCode {
+    type Err = ();
+
+    /// Compared without case, spaces and dashes; characters no code has are read as the letter they resemble.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut code = String::with_capacity(8);
+        for c in text.chars() {
+            let c = match c.to_ascii_uppercase() {
+                ' ' | '-' | '\u{2010}'..='\u{2015}' | '\t' => continue,
+                'O' | '0' => 'Q',
+                'I' | '1' => 'L',
+                '2' => 'Z',
+                '5' => 'S',
+                '6' => 'G',
+                '8' => 'B',
+                'U' | 'Y' => 'V',
+                c => c,
+            };
+            if code.len() == 8 || !c.is_ascii() || !CODE_ALPHABET.contains(&(c as u8)) {
+                return Err(());
+            }
+            code.push(c);
+        }
+        if code.len() == 8 { Ok(Self(code)) } else { Err(()) }
+    }
+}
+
+/// Who may poll a claim opened over MCP with its handle: the principal that opened it, or whoever holds the handle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handle {
+    pub hash: Digest,
+    /// The account or session it is bound to; `None` when the handle is the only proof.
+    pub bound_to: Option<String>,
+}
+
+/// What an agent asked for: fixed when it registers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    pub id: RegistrationId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Self-declared: whatever the program says of itself.
+    pub agent_name: Name,
+    pub scopes: ScopeSet,
+    pub ignored: Vec<String>,
+    /// Grants nothing by itself.
+    pub login_hint: Option<Email>,
+    pub environment: Environment,
+    pub source: Source,
+    pub claim_token: Digest,
+    pub challenge: Option<CodeChallenge>,
+    pub handle: Option<Handle>,
+}
+
+impl Request {
+    pub fn deliverable_until(&self) -> Timestamp {
+        self.expires_at + DELIVERY_GRACE
+    }
+}
+
+/// One round with its own user code.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attempt {
+    pub id: AttemptId,
+    pub code: Digest,
+    pub started_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub number: u8,
+    /// The account that entered the right code. Others then get the wrong-code page.
+    pub bound_to: Option<AccountId>,
+    /// Whether the human typed the code, rather than following a link that carried it.
+    pub typed: bool,
+}
+
+/// What the human countersigned.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Approval {
+    pub grant: GrantId,
+    pub account: AccountId,
+    pub at: Timestamp,
+    pub scopes: ScopeSet,
+    pub environment: Environment,
+    pub key_expires_at: Option<Timestamp>,
+    /// The key's form, frozen here so that a changed configuration derives no other key.
+    pub format: KeyFormat,
+    /// Drawn at approval when a code challenge was given; erased when no redelivery is possible any more.
+    pub salt: Option<[u8; 32]>,
+}
+
+/// A pickup token that was minted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pickup {
+    pub token: Digest,
+    pub expires_at: Timestamp,
+}
+
+/// A registration in one of its states; each carries just the data of that state.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Registration {
+    Pending { request: Request, attempt: Attempt, interval: u16 },
+    Approved { request: Request, approval: Approval, pickup: Option<Pickup> },
+    Delivered { request: Request, approval: Approval, key: KeyId, at: Timestamp, spent_pickup: Option<Digest> },
+    Denied { request: Request, by: AccountId, at: Timestamp },
+    Expired { request: Request },
+}
+
+/// The transition does not fit the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The code, wherever it leads, is not this account's to decide: unknown, expired, bound to another.
+    #[error("wrong code")]
+    WrongCode,
+    #[error("already decided")]
+    AlreadyDecided,
+    #[error("somebody has entered the code and is deciding")]
+    InFlight,
+    #[error("the registration is over")]
+    Over,
+    #[error("too many attempts, or too soon after the last")]
+    TooManyAttempts { retry_after: Option<u64> },
+}
+
+/// What to do once codes have run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The registration stands: a new attempt gives a fresh code.
+    Claim,
+    /// The registration is over.
+    Register,
+}
+
+/// The answer to a poll, in the order of RFC 8628 §3.5 and the table in the README.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Poll {
+    WrongVerifier,
+    Spent,
+    Denied,
+    /// Approved: deliver now.
+    Deliver,
+    /// Delivered, not yet used, within the minute: the same key again.
+    Again {
+        key: KeyId,
+        salt: [u8; 32],
+    },
+    Expired(Retry),
+    SlowDown,
+    Pending {
+        interval: u16,
+    },
+}
+
+impl Registration {
+    /// Step 1. Nothing is granted: a request and its first code.
+    pub fn open(request: Request, attempt: Attempt, interval: u16) -> Self {
+        Self::Pending { request, attempt, interval }
+    }
+
+    pub fn request(&self) -> &Request {
+        match self {
+            Self::Pending { request, .. }
+            | Self::Approved { request, .. }
+            | Self::Delivered { request, .. }
+            | Self::Denied { request, .. }
+            | Self::Expired { request } => request,
+        }
+    }
+
+    pub fn id(&self) -> RegistrationId {
+        self.request().id
+    }
+
+    /// The account a decision, or a right code, has tied it to.
+    pub fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Pending { attempt, .. } => attempt.bound_to,
+            Self::Approved { approval, .. } | Self::Delivered { approval, .. } => Some(approval.account),
+            Self::Denied { by, .. } => Some(*by),
+            Self::Expired { .. } => None,
+        }
+    }
+
+    /// Step 2. A fresh code; the old code, its link and its binding are dead.
+    pub fn new_attempt(self, fresh: Attempt, now: Timestamp) -> Result<Self, Refused> {
+        match self {
+            Self::Pending { request, attempt, interval } => {
+                if now >= request.expires_at {
+                    return Err(Refused::Over);
+                }
+                if attempt.bound_to.is_some() && now < attempt.expires_at {
+                    return Err(Refused::InFlight);
+                }
+                if attempt.number >= MAX_ATTEMPTS {
+                    return Err(Refused::TooManyAttempts { retry_after: None });
+                }
+                let pause_ends = attempt.started_at + ATTEMPT_PAUSE;
+                if now < pause_ends {
+                    let wait = pause_ends.duration_since(now).as_secs().max(0).unsigned_abs() + 1;
+                    return Err(Refused::TooManyAttempts { retry_after: Some(wait) });
+                }
+                let number = attempt.number + 1;
+                Ok(Self::Pending { request, attempt: Attempt { number, ..fresh }, interval })
+            }
+            Self::Expired { .. } => Err(Refused::Over),
+            Self::Approved { .. } | Self::Delivered { .. } | Self::Denied { .. } => Err(Refused::AlreadyDecided),
+        }
+    }
+
+    /// Step 3. The right code binds the attempt to the account that entered it (CVE-2026-45337 class).
+    pub fn bind(self, account: AccountId, typed: bool, now: Timestamp) -> Result<Self, Refused> {
+        match self {
+            Self::Pending { request, mut attempt, interval }
+                if now < attempt.expires_at && now < request.expires_at && attempt.bound_to.is_none_or(|a| a == account) =>
+            {
+                attempt.bound_to = Some(account);
+                attempt.typed |= typed;
+                Ok(Self::Pending { request, attempt, interval })
+            }
+            _ => Err(Refused::WrongCode),
+        }
+    }
+
+    /// The attempt this account may decide now.
+    pub fn decidable(&self, account: AccountId, now: Timestamp) -> Result<(&Request, &Attempt), Refused> {
+        match self {
+            Self::Pending { request, attempt, .. } if attempt.bound_to == Some(account) => {
+                if now < attempt.expires_at && now < request.expires_at { Ok((request, attempt)) } else { Err(Refused::Over) }
+            }
+            Self::Approved { approval, .. } | Self::Delivered { approval, .. } if approval.account == account => {
+                Err(Refused::AlreadyDecided)
+            }
+            Self::Denied { by, .. } if *by == account => Err(Refused::AlreadyDecided),
+            _ => Err(Refused::WrongCode),
+        }
+    }
+
+    /// Step 4a. The human countersigns: what is granted is never more than what was asked.
+    pub fn approve(self, approval: Approval, now: Timestamp) -> Result<Self, Refused> {
+        self.decidable(approval.account, now)?;
+        if !approval.scopes.is_subset(&self.request().scopes) {
+            return Err(Refused::WrongCode);
+        }
+        Ok(Self::Approved { request: self.into_request(), approval, pickup: None })
+    }
+
+    /// Step 4b. Final.
+    pub fn deny(self, account: AccountId, now: Timestamp) -> Result<Self, Refused> {
+        self.decidable(account, now)?;
+        Ok(Self::Denied { request: self.into_request(), by: account, at: now })
+    }
+
+    /// Step 4c. "Not me, give it back": somebody else may enter the code.
+    pub fn release(self, account: AccountId, now: Timestamp) -> Result<Self, Refused> {
+        self.decidable(account, now)?;
+        match self {
+            Self::Pending { request, mut attempt, interval } => {
+                attempt.bound_to = None;
+                attempt.typed = false;
+                Ok(Self::Pending { request, attempt, interval })
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// Step 5. What a poll is told. `too_early` says that it came before the interval was over: once decided,
+    /// no poll is too early (RFC 8628 §3.5).
+    pub fn poll(&self, verifier: Option<&CodeVerifier>, too_early: bool, now: Timestamp) -> Poll {
+        let proven = match (&self.request().challenge, verifier) {
+            (None, None) => true,
+            (Some(challenge), Some(verifier)) => challenge.met_by(verifier),
+            // A verifier without a challenge is a downgrade (RFC 9700 §2.1.1).
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !proven {
+            return Poll::WrongVerifier;
+        }
+        match self {
+            Self::Delivered { approval, key, at, .. } => match approval.salt {
+                Some(salt) if now < *at + REDELIVERY => Poll::Again { key: *key, salt },
+                _ => Poll::Spent,
+            },
+            Self::Denied { .. } => Poll::Denied,
+            Self::Approved { request, .. } if now < request.deliverable_until() => Poll::Deliver,
+            Self::Approved { .. } | Self::Expired { .. } => Poll::Expired(Retry::Register),
+            Self::Pending { request, .. } if now >= request.expires_at => Poll::Expired(Retry::Register),
+            Self::Pending { attempt, .. } if now >= attempt.expires_at => Poll::Expired(Retry::Claim),
+            Self::Pending { .. } if too_early => Poll::SlowDown,
+            Self::Pending { interval, .. } => Poll::Pending { interval: *interval },
+        }
+    }
+
+    /// The interval grows by five seconds up to a minute, and stays grown.
+    pub fn slowed(mut self) -> Self {
+        if let Self::Pending { interval, .. } = &mut self {
+            *interval = (*interval + SLOW_DOWN_STEP).min(SLOWEST);
+        }
+        self
+    }
+
+    /// Step 5, the one delivery.
+    pub fn deliver(self, key: KeyId, spent_pickup: Option<Digest>, now: Timestamp) -> Result<Self, Refused> {
+        match self {
+            Self::Approved { request, approval, .. } if now < request.deliverable_until() => {
+                Ok(Self::Delivered { request, approval, key, at: now, spent_pickup })
+            }
+            Self::Approved { .. } | Self::Expired { .. } => Err(Refused::Over),
+            _ => Err(Refused::AlreadyDecided),
+        }
+    }
+
+    /// A fresh pickup token voids the old one.
+    pub fn offer_pickup(self, pickup: Pickup, now: Timestamp) -> Result<Self, Refused> {
+        match self {
+            Self::Approved { request, approval, .. } if now < request.deliverable_until() => {
+                Ok(Self::Approved { request, approval, pickup: Some(pickup) })
+            }
+            Self::Approved { .. } | Self::Expired { .. } => Err(Refused::Over),
+            _ => Err(Refused::AlreadyDecided),
+        }
+    }
+
+    /// Forgets the salt: the key was used, revoked, or its minute is over.
+    pub fn end_redelivery(mut self) -> Self {
+        if let Self::Delivered { approval, .. } = &mut self {
+            approval.salt = None;
+        }
+        self
+    }
+
+    /// An approval withdrawn before the key was taken: the agent reads `access_denied`.
+    pub fn withdraw(self, now: Timestamp) -> Self {
+        match self {
+            Self::Approved { request, approval, .. } => Self::Denied { request, by: approval.account, at: now },
+            other => other,
+        }
+    }
+
+    /// Step 6. Ends what is over; `None` when the row is to be forgotten.
+    pub fn sweep(self, now: Timestamp) -> Option<Self> {
+        if now >= self.request().expires_at + REMEMBERED {
+            return None;
+        }
+        Some(match self {
+            Self::Pending { request, .. } if now >= request.expires_at => Self::Expired { request },
+            Self::Approved { request, .. } if now >= request.deliverable_until() => Self::Expired { request },
+            Self::Delivered { at, .. } if now >= at + REDELIVERY => self.end_redelivery(),
+            other => other,
+        })
+    }
+
+    /// When [`Self::sweep`] next has something to do.
+    pub fn due_at(&self) -> Timestamp {
+        match self {
+            Self::Pending { request, .. } => request.expires_at,
+            Self::Approved { request, .. } => request.deliverable_until(),
+            Self::Delivered { approval, at, .. } if approval.salt.is_some() => *at + REDELIVERY,
+            _ => self.request().expires_at + REMEMBERED,
+        }
+    }
+
+    fn into_request(self) -> Request {
+        match self {
+            Self::Pending { request, .. }
+            | Self::Approved { request, .. }
+            | Self::Delivered { request, .. }
+            | Self::Denied { request, .. }
+            | Self::Expired { request } => request,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Values that may be seen once and are stored only as keyed hashes.
+//!
+//! Each has a type of its own: no `Display`, no `Serialize`, a redacted `Debug`, zeroed on drop,
+//! and one greppable way out, `expose()`. The stored form is another type, [`Digest`].
+
+use crate::domain::id::RegistrationId;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Zeroize, ZeroizeOnDrop)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The plain value, for the one place that shows or hashes it.
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        secret!($(#[$doc])* $name);
+
+        impl $name {
+            /// A token of 256 random bits.
+            pub fn new(random: [u8; 32]) -> Self {
+                let random = Zeroizing::new(random);
+                Self(format!(concat!($prefix, "{}"), URL_SAFE_NO_PAD.encode(random.as_slice())))
+            }
+
+            /// Reads a presented token; `None` for anything this type never makes.
+            pub fn parse(text: &str) -> Option<Self> {
+                let body = text.strip_prefix($prefix)?;
+                let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(body).ok()?);
+                (bytes.len() == 32).then(|| Self(text.to_owned()))
+            }
+        }
+    };
+}
+
+secret!(/// The agent's proof that a registration is its own. Shown once, 256 bits.
+    ClaimToken, "clm_");
+secret!(/// One-use bearer that fetches an approved key from a shell. 256 bits, two minutes.
+    PickupToken, "pkp_");
+secret!(/// A browser's session. Lives in a cookie only.
+    SessionToken, "ses_");
+secret!(/// The handle an MCP client polls with, in place of the claim token.
+    ClaimHandle, "cla_");
+secret!(/// An API key, as it is presented.
+    ApiKey);
+secret!(/// A password as typed.
+    Password);
+secret!(/// An RFC 7636 code verifier, 43 to 128 unreserved characters.
+    CodeVerifier);
+
+impl ApiKey {
+    /// Longest credential that is looked at; no format makes a longer one.
+    pub const MAX_LEN: usize = 256;
+
+    /// Takes what a caller presented, without judging its form.
+    pub fn presented(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && text.len() <= Self::MAX_LEN && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    pub(super) fn assembled(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Password {
+    /// Shorter ones are guessed; NIST SP 800-63B asks for at least 8.
+    pub const MIN_CHARS: usize = 10;
+    /// Bounds what one request makes argon2 chew on.
+    pub const MAX_BYTES: usize = 256;
+
+    pub fn typed(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl CodeVerifier {
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (43..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// A fresh verifier of 256 bits.
+    pub fn new(random: [u8; 32]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(random))
+    }
+
+    /// `BASE64URL(SHA256(verifier))`, RFC 7636 §4.2.
+    pub fn challenge(&self) -> CodeChallenge {
+        CodeChallenge(URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.as_bytes())))
+    }
+}
+
+/// An S256 code challenge (RFC 7636 §4.2): public, 43 base64url characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeChallenge(String);
+
+impl CodeChallenge {
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == 32).then(|| Self(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn met_by(&self, verifier: &CodeVerifier) -> bool {
+        verifier.challenge().0.as_bytes().ct_eq(self.0.as_bytes()).into()
+    }
+}
+
+/// A keyed BLAKE3 hash: how every secret rests in the store. Compared in constant time.
+#[derive(Clone, Copy, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(…)")
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(serde::de::Error::custom)?;
+        Ok(Self(bytes.try_into().map_err(|_| serde::de::Error::custom("a digest has 32 bytes"))?))
+    }
+}
+
+/// What a hash or a derived value is for. Each purpose has a key of its own, so a value made for one
+/// is worth nothing in the place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    ApiKey,
+    ClaimToken,
+    UserCode,
+    PickupToken,
+    Session,
+    ClaimHandle,
+    Csrf,
+    SetupCode,
+    ReviewDigest,
+    DeriveClaimToken,
+    DeriveKey,
+    SecretId,
+}
+
+impl Purpose {
+    const ALL: [Self; 12] = [
+        Self::ApiKey,
+        Self::ClaimToken,
+        Self::UserCode,
+        Self::PickupToken,
+        Self::Session,
+        Self::ClaimHandle,
+        Self::Csrf,
+        Self::SetupCode,
+        Self::ReviewDigest,
+        Self::DeriveClaimToken,
+        Self::DeriveKey,
+        Self::SecretId,
+    ];
+
+    /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
+    const fn context(self) -> &'static str {
+        match self {
+            Self::ApiKey => "countersign 2026-11 api key hash",
+            Self::ClaimToken => "countersign 2026-11 claim token hash",
+            Self::UserCode => "countersign 2026-11 user code hash",
+            Self::PickupToken => "countersign 2026-11 pickup token hash",
+            Self::Session => "countersign 2026-11 session hash",
+            Self::ClaimHandle => "countersign 2026-11 mcp claim handle hash",
+            Self::Csrf => "countersign 2026-11 form token",
+            Self::SetupCode => "countersign 2026-11 setup code hash",
+            Self::ReviewDigest => "countersign 2026-11 review digest",
+            Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
+            Self::DeriveKey => "countersign 2026-11 derived api key",
+            Self::SecretId => "countersign 2026-11 secret id",
+        }
+    }
+}
+
+/// The server's 32 secret bytes, split into one key per [`Purpose`]. Lives in a file outside the store.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct ServerSecret {
+    keys: [[u8; 32]; Purpose::ALL.len()],
+}
+
+impl fmt::Debug for ServerSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerSecret(redacted)")
+    }
+}
+
+impl ServerSecret {
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self { keys: Purpose::ALL.map(|purpose| blake3::derive_key(purpose.context(), bytes)) }
+    }
+
+    /// Names the secret without telling it, so that a store notices a wrong one.
+    pub fn id(&self) -> String {
+        blake3::Hash::from_bytes(self.hash(Purpose::SecretId, b"").0).to_hex()[..16].to_owned()
+    }
+
+    pub fn hash(&self, purpose: Purpose, value: &[u8]) -> Digest {
+        Digest(*blake3::keyed_hash(&self.keys[purpose as usize], value).as_bytes())
+    }
+
+    /// A printable authenticator over `value`, for form tokens and digests of what was shown.
+    pub fn tag(&self, purpose: Purpose, value: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(self.hash(purpose, value).0)
+    }
+
+    /// The claim token of a registration opened over MCP: derived, so it is never stored anywhere.
+    pub fn claim_token(&self, registration: RegistrationId) -> ClaimToken {
+        ClaimToken::new(self.hash(Purpose::DeriveClaimToken, registration.to_string().as_bytes()).0)
+    }
+
+    /// The byte stream a key with a code challenge is made of. The same for the same registration,
+    /// salt and verifier: that is what makes the delivery repeatable without storing the key.
+    pub fn key_stream(&self, registration: RegistrationId, salt: &[u8; 32], verifier: &CodeVerifier) -> KeyStream {
+        let mut hasher = blake3::Hasher::new_keyed(&self.keys[Purpose::DeriveKey as usize]);
+        hasher.update(registration.to_string().as_bytes());
+        hasher.update(salt);
+        hasher.update(verifier.expose().as_bytes());
+        KeyStream(hasher.finalize_xof())
+    }
+}
+
+/// An endless stream of secret bytes.
+pub struct KeyStream(blake3::OutputReader);
+
+impl KeyStream {
+    /// Expands fresh randomness.
+    pub fn fresh(random: [u8; 32]) -> Self {
+        let random = Zeroizing::new(random);
+        Self(blake3::Hasher::new_keyed(&random).finalize_xof())
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.0.fill(&mut byte);
+        byte[0]
+    }
+}

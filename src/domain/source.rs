@@ -1,0 +1,58 @@
+//! Where a request came from.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
+
+/// The network address behind a request, or this computer's own stdio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A program on this machine, over stdio or the data directory's socket.
+    Local,
+    Address(IpAddr),
+}
+
+impl Source {
+    /// IPv4-mapped IPv6 addresses count as the IPv4 address they carry.
+    pub fn address(ip: IpAddr) -> Self {
+        Self::Address(ip.to_canonical())
+    }
+
+    /// What limits count: one IPv4 address, or one IPv6 /64 (a household or a machine owns all of it).
+    pub fn bucket(&self) -> String {
+        match self {
+            Self::Local => "local".to_owned(),
+            Self::Address(IpAddr::V4(ip)) => ip.to_string(),
+            Self::Address(IpAddr::V6(ip)) => {
+                let s = ip.segments();
+                format!("{}/64", Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0))
+            }
+        }
+    }
+
+    pub fn is_this_computer(&self) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Address(ip) => ip.is_loopback(),
+        }
+    }
+
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Local => None,
+            Self::Address(ip) => Some(*ip),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(ip) if !ip.is_loopback() => ip.fmt(f),
+            _ => f.write_str("this computer"),
+        }
+    }
+}

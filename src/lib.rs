@@ -1,0 +1,16 @@
+//! Countersign: an AI agent asks for access, a human countersigns, the agent receives its own scoped API key.
+//!
+//! The rooms, and the one way the arrows point: `main → http, web, mcp → service → store → domain`.
+//!
+//! * [`domain`]: the rules. No I/O, no clock, no global randomness. Start with [`domain::registration`].
+//! * [`store`]: where things are kept; the only place that names an engine.
+//! * [`service`]: the use cases. A rule that two transports need lives here.
+//! * [`http`]: JSON for programs; [`web`]: pages for humans; [`mcp`]: tools for agents.
+//! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
+
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod service;
+pub mod store;
+pub mod world;

@@ -1,0 +1,297 @@
+//! Who humans are: set-up, sign-up, sign-in, sessions.
+
+use super::{
+    Error, OpenError, Service, acting, charge_all, record, used_up,
+    view::{AccountView, Time},
+};
+use crate::{
+    domain::{
+        account::{Account, Session},
+        activity::What,
+        id::AccountId,
+        limit::Limit,
+        name::Email,
+        registration::UserCode,
+        secret::{Digest, KeyStream, Password, Purpose, SessionToken},
+        source::Source,
+    },
+    store::{Order, Read, Table, rows},
+};
+use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+use jiff::{SignedDuration, Timestamp};
+use std::sync::PoisonError;
+use subtle::ConstantTimeEq;
+
+/// argon2 takes 19 MiB and a core each: more at once would be a way to stop the server.
+pub const HASHES_AT_ONCE: usize = 4;
+const SETUP_TTL: SignedDuration = SignedDuration::from_hours(1);
+
+/// The one-time code that makes the operator account.
+pub struct SetupCode {
+    hash: Digest,
+    expires_at: Timestamp,
+}
+
+/// argon2id with the crate's defaults: 19 MiB, two passes (OWASP's first choice).
+pub fn hash_password(password: &Password, salt: [u8; 16]) -> Result<String, argon2::password_hash::Error> {
+    let hash = Argon2::default().hash_password_with_salt(password.expose().as_bytes(), &salt)?;
+    Ok(hash.to_string())
+}
+
+fn matches(password: &Password, hash: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
+}
+
+fn acceptable(password: &Password) -> Result<(), Error> {
+    if password.expose().chars().count() < Password::MIN_CHARS {
+        return Err(Error::invalid("password", format!("must have at least {} characters", Password::MIN_CHARS)));
+    }
+    if password.expose().len() > Password::MAX_BYTES {
+        return Err(Error::invalid("password", format!("must have at most {} bytes", Password::MAX_BYTES)));
+    }
+    Ok(())
+}
+
+impl Service {
+    async fn hashed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let _place = self.hashing.try_acquire().map_err(|_| Error::Busy)?;
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+    }
+
+    /// A set-up code, if there is no operator yet: for the first start to print.
+    pub async fn offer_setup(&self) -> Result<Option<(String, Timestamp)>, OpenError> {
+        if self.store().read(|rows| rows::meta::<bool>(rows, "operator")).await?.unwrap_or(false) {
+            return Ok(None);
+        }
+        let mut stream = KeyStream::fresh(self.world.bytes());
+        let code = UserCode::new(|| stream.byte());
+        let expires_at = self.world.now() + SETUP_TTL;
+        let hash = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
+        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = Some(SetupCode { hash, expires_at });
+        Ok(Some((code.expose(), expires_at)))
+    }
+
+    pub fn awaits_setup(&self) -> bool {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Makes the operator account with the code the server printed, once.
+    pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
+        let now = self.world.now();
+        let right = code.parse::<UserCode>().is_ok_and(|code| {
+            let given = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
+            let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+            setup.as_ref().is_some_and(|setup| setup.hash == given && now < setup.expires_at)
+        });
+        let limit = Limit::setup_codes(&source);
+        self.store
+            .write(move |rows| {
+                used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
+                if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
+            })
+            .await??;
+        let account = self.create_account(email, password, true, false).await?;
+        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.open_session(account, source).await
+    }
+
+    /// Makes an account. Its e-mail is an unverified name.
+    pub async fn create_account(&self, email: &str, password: Password, operator: bool, verified: bool) -> Result<AccountId, Error> {
+        let email: Email = email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
+        acceptable(&password)?;
+        let (now, salt) = (self.world.now(), self.world.bytes());
+        let hash = self.hashed(move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
+        let id = AccountId::new(now, self.world.bytes());
+        let random = self.world.bytes();
+        self.store
+            .write(move |rows| {
+                if rows::account_by_email(rows, &email)?.is_some() {
+                    return Err(Error::Conflict { detail: "an account with this e-mail exists".to_owned() });
+                }
+                if operator {
+                    rows::save_meta(rows, "operator", &true)?;
+                }
+                let account = Account {
+                    id,
+                    email: email.clone(),
+                    email_verified: verified,
+                    password: Some(hash.clone()),
+                    operator,
+                    plan: "free".to_owned(),
+                    external_id: None,
+                    created_at: now,
+                    disabled_at: None,
+                };
+                rows::save(rows, &account)?;
+                record(rows, id, None, What::SignedUp, now, random)?;
+                Ok::<_, Error>(id)
+            })
+            .await
+    }
+
+    /// Sign-up from a page: limited per source, and only where the configuration lets people in.
+    pub async fn sign_up(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
+        if !self.config.signup_is_open() {
+            return Err(Error::Forbidden { detail: "sign-up is closed: ask whoever runs this service for an account".to_owned() });
+        }
+        email.parse::<Email>().map_err(|error| Error::invalid("email", format!("is {error}")))?;
+        acceptable(&password)?;
+        let (now, limit) = (self.world.now(), Limit::signups(&source));
+        self.store
+            .write(move |rows| {
+                used_up(rows, std::slice::from_ref(&limit), now, "too many sign-ups from this address: wait an hour")?;
+                Ok::<_, Error>(rows::charge(rows, &limit, now)?)
+            })
+            .await?;
+        let account = self.create_account(email, password, false, false).await?;
+        self.open_session(account, source).await
+    }
+
+    /// Signs in. Unknown account and wrong password look and take the same.
+    pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
+        let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
+        self.charge_login(Limit::logins(email.as_str(), &source)).await?;
+        let account = self.store.read(|rows| rows::account_by_email(rows, &email)).await?.filter(|account| account.disabled_at.is_none());
+        let right = self.password_matches(account.as_ref(), password).await?;
+        let Some(account) = account else { return Err(Error::WrongPassword) };
+        if !right {
+            let (now, random, id) = (self.world.now(), self.world.bytes(), account.id);
+            self.store.write(move |rows| record(rows, id, Some(source), What::SignInRefused, now, random)).await?;
+            return Err(Error::WrongPassword);
+        }
+        self.open_session(account.id, source).await
+    }
+
+    async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
+        let now = self.world.now();
+        self.store
+            .write(move |rows| {
+                used_up(rows, &limits, now, "too many attempts to sign in: wait a quarter of an hour")?;
+                Ok::<_, Error>(charge_all(rows, &limits, now)?)
+            })
+            .await
+    }
+
+    async fn password_matches(&self, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+        let stored = account.and_then(|account| account.password.clone());
+        let known = stored.is_some();
+        let hash = stored.unwrap_or_else(|| self.decoy.clone());
+        let fits = password.expose().len() <= Password::MAX_BYTES;
+        Ok(self.hashed(move || fits && matches(&password, &hash)).await? && known)
+    }
+
+    async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
+        let token = SessionToken::new(self.world.bytes());
+        let (now, random) = (self.world.now(), self.world.bytes());
+        let session = Session { token: self.session_hash(&token), account, created_at: now, seen_at: now, authenticated_at: now, source };
+        self.store
+            .write(move |rows| {
+                rows::save(rows, &session)?;
+                record(rows, account, Some(source), What::SignedIn, now, random)
+            })
+            .await?;
+        Ok(token)
+    }
+
+    fn session_hash(&self, token: &SessionToken) -> Digest {
+        self.secret.hash(Purpose::Session, token.expose().as_bytes())
+    }
+
+    /// The live session of a presented cookie, with its account. Unknown tokens are never adopted.
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<(Session, Account)>, Error> {
+        let (hash, now) = (self.session_hash(token), self.world.now());
+        let found = self
+            .store
+            .read(|rows| {
+                let Some(session) = rows::load::<Session>(rows, hash.as_bytes())?.filter(|s| s.is_live(now)) else { return Ok(None) };
+                Ok::<_, Error>(acting(rows, session.account).ok().map(|account| (session, account)))
+            })
+            .await?;
+        if let Some((session, _)) = &found
+            && now.duration_since(session.seen_at) >= Session::SEEN_STEP
+        {
+            self.store
+                .write(move |rows| {
+                    if let Some(mut session) = rows::load::<Session>(rows, hash.as_bytes())? {
+                        session.seen_at = now;
+                        rows::save(rows, &session)?;
+                    }
+                    Ok::<_, Error>(())
+                })
+                .await?;
+        }
+        Ok(found)
+    }
+
+    /// The password again, before a risky approval. A right one makes the session fresh.
+    pub(super) async fn check_password_again(&self, session: &Session, password: Option<Password>, source: Source) -> Result<(), Error> {
+        let account = self.store.read(|rows| acting(rows, session.account)).await?;
+        if account.password.is_none() {
+            // Signed in elsewhere: there is no password to ask.
+            return Ok(());
+        }
+        let password = password.ok_or_else(|| Error::invalid("password", "is needed again: you signed in more than five minutes ago"))?;
+        self.charge_login(Limit::reauthentications(account.id, &source)).await?;
+        if !self.password_matches(Some(&account), password).await? {
+            return Err(Error::WrongPassword);
+        }
+        let (token, now) = (session.token, self.world.now());
+        self.store
+            .write(move |rows| {
+                if let Some(mut session) = rows::load::<Session>(rows, token.as_bytes())? {
+                    session.authenticated_at = now;
+                    rows::save(rows, &session)?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await
+    }
+
+    /// Ends a session at once.
+    pub async fn sign_out(&self, token: &SessionToken) -> Result<(), Error> {
+        let hash = self.session_hash(token);
+        self.store
+            .write(move |rows| {
+                if let Some(session) = rows::load::<Session>(rows, hash.as_bytes())? {
+                    rows::erase(rows, &session);
+                }
+                Ok::<_, Error>(())
+            })
+            .await
+    }
+
+    /// The token every form of a browser carries, bound to its cookie.
+    pub fn form_token(&self, cookie: &str) -> String {
+        self.secret.tag(Purpose::Csrf, cookie.as_bytes())
+    }
+
+    pub fn form_token_is_right(&self, cookie: &str, given: &str) -> bool {
+        self.form_token(cookie).as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    pub async fn account_by_email(&self, email: &str) -> Result<Account, Error> {
+        let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
+        self.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
+    }
+
+    pub async fn list_accounts(&self, limit: usize) -> Result<Vec<AccountView>, Error> {
+        self.store
+            .read(|rows| {
+                let entries = rows.scan(Table::Emails, &[], None, Order::Ascending, limit)?;
+                let mut accounts = Vec::with_capacity(entries.len());
+                for (_, id) in entries {
+                    if let Some(account) = rows::load::<Account>(rows as &dyn Read, id)? {
+                        accounts.push(AccountView {
+                            id: account.id,
+                            email: account.email.to_string(),
+                            operator: account.operator,
+                            plan: account.plan,
+                            created_at: Time(account.created_at),
+                        });
+                    }
+                }
+                Ok(accounts)
+            })
+            .await
+    }
+}

@@ -1,0 +1,648 @@
+//! The agent's side of the ceremony: register, ask for a fresh code, poll, pick up.
+
+use super::{
+    Error, Service, record, used_up,
+    view::{ClaimBlock, Delivered, NewAttempt, Registered, Revealed, Time},
+};
+use crate::{
+    config::UnknownScopes,
+    domain::{
+        activity::What,
+        id::{AccountId, AttemptId, KeyId, RegistrationId},
+        key::{Environment, Key, Origin},
+        limit::Limit,
+        name::{Email, Name},
+        registration::{Approval, Attempt, Handle, PICKUP_TTL, Pickup, Poll, Refused, Registration, Request, Retry, UserCode},
+        scope::ScopeSet,
+        secret::{ApiKey, ClaimHandle, ClaimToken, CodeChallenge, CodeVerifier, KeyStream, PickupToken, Purpose},
+        source::Source,
+    },
+    store::{Order, Read, Table, Write, rows},
+};
+use jiff::Timestamp;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+/// When each pending registration was last polled. In memory: after a restart the first poll is never too early,
+/// while the interval itself is stored.
+pub type PollTimes = HashMap<RegistrationId, Timestamp>;
+
+/// Past this many pending registrations the oldest ends.
+const MAX_PENDING: i64 = 100_000;
+
+/// Who registers, for limits and for the human to see.
+#[derive(Debug, Clone, Copy)]
+pub struct Registrant {
+    pub source: Source,
+    /// A caller with a key counts per account, not per address.
+    pub account: Option<AccountId>,
+}
+
+/// What an agent asks for, as it came over the wire.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    pub agent_name: String,
+    /// `None`: the configured least set.
+    pub scopes: Option<Vec<String>>,
+    pub login_hint: Option<String>,
+    pub environment: Option<Environment>,
+    pub challenge: Option<CodeChallenge>,
+    /// Opened over MCP: the claim token is derived, the client polls with the handle.
+    pub handle: Option<MadeHandle>,
+}
+
+/// A handle before it is stored.
+#[derive(Debug, Clone)]
+pub struct MadeHandle {
+    pub handle: ClaimHandle,
+    pub bound_to: Option<String>,
+}
+
+impl Service {
+    fn ask_scopes(&self, scopes: Option<Vec<String>>) -> Result<(ScopeSet, Vec<String>), Error> {
+        let Some(requested) = scopes else {
+            return Ok((self.catalogue.least(), Vec::new()));
+        };
+        if requested.len() > ScopeSet::MAX_REQUESTED {
+            return Err(Error::invalid("scope", format!("holds more than {} scopes", ScopeSet::MAX_REQUESTED)));
+        }
+        let available = || self.catalogue.for_agents();
+        let offer =
+            self.catalogue.offer(&requested).map_err(|error| Error::InvalidScope { detail: error.to_string(), available: available() })?;
+        let rejected = !offer.ignored.is_empty() && self.config.claim.unknown_scopes == UnknownScopes::Reject;
+        if offer.scopes.is_empty() || rejected {
+            let detail = if offer.ignored.is_empty() {
+                "`scope` names nothing".to_owned()
+            } else {
+                format!("not available to agents here: {}", offer.ignored.join(" "))
+            };
+            return Err(Error::InvalidScope { detail, available: available() });
+        }
+        Ok((offer.scopes, offer.ignored))
+    }
+
+    /// How many registrations an hour this caller may make; `None`: uncounted.
+    fn registration_limit(&self, who: &Registrant) -> Option<Limit> {
+        let usual = self.config.limits.registrations_per_hour;
+        if usual == 0 {
+            return None;
+        }
+        match (who.account, who.source) {
+            (Some(account), _) => Some(Limit::registrations(account.to_string(), usual)),
+            (None, Source::Local) => None,
+            (None, Source::Address(ip)) => {
+                let raised = self.config.limits.sources.iter().filter(|(net, _)| net.contains(&ip));
+                let max = raised.map(|(_, max)| *max).max().unwrap_or(usual);
+                (max > 0).then(|| Limit::registrations(who.source.bucket(), max))
+            }
+        }
+    }
+
+    fn fresh_attempt(&self, now: Timestamp) -> (UserCode, Attempt) {
+        let mut stream = KeyStream::fresh(self.world.bytes());
+        let code = UserCode::new(|| stream.byte());
+        let attempt = Attempt {
+            id: AttemptId::new(now, self.world.bytes()),
+            code: self.secret.hash(Purpose::UserCode, code.letters().as_bytes()),
+            started_at: now,
+            expires_at: now + self.config.claim.code_ttl.0,
+            number: 1,
+            bound_to: None,
+            typed: false,
+        };
+        (code, attempt)
+    }
+
+    fn claim_block(&self, code: &UserCode, attempt: &Attempt, interval: u16, now: Timestamp) -> ClaimBlock {
+        let page = format!("{}/claim", self.config.pages_url);
+        ClaimBlock {
+            user_code: Revealed::new(&code.expose()),
+            verification_uri_complete: Revealed::new(&format!("{page}?code={}", code.expose())),
+            verification_uri: page,
+            expires_in: attempt.expires_at.duration_since(now).as_secs(),
+            interval,
+        }
+    }
+
+    /// Step 1 of the ceremony. One commit; grants nothing.
+    pub async fn register(&self, ask: Ask, who: Registrant) -> Result<Registered, Error> {
+        let agent_name: Name = ask.agent_name.parse().map_err(|error| Error::invalid("agent_name", format!("{error}")))?;
+        let (scopes, ignored) = self.ask_scopes(ask.scopes)?;
+        if scopes.is_empty() {
+            let detail = "no default scopes are configured, so name those you need".to_owned();
+            return Err(Error::InvalidScope { detail, available: self.catalogue.for_agents() });
+        }
+        let login_hint = ask.login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
+        let now = self.world.now();
+        let id = RegistrationId::new(now, self.world.bytes());
+        let claim_token = match &ask.handle {
+            Some(_) => self.secret.claim_token(id),
+            None => ClaimToken::new(self.world.bytes()),
+        };
+        let (code, attempt) = self.fresh_attempt(now);
+        let interval = self.config.claim.interval;
+        let claim = self.claim_block(&code, &attempt, interval, now);
+        let request = Request {
+            id,
+            created_at: now,
+            expires_at: now + self.config.claim.registration_ttl.0,
+            agent_name,
+            scopes: scopes.clone(),
+            ignored: ignored.clone(),
+            login_hint,
+            environment: ask.environment.unwrap_or(self.config.environment),
+            source: who.source,
+            claim_token: self.secret.hash(Purpose::ClaimToken, claim_token.expose().as_bytes()),
+            challenge: ask.challenge,
+            handle: ask.handle.map(|made| Handle {
+                hash: self.secret.hash(Purpose::ClaimHandle, made.handle.expose().as_bytes()),
+                bound_to: made.bound_to,
+            }),
+        };
+        if !self.config.offered_environments().contains(&request.environment) {
+            let offered: Vec<_> = self.config.offered_environments().iter().map(|e| e.as_str()).collect();
+            return Err(Error::invalid("environment", format!("must be one of: {}", offered.join(", "))));
+        }
+        let (expires, environment) = (request.expires_at, request.environment);
+        let limit: Vec<Limit> = self.registration_limit(&who).into_iter().collect();
+        let full = self.pending.load(Ordering::Relaxed) >= MAX_PENDING;
+        let registration = Registration::open(request, attempt, interval);
+        let evicted = self
+            .store
+            .write(move |rows| {
+                used_up(rows, &limit, now, "too many registrations from this address: wait, or present a key to count per account")?;
+                super::charge_all(rows, &limit, now)?;
+                let evicted = if full { end_oldest(rows)? } else { 0 };
+                rows::save(rows, &registration)?;
+                Ok::<_, Error>(evicted)
+            })
+            .await?;
+        self.pending.fetch_add(1 - evicted, Ordering::Relaxed);
+        Ok(Registered {
+            registration_id: id,
+            registration_type: "service_auth".to_owned(),
+            claim_token: Revealed::new(claim_token.expose()),
+            claim_token_expires: Time(expires),
+            claim_url: format!("{}/agent/identity/claim", self.config.public_url),
+            post_claim_scopes: scopes,
+            ignored_scopes: ignored,
+            environment,
+            next: format!(
+                "Show your human the link {} and the code {} exactly as they are, then poll {}/oauth2/token every {interval} seconds with your claim_token.",
+                claim.verification_uri,
+                claim.user_code.expose(),
+                self.config.public_url,
+            ),
+            claim,
+        })
+    }
+
+    /// Step 2: a fresh code for a registration that still waits.
+    pub async fn new_attempt(&self, token: &ClaimToken, login_hint: Option<String>, service_auth: bool) -> Result<NewAttempt, Error> {
+        let hint = login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
+        let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let now = self.world.now();
+        let (code, fresh) = self.fresh_attempt(now);
+        let (id, attempt, interval) = self
+            .store
+            .write(move |rows| {
+                let registration = rows::registration_by(rows, Table::ClaimTokens, &hash)?.ok_or(Error::InvalidClaimToken)?;
+                if hint.is_some() && hint != registration.request().login_hint {
+                    return Err(Error::invalid("login_hint", "must be the one you registered with"));
+                }
+                let next = registration.new_attempt(fresh.clone(), now).map_err(|refused| match refused {
+                    Refused::Over => Error::ClaimExpired,
+                    Refused::TooManyAttempts { retry_after } => Error::TooManyAttempts { retry_after },
+                    Refused::AlreadyDecided | Refused::InFlight | Refused::WrongCode => Error::ClaimedOrInFlight { already: service_auth },
+                })?;
+                rows::save(rows, &next)?;
+                match next {
+                    Registration::Pending { request, attempt, interval } => Ok((request.id, attempt, interval)),
+                    _ => Err(Error::internal("a new attempt left the pending state")),
+                }
+            })
+            .await?;
+        let block = self.claim_block(&code, &attempt, interval, now);
+        Ok(NewAttempt {
+            registration_id: id,
+            claim_attempt_id: attempt.id.to_string(),
+            status: "initiated".to_owned(),
+            expires_at: Time(attempt.expires_at),
+            next: format!(
+                "The old code is dead. Show your human the link {} and the new code {}, then go on polling.",
+                block.verification_uri,
+                block.user_code.expose()
+            ),
+            attempt: block.clone(),
+            claim_attempt: block,
+        })
+    }
+
+    fn polled_too_early(&self, id: RegistrationId, interval: u16, now: Timestamp) -> bool {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.insert(id, now).is_some_and(|last| now.duration_since(last).as_secs() < i64::from(interval))
+    }
+
+    pub(super) fn forget_polls(&self, of: &[RegistrationId]) {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in of {
+            polls.remove(id);
+        }
+    }
+
+    /// Step 5: one poll. An approved registration is delivered in the reply.
+    pub async fn poll(&self, token: &ClaimToken, verifier: Option<&CodeVerifier>, source: Source) -> Result<Delivered, Error> {
+        self.poll_paced(token, verifier, source, true).await
+    }
+
+    async fn poll_paced(
+        &self,
+        token: &ClaimToken,
+        verifier: Option<&CodeVerifier>,
+        source: Source,
+        paced: bool,
+    ) -> Result<Delivered, Error> {
+        let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let registration = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
+        let Some(registration) = registration else {
+            self.unknown_tokens.charge(&source)?;
+            return Err(Error::InvalidGrant);
+        };
+        let now = self.world.now();
+        let early = match &registration {
+            Registration::Pending { request, interval, .. } if paced => self.polled_too_early(request.id, *interval, now),
+            _ => false,
+        };
+        match registration.poll(verifier, early, now) {
+            Poll::WrongVerifier => {
+                self.note_wrong_verifier(&registration, source, now).await?;
+                Err(Error::InvalidGrant)
+            }
+            Poll::Spent => Err(Error::InvalidGrant),
+            Poll::Denied => Err(Error::AccessDenied),
+            Poll::Expired(retry) => Err(Error::ExpiredToken { register: retry == Retry::Register }),
+            Poll::Pending { interval } => Err(Error::AuthorizationPending { interval }),
+            Poll::SlowDown => self.slow_down(registration.id()).await,
+            Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
+            Poll::Deliver => self.deliver(registration.id(), verifier, None, source).await,
+        }
+    }
+
+    /// Polls until the decision, at most `wait`. Woken by the decision itself; the pacing of polls is the server's own here.
+    pub async fn poll_until(
+        &self,
+        token: &ClaimToken,
+        verifier: Option<&CodeVerifier>,
+        source: Source,
+        wait: Duration,
+    ) -> Result<Delivered, Error> {
+        let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let known = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
+        let Some(registration) = known else { return self.poll_paced(token, verifier, source, true).await };
+        let waiter = self.waiters.join(registration.id());
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        loop {
+            let decided = waiter.decided();
+            tokio::pin!(decided);
+            decided.as_mut().enable();
+            match self.poll_paced(token, verifier, source, false).await {
+                Err(Error::AuthorizationPending { interval }) => tokio::select! {
+                    () = &mut decided => {}
+                    () = &mut deadline => return Err(Error::AuthorizationPending { interval }),
+                },
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn slow_down(&self, id: RegistrationId) -> Result<Delivered, Error> {
+        let interval = self
+            .store
+            .write(move |rows| {
+                let registration = rows::registration(rows, id)?.ok_or(Error::InvalidGrant)?.slowed();
+                rows::save(rows, &registration)?;
+                match registration {
+                    Registration::Pending { interval, .. } => Ok(interval),
+                    // Decided meanwhile: the next poll is told.
+                    _ => Ok::<_, Error>(0),
+                }
+            })
+            .await?;
+        Err(Error::SlowDown { interval })
+    }
+
+    /// Somebody holds the claim token without its verifier: the owner, once known, reads it in the activity.
+    async fn note_wrong_verifier(&self, registration: &Registration, source: Source, now: Timestamp) -> Result<(), Error> {
+        let request = registration.request();
+        tracing::warn!(registration = %request.id, "poll with a wrong or missing code verifier");
+        let Some(account) = registration.account() else { return Ok(()) };
+        let what = What::WrongVerifier { registration: request.id, agent: request.agent_name.clone() };
+        let random = self.world.bytes();
+        self.store.write(move |rows| Ok(record(rows, account, Some(source), what.clone(), now, random)?)).await
+    }
+
+    /// Makes the key an approval stands for: derived when there was a challenge, fresh otherwise.
+    fn make_key(&self, id: RegistrationId, approval: &Approval, verifier: Option<&CodeVerifier>) -> (ApiKey, String) {
+        let mut stream = match (&approval.salt, verifier) {
+            (Some(salt), Some(verifier)) => self.secret.key_stream(id, salt, verifier),
+            _ => KeyStream::fresh(self.world.bytes()),
+        };
+        approval.format.make(approval.environment, &mut stream)
+    }
+
+    /// Step 5, the one delivery: key, registration, grant and activity change in one commit.
+    async fn deliver(
+        &self,
+        id: RegistrationId,
+        verifier: Option<&CodeVerifier>,
+        pickup: Option<PickupToken>,
+        source: Source,
+    ) -> Result<Delivered, Error> {
+        let now = self.world.now();
+        let approved = self.store.read(|rows| rows::registration(rows, id)).await?;
+        let Some(Registration::Approved { approval, .. }) = &approved else { return Err(Error::InvalidGrant) };
+        let (secret, shown) = self.make_key(id, approval, verifier);
+        let hash = self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
+        let spent = pickup.map(|token| self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()));
+        let (key_id, secret_id, random) = (KeyId::new(now, self.world.bytes()), self.secret_id.clone(), self.world.bytes());
+        let max_active = self.config.keys.max_active_per_account;
+        let key = self
+            .store
+            .write(move |rows| {
+                let registration = rows::registration(rows, id)?.ok_or(Error::InvalidGrant)?;
+                let Registration::Approved { request, approval, pickup } = registration.clone() else { return Err(Error::InvalidGrant) };
+                // The pickup token that is presented must still be the one that counts.
+                if spent.is_some() && pickup.map(|p| (p.token, p.expires_at > now)) != spent.map(|token| (token, true)) {
+                    return Err(Error::InvalidGrant);
+                }
+                super::acting(rows, approval.account).map_err(|_| Error::AccessDenied)?;
+                super::keys::room_for_one_more(rows, approval.account, max_active, Some(approval.grant), now)?;
+                let key = Key {
+                    id: key_id,
+                    account: approval.account,
+                    name: request.agent_name.clone(),
+                    hash,
+                    secret: secret_id.clone(),
+                    shown: shown.clone(),
+                    environment: approval.environment,
+                    scopes: approval.scopes.clone(),
+                    created_at: now,
+                    expires_at: approval.key_expires_at,
+                    revoked: None,
+                    disabled_at: None,
+                    parent: None,
+                    origin: Origin::Agent {
+                        registration: id,
+                        grant: approval.grant,
+                        agent_name: request.agent_name.clone(),
+                        approved_by: approval.account,
+                    },
+                    redeliverable: approval.salt.map(|_| id),
+                };
+                if let Some(mut grant) = rows::grant(rows, approval.grant)? {
+                    grant.key = Some(key_id);
+                    rows::save(rows, &grant)?;
+                }
+                rows::save(rows, &key)?;
+                rows::save(rows, &registration.deliver(key_id, spent, now).map_err(|_| Error::InvalidGrant)?)?;
+                let what = What::Delivered { registration: id, key: key_id, agent: request.agent_name.clone() };
+                record(rows, approval.account, Some(source), what, now, random)?;
+                Ok::<_, Error>(key)
+            })
+            .await;
+        // Another poll of the same agent was first: with a challenge both get the same key.
+        match key {
+            Ok(key) => {
+                self.forget_polls(&[id]);
+                self.waiters.wake(id);
+                self.delivered(&secret, &key).await
+            }
+            Err(Error::InvalidGrant) if verifier.is_some() => {
+                let again = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
+                match again.poll(verifier, false, self.world.now()) {
+                    Poll::Again { key, salt } => self.deliver_again(&again, key, &salt, verifier).await,
+                    _ => Err(Error::InvalidGrant),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same key once more: only while it is unused and alive.
+    async fn deliver_again(
+        &self,
+        registration: &Registration,
+        key: KeyId,
+        salt: &[u8; 32],
+        verifier: Option<&CodeVerifier>,
+    ) -> Result<Delivered, Error> {
+        let now = self.world.now();
+        let (Some(verifier), Registration::Delivered { approval, .. }) = (verifier, registration) else { return Err(Error::InvalidGrant) };
+        let key = self.store.read(|rows| rows::key(rows, key)).await?.ok_or(Error::InvalidGrant)?;
+        if !key.is_active(now) || key.redeliverable.is_none() {
+            return Err(Error::InvalidGrant);
+        }
+        let mut stream = self.secret.key_stream(registration.id(), salt, verifier);
+        let (secret, _) = approval.format.make(approval.environment, &mut stream);
+        // A rotated server secret would derive another key: say nothing rather than something wrong.
+        if self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes()) != key.hash {
+            return Err(Error::InvalidGrant);
+        }
+        self.delivered(&secret, &key).await
+    }
+
+    async fn delivered(&self, secret: &ApiKey, key: &Key) -> Result<Delivered, Error> {
+        let account = self.store.read(|rows| rows::account(rows, key.account)).await?.ok_or(Error::AccessDenied)?;
+        Ok(Delivered {
+            access_token: Revealed::new(secret.expose()),
+            token_type: "Bearer".to_owned(),
+            scope: key.scopes.clone(),
+            key_id: key.id,
+            approved_by: account.email.masked(),
+            environment: key.environment,
+            expires_in: key.expires_at.map(|at| at.duration_since(self.world.now()).as_secs()),
+            expires_at: key.expires_at.map(Time),
+            key_prefix: key.shown.clone(),
+            next: format!(
+                "Store the key now as {}; it is not shown again. Send it as `Authorization: Bearer …`, for example to {}.",
+                self.config.api.key_env,
+                self.config.try_url()
+            ),
+        })
+    }
+
+    /// The registration an MCP client's handle leads to; a foreign handle looks like an unknown one.
+    pub async fn by_handle(&self, handle: &ClaimHandle, caller: Option<&str>) -> Result<Registration, Error> {
+        let hash = self.secret.hash(Purpose::ClaimHandle, handle.expose().as_bytes());
+        let registration = self.store.read(|rows| rows::registration_by(rows, Table::Handles, &hash)).await?;
+        registration
+            .filter(|r| r.request().handle.as_ref().is_some_and(|h| h.bound_to.is_none() || h.bound_to.as_deref() == caller))
+            .ok_or_else(|| Error::not_found("claim"))
+    }
+
+    /// What a registration's poll would say, without delivering.
+    pub async fn standing(&self, id: RegistrationId) -> Result<Registration, Error> {
+        self.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
+    }
+
+    /// Waits for the decision on a registration, at most `wait`.
+    pub async fn wait_for_decision(&self, id: RegistrationId, wait: Duration) -> Result<Registration, Error> {
+        let waiter = self.waiters.join(id);
+        let decided = waiter.decided();
+        tokio::pin!(decided);
+        decided.as_mut().enable();
+        let registration = self.standing(id).await?;
+        if !matches!(registration, Registration::Pending { .. }) {
+            return Ok(registration);
+        }
+        let _ = tokio::time::timeout(wait, decided).await;
+        self.standing(id).await
+    }
+
+    /// The claim token of a registration opened over MCP.
+    pub fn claim_token_of(&self, id: RegistrationId) -> ClaimToken {
+        self.secret.claim_token(id)
+    }
+
+    /// Mints the token a shell fetches the approved key with; voids an earlier one.
+    pub async fn offer_pickup(&self, id: RegistrationId) -> Result<(PickupToken, Timestamp), Error> {
+        let now = self.world.now();
+        let token = PickupToken::new(self.world.bytes());
+        let pickup = Pickup { token: self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()), expires_at: now + PICKUP_TTL };
+        let expires = pickup.expires_at;
+        self.store
+            .write(move |rows| {
+                let registration = rows::registration(rows, id)?.ok_or_else(|| Error::not_found("claim"))?;
+                let next = registration.offer_pickup(pickup.clone(), now).map_err(|_| Error::InvalidGrant)?;
+                Ok::<_, Error>(rows::save(rows, &next)?)
+            })
+            .await?;
+        Ok((token, expires))
+    }
+
+    /// Redeems a pickup token. It is a bearer until it is spent, so a second redemption revokes the key and tells
+    /// the owner (as RFC 6749 §4.1.2 does for codes).
+    pub async fn pickup(&self, token: PickupToken, source: Source) -> Result<Delivered, Error> {
+        let hash = self.secret.hash(Purpose::PickupToken, token.expose().as_bytes());
+        match self.store.read(|rows| rows::registration_by(rows, Table::Pickups, &hash)).await? {
+            Some(Registration::Approved { request, .. }) => match self.deliver(request.id, None, Some(token), source).await {
+                Err(Error::InvalidGrant) => self.replayed(&hash, source).await,
+                answer => answer,
+            },
+            Some(Registration::Delivered { .. }) => self.replayed(&hash, source).await,
+            _ => {
+                self.unknown_tokens.charge(&source)?;
+                Err(Error::InvalidGrant)
+            }
+        }
+    }
+
+    async fn replayed(&self, hash: &crate::domain::secret::Digest, source: Source) -> Result<Delivered, Error> {
+        let (now, hash, random) = (self.world.now(), *hash, self.world.bytes());
+        self.store
+            .write(move |rows| {
+                if let Some(Registration::Delivered { request, approval, key, .. }) = rows::registration_by(rows, Table::Pickups, &hash)? {
+                    super::keys::revoke_with_descendants(rows, key, Some("its pickup token was used twice".to_owned()), now)?;
+                    let what = What::PickupReplayed { registration: request.id, key, agent: request.agent_name };
+                    record(rows, approval.account, Some(source), what, now, random)?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        Err(Error::InvalidGrant)
+    }
+
+    /// Step 6, by itself: ends what is over. Returns whether there may be more.
+    pub(super) async fn sweep_registrations(&self, limit: usize) -> Result<bool, Error> {
+        let now = self.world.now();
+        let (swept, ended) = self
+            .store
+            .write(move |rows| {
+                let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
+                let (mut swept, mut ended) = (Vec::new(), 0);
+                for key in &due {
+                    let Some(registration) = rows::load::<Registration>(rows, key)? else { continue };
+                    let id = registration.id();
+                    let (before, was_pending) = (registration.clone(), matches!(registration, Registration::Pending { .. }));
+                    if let Registration::Delivered { key, .. } = &before {
+                        end_redelivery_of_key(rows, *key)?;
+                    }
+                    if let Registration::Approved { approval, .. } = &before
+                        && let Some(mut grant) = rows::grant(rows, approval.grant)?
+                    {
+                        grant.ended_at.get_or_insert(now);
+                        rows::save(rows, &grant)?;
+                    }
+                    match registration.sweep(now) {
+                        Some(next) => rows::save(rows, &next)?,
+                        None => rows::erase(rows, &before),
+                    }
+                    ended += i64::from(was_pending);
+                    swept.push(id);
+                }
+                Ok::<_, Error>((swept, ended))
+            })
+            .await?;
+        self.pending.fetch_sub(ended, Ordering::Relaxed);
+        self.forget_polls(&swept);
+        for id in &swept {
+            self.waiters.wake(*id);
+        }
+        Ok(swept.len() == limit)
+    }
+
+    /// A decision was made: wakes who waits, and frees a place.
+    pub(super) fn decided(&self, id: RegistrationId) {
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+        self.waiters.wake(id);
+    }
+
+    /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has.
+    pub fn source_of(&self, peer: IpAddr, forwarded_for: &[IpAddr]) -> Source {
+        let ours = |ip: &IpAddr| self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+        let mut here = peer;
+        for hop in forwarded_for.iter().rev() {
+            if !ours(&here) {
+                break;
+            }
+            here = *hop;
+        }
+        Source::address(here)
+    }
+}
+
+/// The salt is erased with the registration; the key forgets that it could be had again.
+fn end_redelivery_of_key(rows: &mut dyn Write, key: KeyId) -> Result<(), Error> {
+    if let Some(mut key) = rows::key(rows, key)?
+        && key.redeliverable.take().is_some()
+    {
+        rows::save(rows, &key)?;
+    }
+    Ok(())
+}
+
+/// The first use of a key, or its end: the delivery can't be repeated any more.
+pub(super) fn forget_salt(rows: &mut dyn Write, registration: RegistrationId) -> Result<(), Error> {
+    if let Some(registration) = rows::registration(rows, registration)? {
+        rows::save(rows, &registration.end_redelivery())?;
+    }
+    Ok(())
+}
+
+/// Makes room at the ceiling: the oldest pending registration ends now.
+fn end_oldest(rows: &mut dyn Write) -> Result<i64, Error> {
+    let oldest = (rows as &dyn Read).scan(Table::Pending, &[], None, Order::Ascending, 1)?;
+    let Some((_, key)) = oldest.first() else { return Ok(0) };
+    match rows::load::<Registration>(rows, key)? {
+        Some(Registration::Pending { request, .. }) => {
+            rows::save(rows, &Registration::Expired { request })?;
+            Ok(1)
+        }
+        _ => Ok(0),
+    }
+}

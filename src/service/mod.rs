@@ -1,0 +1,182 @@
+//! The use cases: what can be done, whoever asks and over whichever transport.
+//!
+//! [`claim`] is the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
+//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+
+pub mod accounts;
+pub mod claim;
+mod error;
+pub mod keys;
+mod plans;
+pub mod review;
+pub mod upkeep;
+mod usage;
+pub mod verify;
+pub mod view;
+mod waiters;
+
+pub use error::Error;
+
+use crate::{
+    config::Config,
+    domain::{
+        account::Account,
+        activity::{Event, What},
+        id::{AccountId, EventId},
+        key::KeyFormat,
+        limit::Limit,
+        scope::Catalogue,
+        secret::ServerSecret,
+        source::Source,
+    },
+    store::{Read, Store, StoreError, Write, rows},
+    world::World,
+};
+use jiff::Timestamp;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, AtomicUsize},
+};
+
+/// Raised when the stored form changes; an older binary refuses a newer store.
+const SCHEMA: u32 = 1;
+
+/// Everything the transports can do. One per process that owns a store.
+pub struct Service {
+    pub config: Arc<Config>,
+    pub world: World,
+    catalogue: Catalogue,
+    secret: Arc<ServerSecret>,
+    secret_id: String,
+    store: Store,
+    /// Every format a key of this store may have.
+    formats: Vec<KeyFormat>,
+    plans: plans::PlanLimits,
+    usage: usage::UsageLog,
+    waiters: waiters::Waiters,
+    polls: Mutex<claim::PollTimes>,
+    unknown_tokens: plans::SourceLimit,
+    /// Pending registrations, so that a flood finds a ceiling without counting rows.
+    pending: AtomicI64,
+    hashing: tokio::sync::Semaphore,
+    setup: Mutex<Option<accounts::SetupCode>>,
+    /// argon2 of nothing: what an unknown account's password is checked against, so that both take the same time.
+    decoy: String,
+    pub waiting: AtomicUsize,
+}
+
+impl Service {
+    /// Opens the use cases over a store. Refuses a newer store, and a server secret that is not the store's.
+    pub async fn open(config: Arc<Config>, store: Store, secret: ServerSecret, world: World) -> Result<Self, OpenError> {
+        let secret_id = secret.id();
+        let (id, format) = (secret_id.clone(), config.key_format());
+        let formats = store
+            .write(move |rows| {
+                match rows::meta::<u32>(rows, "schema")? {
+                    None => rows::save_meta(rows, "schema", &SCHEMA)?,
+                    Some(schema) if schema > SCHEMA => return Err(OpenError::NewerSchema(schema)),
+                    Some(_) => {}
+                }
+                match rows::meta::<String>(rows, "secret")? {
+                    None => rows::save_meta(rows, "secret", &id)?,
+                    Some(stored) if stored != id => return Err(OpenError::WrongSecret { stored, given: id.clone() }),
+                    Some(_) => {}
+                }
+                let mut formats: Vec<KeyFormat> = rows::meta(rows, "key_formats")?.unwrap_or_default();
+                if !formats.contains(&format) {
+                    formats.push(format.clone());
+                    rows::save_meta(rows, "key_formats", &formats)?;
+                }
+                Ok(formats)
+            })
+            .await?;
+        let pending = store.read(|rows| upkeep::count_pending(rows)).await?;
+        let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
+            .map_err(|error| OpenError::Store(StoreError::Unavailable(error.to_string())))?;
+        Ok(Self {
+            catalogue: config.catalogue(),
+            plans: plans::PlanLimits::new(&config.plans, &world),
+            unknown_tokens: plans::SourceLimit::new(&world),
+            usage: usage::UsageLog::default(),
+            waiters: waiters::Waiters::default(),
+            polls: Mutex::default(),
+            pending: AtomicI64::new(pending),
+            hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),
+            setup: Mutex::new(None),
+            waiting: AtomicUsize::new(0),
+            secret: Arc::new(secret),
+            config,
+            world,
+            secret_id,
+            store,
+            formats,
+            decoy,
+        })
+    }
+
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> bool {
+        self.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
+    }
+
+    /// Writes what is still in memory and waits until all of it is on disk.
+    pub async fn close(&self) {
+        if let Err(error) = self.flush_usage(true).await {
+            tracing::warn!(%error, "usage counts of the last minute are lost");
+        }
+        self.store.close().await;
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data was written by a newer countersign (schema {0}, this one knows {SCHEMA}): use that version or a newer one")]
+    NewerSchema(u32),
+    #[error(
+        "the server secret is not the one this data was made with (id {given}, the data says {stored}): \
+         put the right file back (`secret_file`); without it no key works"
+    )]
+    WrongSecret { stored: String, given: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Adds a line to an account's activity.
+fn record(
+    rows: &mut dyn Write,
+    account: AccountId,
+    source: Option<Source>,
+    what: What,
+    now: Timestamp,
+    random: [u8; 16],
+) -> Result<(), StoreError> {
+    rows::save(rows, &Event { id: EventId::new(now, random), account, at: now, source, what })
+}
+
+/// The first of `limits` that is used up, as the error its guesser gets.
+fn used_up(rows: &dyn Read, limits: &[Limit], now: Timestamp, detail: &str) -> Result<(), Error> {
+    for limit in limits {
+        if rows::charged(rows, limit, now)? >= limit.max {
+            return Err(Error::TooMany { detail: detail.to_owned(), retry_after: limit.retry_after(now) });
+        }
+    }
+    Ok(())
+}
+
+fn charge_all(rows: &mut dyn Write, limits: &[Limit], now: Timestamp) -> Result<(), StoreError> {
+    limits.iter().try_for_each(|limit| rows::charge(rows, limit, now))
+}
+
+/// An account that may act: there, and not disabled.
+fn acting(rows: &dyn Read, id: AccountId) -> Result<Account, Error> {
+    rows::account(rows, id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
+}

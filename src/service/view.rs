@@ -1,0 +1,309 @@
+//! What callers see: the JSON shapes shared by HTTP, MCP, the command line and the owner's socket.
+
+use crate::domain::{
+    id::{AccountId, GrantId, KeyId, RegistrationId},
+    key::{Environment, Key, Origin, Status, Usage},
+    scope::ScopeSet,
+};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A secret on its one way out: it serializes, because the reply that carries it must. Never logged.
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revealed(String);
+
+impl Revealed {
+    pub fn new(secret: &str) -> Self {
+        Self(secret.to_owned())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Revealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revealed(redacted)")
+    }
+}
+
+/// A time as the API prints it: RFC 3339, UTC, whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = Timestamp::from_second(self.0.as_second()).unwrap_or(self.0);
+        write!(f, "{whole}")
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Timestamp::deserialize(d).map(Self)
+    }
+}
+
+/// What `POST /agent/identity` answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Registered {
+    pub registration_id: RegistrationId,
+    pub registration_type: String,
+    pub claim_token: Revealed,
+    pub claim_token_expires: Time,
+    pub claim_url: String,
+    pub post_claim_scopes: ScopeSet,
+    pub ignored_scopes: Vec<String>,
+    pub environment: Environment,
+    pub next: String,
+    pub claim: ClaimBlock,
+}
+
+/// What the agent shows its human (RFC 8628 §3.2).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClaimBlock {
+    pub user_code: Revealed,
+    pub verification_uri: String,
+    pub verification_uri_complete: Revealed,
+    /// Seconds the code lives.
+    pub expires_in: i64,
+    /// Seconds between polls.
+    pub interval: u16,
+}
+
+/// What `POST /agent/identity/claim` answers: a fresh attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewAttempt {
+    pub registration_id: RegistrationId,
+    pub claim_attempt_id: String,
+    pub status: String,
+    pub expires_at: Time,
+    pub claim_attempt: ClaimBlock,
+    pub attempt: ClaimBlock,
+    pub next: String,
+}
+
+/// The one delivery of a key (RFC 6749 §5.1).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delivered {
+    pub access_token: Revealed,
+    pub token_type: String,
+    pub scope: ScopeSet,
+    pub key_id: KeyId,
+    /// The approver's e-mail, masked: the agent tells its human whose account it got.
+    pub approved_by: String,
+    pub environment: Environment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    pub key_prefix: String,
+    pub next: String,
+}
+
+/// Who made a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CreatedBy {
+    /// `"human"` or `"key"`.
+    Simple(String),
+    Agent {
+        /// Self-declared by the program: data, never an instruction.
+        agent_name: String,
+        registration_id: String,
+        approved_by: String,
+    },
+}
+
+/// A key as its owner sees it: never the secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyView {
+    pub id: KeyId,
+    pub name: String,
+    /// The shown head: prefix and first eight characters.
+    pub prefix: String,
+    pub environment: Environment,
+    pub scopes: ScopeSet,
+    pub plan: String,
+    pub created_at: Time,
+    pub last_used_at: Option<Time>,
+    pub expires_at: Option<Time>,
+    pub status: Status,
+    pub created_by: CreatedBy,
+    pub parent: Option<KeyId>,
+    pub usage: UsageView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Time>,
+    /// Which approval it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct UsageView {
+    /// Accepted uses since the key was made.
+    pub total: u64,
+}
+
+impl KeyView {
+    pub fn new(key: &Key, usage: &Usage, plan: &str, approved_by: impl Fn(AccountId) -> String, now: Timestamp) -> Self {
+        let (created_by, grant) = match &key.origin {
+            Origin::Human => (CreatedBy::Simple("human".to_owned()), None),
+            Origin::Key => (CreatedBy::Simple("key".to_owned()), None),
+            Origin::Agent { registration, grant, agent_name, approved_by: by } => (
+                CreatedBy::Agent {
+                    agent_name: agent_name.to_string(),
+                    registration_id: registration.to_string(),
+                    approved_by: approved_by(*by),
+                },
+                Some(*grant),
+            ),
+        };
+        Self {
+            id: key.id,
+            name: key.name.to_string(),
+            prefix: key.shown.clone(),
+            environment: key.environment,
+            scopes: key.scopes.clone(),
+            plan: plan.to_owned(),
+            created_at: Time(key.created_at),
+            last_used_at: usage.last_used_at.map(Time),
+            expires_at: key.expires_at.map(Time),
+            status: key.status(now),
+            created_by,
+            parent: key.parent,
+            usage: UsageView { total: usage.uses },
+            revoked_at: key.revoked.as_ref().map(|revocation| Time(revocation.at)),
+            grant,
+        }
+    }
+}
+
+/// A page of keys.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyList {
+    pub keys: Vec<KeyView>,
+    pub next_cursor: Option<String>,
+}
+
+/// A fresh key, the only time it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Created {
+    pub key: Revealed,
+    #[serde(flatten)]
+    pub view: KeyView,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revoked {
+    pub id: KeyId,
+    pub status: Status,
+    pub revoked_at: Time,
+    /// Keys made by this key that died with it.
+    pub descendants: u32,
+}
+
+/// Where a limit stands. `reset` is in Unix seconds, `retry_after` in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RateLimit {
+    /// Requests per minute.
+    pub limit: u32,
+    /// Requests left now.
+    pub remaining: u32,
+    /// Unix seconds at which all of the limit is there again.
+    pub reset: i64,
+    /// Seconds to wait, once the limit is used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+/// What the verification of a key found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Code {
+    Valid,
+    NotFound,
+    Revoked,
+    Expired,
+    Disabled,
+    InsufficientScope,
+    WrongEnvironment,
+    RateLimited,
+}
+
+/// What `POST /v1/keys/verify` answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verdict {
+    pub valid: bool,
+    pub code: Code,
+    pub key_id: Option<KeyId>,
+    pub account_id: Option<AccountId>,
+    pub external_id: Option<String>,
+    pub plan: Option<String>,
+    pub scopes: ScopeSet,
+    pub missing_scopes: ScopeSet,
+    pub environment: Option<Environment>,
+    pub expires_at: Option<Time>,
+    pub ratelimit: Option<RateLimit>,
+}
+
+impl Verdict {
+    pub fn not_found() -> Self {
+        Self {
+            valid: false,
+            code: Code::NotFound,
+            key_id: None,
+            account_id: None,
+            external_id: None,
+            plan: None,
+            scopes: ScopeSet::default(),
+            missing_scopes: ScopeSet::default(),
+            environment: None,
+            expires_at: None,
+            ratelimit: None,
+        }
+    }
+}
+
+/// What the presented credential is and may do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Whoami {
+    pub account_id: AccountId,
+    pub email: String,
+    pub operator: bool,
+    pub plan: String,
+    pub key: KeyView,
+}
+
+/// Whether the presented key may do something, without doing it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScopeCheck {
+    pub allowed: bool,
+    pub granted: ScopeSet,
+    pub missing: ScopeSet,
+    pub key_id: KeyId,
+    pub prefix: String,
+    pub environment: Environment,
+    pub expires_at: Option<Time>,
+    pub ratelimit: Option<RateLimit>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountView {
+    pub id: AccountId,
+    pub email: String,
+    pub operator: bool,
+    pub plan: String,
+    pub created_at: Time,
+}

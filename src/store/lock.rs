@@ -1,0 +1,79 @@
+//! One process owns a data directory: a lock of our own, released by the kernel on any death.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+/// Who holds a data directory, for a second process to say plainly.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Owner {
+    pub pid: u32,
+    /// `serve` or `mcp`.
+    pub role: String,
+    /// Where its pages are.
+    pub url: String,
+}
+
+pub enum Acquired {
+    Mine(OwnerLock),
+    /// Somebody else's; unknown who until it has finished starting.
+    Theirs(Option<Owner>),
+}
+
+/// Held for as long as this value lives.
+#[derive(Debug)]
+pub struct OwnerLock {
+    file: File,
+    dir: PathBuf,
+}
+
+impl OwnerLock {
+    /// Takes the directory's lock, or tells who has it. Never waits.
+    pub fn acquire(dir: &Path) -> io::Result<Acquired> {
+        private_dir(dir)?;
+        let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(dir.join("owner.lock"))?;
+        match file.try_lock() {
+            Ok(()) => {
+                // From here on nobody reads a dead owner's address.
+                file.set_len(0)?;
+                file.rewind()?;
+                Ok(Acquired::Mine(Self { file, dir: dir.to_owned() }))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                Ok(Acquired::Theirs(serde_json::from_str(&text).ok()))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Says who we are, once we can be reached.
+    pub fn announce(&mut self, owner: &Owner) -> io::Result<()> {
+        let text = serde_json::to_vec(owner).map_err(io::Error::other)?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&text)?;
+        self.file.sync_data()
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Makes a directory only its owner can enter.
+pub fn private_dir(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if !dir.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let mode = fs::metadata(dir)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}

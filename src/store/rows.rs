@@ -1,0 +1,312 @@
+//! Typed rows over the byte contract: a row knows its table, its key and its index entries, and saving it keeps
+//! all of them in step within the transaction.
+
+use super::{Order, Read, StoreError, Table, Write};
+use crate::domain::{
+    account::{Account, Session},
+    activity::Event,
+    id::{AccountId, GrantId, KeyId, RegistrationId},
+    key::{Grant, Key, Usage},
+    limit::{Counter, Limit},
+    name::Email,
+    registration::Registration,
+    secret::Digest,
+    source::Source,
+};
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub trait Row: Serialize + DeserializeOwned {
+    const TABLE: Table;
+    fn key(&self) -> Vec<u8>;
+
+    /// Index entries; each leads to this row's key.
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        Vec::new()
+    }
+}
+
+fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub fn load<R: Row>(rows: &(impl Read + ?Sized), key: impl AsRef<[u8]>) -> Result<Option<R>, StoreError> {
+    rows.get(R::TABLE, key.as_ref())?.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// The row a unique index entry leads to.
+pub fn find<R: Row>(rows: &(impl Read + ?Sized), index: Table, entry: &[u8]) -> Result<Option<R>, StoreError> {
+    match rows.get(index, entry)? {
+        Some(key) => load(rows, key),
+        None => Ok(None),
+    }
+}
+
+pub fn save<R: Row>(rows: &mut (impl Write + ?Sized), row: &R) -> Result<(), StoreError> {
+    let key = row.key();
+    let index = row.index();
+    if let Some(old) = load::<R>(rows, &key)? {
+        for (table, entry) in old.index() {
+            if !index.iter().any(|(t, e)| *t == table && *e == entry) {
+                rows.remove(table, &entry);
+            }
+        }
+    }
+    for (table, entry) in index {
+        rows.put(table, &entry, key.clone());
+    }
+    let bytes = serde_json::to_vec(row).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    rows.put(R::TABLE, &key, bytes);
+    Ok(())
+}
+
+pub fn erase<R: Row>(rows: &mut (impl Write + ?Sized), row: &R) {
+    for (table, entry) in row.index() {
+        rows.remove(table, &entry);
+    }
+    rows.remove(R::TABLE, &row.key());
+}
+
+/// One page of a list.
+pub struct Page<R> {
+    pub rows: Vec<R>,
+    /// The index entry to go on after; `None` at the end.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Rows an index lists under `prefix`.
+pub fn page<R: Row>(
+    rows: &(impl Read + ?Sized),
+    index: Table,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    order: Order,
+    limit: usize,
+) -> Result<Page<R>, StoreError> {
+    let mut entries = rows.scan(index, prefix, after, order, limit.saturating_add(1))?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = if more { entries.last().map(|(entry, _)| entry.clone()) } else { None };
+    let mut found = Vec::with_capacity(entries.len());
+    for (_, key) in entries {
+        if let Some(row) = load(rows, key)? {
+            found.push(row);
+        }
+    }
+    Ok(Page { rows: found, next })
+}
+
+/// Every row under `prefix`, for lists whose length a rule bounds.
+pub fn all<R: Row>(rows: &(impl Read + ?Sized), index: Table, prefix: &[u8]) -> Result<Vec<R>, StoreError> {
+    Ok(page(rows, index, prefix, None, Order::Ascending, usize::MAX - 1)?.rows)
+}
+
+/// Joins the parts of an index entry; no part holds a `|`.
+pub fn entry(parts: &[&str]) -> Vec<u8> {
+    parts.join("|").into_bytes()
+}
+
+/// An index entry that sorts by time.
+fn due(at: Timestamp, key: &str) -> Vec<u8> {
+    due_second(at.as_second(), key)
+}
+
+fn due_second(second: i64, key: &str) -> Vec<u8> {
+    let mut entry = u64::try_from(second).unwrap_or(0).to_be_bytes().to_vec();
+    entry.extend_from_slice(key.as_bytes());
+    entry
+}
+
+/// Keys of at most `limit` rows that were due by `now`.
+pub fn due_by(rows: &(impl Read + ?Sized), table: Table, now: Timestamp, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    let end = u64::try_from(now.as_second()).unwrap_or(0).to_be_bytes();
+    let entries = rows.scan(table, &[], None, Order::Ascending, limit)?;
+    Ok(entries.into_iter().take_while(|(entry, _)| entry.get(..8).is_some_and(|at| at <= end.as_slice())).map(|(_, key)| key).collect())
+}
+
+impl Row for Registration {
+    const TABLE: Table = Table::Registrations;
+
+    fn key(&self) -> Vec<u8> {
+        self.id().to_string().into_bytes()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let request = self.request();
+        let id = request.id.to_string();
+        let mut index =
+            vec![(Table::ClaimTokens, request.claim_token.as_bytes().to_vec()), (Table::DueRegistrations, due(self.due_at(), &id))];
+        if let Some(handle) = &request.handle {
+            index.push((Table::Handles, handle.hash.as_bytes().to_vec()));
+        }
+        match self {
+            Self::Pending { attempt, .. } => {
+                index.push((Table::UserCodes, attempt.code.as_bytes().to_vec()));
+                index.push((Table::Pending, due(request.created_at, &id)));
+            }
+            Self::Approved { pickup: Some(pickup), .. } => index.push((Table::Pickups, pickup.token.as_bytes().to_vec())),
+            Self::Delivered { spent_pickup: Some(token), .. } => index.push((Table::Pickups, token.as_bytes().to_vec())),
+            Self::Approved { .. } | Self::Delivered { .. } | Self::Denied { .. } | Self::Expired { .. } => {}
+        }
+        index
+    }
+}
+
+impl Row for Account {
+    const TABLE: Table = Table::Accounts;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.to_string().into_bytes()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())]
+    }
+}
+
+impl Row for Session {
+    const TABLE: Table = Table::Sessions;
+
+    fn key(&self) -> Vec<u8> {
+        self.token.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut by_account = entry(&[&self.account.to_string(), ""]);
+        by_account.extend_from_slice(self.token.as_bytes());
+        let mut due = due_second(self.ends_at(), "");
+        due.extend_from_slice(self.token.as_bytes());
+        vec![(Table::AccountSessions, by_account), (Table::DueSessions, due)]
+    }
+}
+
+impl Row for Key {
+    const TABLE: Table = Table::Keys;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.to_string().into_bytes()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let id = self.id.to_string();
+        let mut index =
+            vec![(Table::KeyHashes, self.hash.as_bytes().to_vec()), (Table::AccountKeys, entry(&[&self.account.to_string(), &id]))];
+        if let Some(parent) = self.parent {
+            index.push((Table::Children, entry(&[&parent.to_string(), &id])));
+        }
+        index
+    }
+}
+
+impl Row for Grant {
+    const TABLE: Table = Table::Grants;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.to_string().into_bytes()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        vec![(Table::AccountGrants, entry(&[&self.account.to_string(), &self.id.to_string()]))]
+    }
+}
+
+impl Row for Event {
+    const TABLE: Table = Table::Events;
+
+    fn key(&self) -> Vec<u8> {
+        entry(&[&self.account.to_string(), &self.id.to_string()])
+    }
+}
+
+impl Row for Counter {
+    const TABLE: Table = Table::Counters;
+
+    fn key(&self) -> Vec<u8> {
+        self.row.clone().into_bytes()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        vec![(Table::DueCounters, due_second(self.ends_at, &self.row))]
+    }
+}
+
+pub fn registration(rows: &(impl Read + ?Sized), id: RegistrationId) -> Result<Option<Registration>, StoreError> {
+    load(rows, id.to_string())
+}
+
+pub fn registration_by(rows: &(impl Read + ?Sized), index: Table, secret: &Digest) -> Result<Option<Registration>, StoreError> {
+    find(rows, index, secret.as_bytes())
+}
+
+pub fn account(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Option<Account>, StoreError> {
+    load(rows, id.to_string())
+}
+
+pub fn account_by_email(rows: &(impl Read + ?Sized), email: &Email) -> Result<Option<Account>, StoreError> {
+    find(rows, Table::Emails, email.as_str().as_bytes())
+}
+
+pub fn key(rows: &(impl Read + ?Sized), id: KeyId) -> Result<Option<Key>, StoreError> {
+    load(rows, id.to_string())
+}
+
+pub fn key_by_hash(rows: &(impl Read + ?Sized), hash: &Digest) -> Result<Option<Key>, StoreError> {
+    find(rows, Table::KeyHashes, hash.as_bytes())
+}
+
+pub fn grant(rows: &(impl Read + ?Sized), id: GrantId) -> Result<Option<Grant>, StoreError> {
+    load(rows, id.to_string())
+}
+
+pub fn children(rows: &(impl Read + ?Sized), parent: KeyId) -> Result<Vec<Key>, StoreError> {
+    all(rows, Table::Children, &entry(&[&parent.to_string(), ""]))
+}
+
+pub fn account_keys(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<Key>, StoreError> {
+    all(rows, Table::AccountKeys, &entry(&[&account.to_string(), ""]))
+}
+
+pub fn account_grants(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<Grant>, StoreError> {
+    all(rows, Table::AccountGrants, &entry(&[&account.to_string(), ""]))
+}
+
+pub fn usage(rows: &(impl Read + ?Sized), id: KeyId) -> Result<Usage, StoreError> {
+    Ok(rows.get(Table::Usage, id.to_string().as_bytes())?.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default())
+}
+
+pub fn save_usage(rows: &mut (impl Write + ?Sized), id: KeyId, usage: &Usage) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(usage).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    rows.put(Table::Usage, id.to_string().as_bytes(), bytes);
+    Ok(())
+}
+
+/// How often a limit was charged in the present window.
+pub fn charged(rows: &(impl Read + ?Sized), limit: &Limit, now: Timestamp) -> Result<u32, StoreError> {
+    Ok(load::<Counter>(rows, limit.row(now))?.map_or(0, |counter| counter.count))
+}
+
+/// Counts once more.
+pub fn charge(rows: &mut (impl Write + ?Sized), limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
+    let count = charged(rows, limit, now)?.saturating_add(1);
+    save(rows, &Counter { row: limit.row(now), count, ends_at: limit.ends_at(now) })
+}
+
+/// A source a human disowned a request from: until when it is flagged, in Unix seconds.
+pub fn flagged_until(rows: &(impl Read + ?Sized), source: &Source) -> Result<Option<i64>, StoreError> {
+    rows.get(Table::FlaggedSources, source.bucket().as_bytes())?.map(|bytes| decode(&bytes)).transpose()
+}
+
+pub fn flag(rows: &mut (impl Write + ?Sized), source: &Source, until: i64) {
+    rows.put(Table::FlaggedSources, source.bucket().as_bytes(), until.to_string().into_bytes());
+}
+
+/// A setting of the whole store: schema version, id of the secret, key formats ever used.
+pub fn meta<T: DeserializeOwned>(rows: &(impl Read + ?Sized), name: &str) -> Result<Option<T>, StoreError> {
+    rows.get(Table::Meta, name.as_bytes())?.map(|bytes| decode(&bytes)).transpose()
+}
+
+pub fn save_meta<T: Serialize>(rows: &mut (impl Write + ?Sized), name: &str, value: &T) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    rows.put(Table::Meta, name.as_bytes(), bytes);
+    Ok(())
+}
