@@ -198,6 +198,12 @@ impl Service {
         })
     }
 
+    /// Where a presented key's limit stands; takes nothing.
+    pub async fn standing_of(&self, presented: &ApiKey) -> Result<Option<RateLimit>, Error> {
+        let found = self.look_up(presented).await?.filter(|(_, account)| !account.operator);
+        Ok(found.and_then(|(key, account)| self.plans.standing(&account.plan, key.id)))
+    }
+
     /// What a caller may do, without charging the plan.
     pub fn check_scopes(&self, caller: &Caller, wanted: &ScopeSet, environment: Option<Environment>) -> ScopeCheck {
         let missing = wanted.missing_from(&caller.key.scopes);

@@ -1,0 +1,155 @@
+//! Request bodies, strictly: one type, one size, no member twice, errors that name the field.
+
+use crate::{
+    http::{App, MAX_BODY, error::Failed},
+    service::Error,
+};
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, Request},
+    http::header,
+};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// Fields that are ours to set. A caller that sends one gets 400 rather than a silent nothing (CVE-2025-61928 class).
+const OURS: [&str; 10] =
+    ["account_id", "user_id", "registration_id", "key_id", "status", "plan", "rate_limit", "expires_at", "approved_by", "operator"];
+
+/// A JSON object.
+pub struct JsonBody<T>(pub T);
+/// A JSON object or a form, as the OAuth endpoints take both.
+pub struct AnyBody<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        Ok(Self(typed(members(request, false).await?)?))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        Ok(Self(typed(members(request, true).await?)?))
+    }
+}
+
+/// A field that must be there.
+pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
+    value.ok_or_else(|| Error::invalid(field, "is missing"))
+}
+
+async fn members(request: Request, form: bool) -> Result<Map<String, Value>, Error> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let is_form = match kind.as_str() {
+        "application/json" => false,
+        "application/x-www-form-urlencoded" if form => true,
+        _ => {
+            let expected = if form { "application/x-www-form-urlencoded or application/json" } else { "application/json" };
+            return Err(Error::UnsupportedMediaType { expected: expected.to_owned() });
+        }
+    };
+    let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
+    let members = if is_form { form_members(&bytes)? } else { json_members(&bytes)? };
+    match OURS.iter().find(|name| members.contains_key(**name)) {
+        Some(name) => Err(Error::invalid(*name, "is not yours to set")),
+        None => Ok(members),
+    }
+}
+
+fn json_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+    match serde_json::from_slice::<Strict>(bytes) {
+        Ok(Strict(Value::Object(members))) => Ok(members),
+        Ok(_) => Err(Error::Malformed { detail: "the body must be a JSON object".to_owned() }),
+        Err(error) => Err(Error::Malformed { detail: format!("the body is not valid JSON: {error}") }),
+    }
+}
+
+fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::Malformed { detail: "the form is not UTF-8".to_owned() })?;
+    let mut members = Map::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+            return Err(Error::invalid(name, "is there twice"));
+        }
+    }
+    Ok(members)
+}
+
+fn typed<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Error> {
+    serde_path_to_error::deserialize(Value::Object(members)).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { "body".to_owned() } else { path };
+        Error::invalid(field, error.inner().to_string())
+    })
+}
+
+/// Any JSON value in which no object has a member twice: two readers of such a body could disagree on what it says.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
+        Ok(Value::Bool(v))
+    }
+
+    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
+        Ok(Value::Number(v.into()))
+    }
+
+    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
+        Ok(Value::Number(v.into()))
+    }
+
+    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(v).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
+        Ok(Value::String(v.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Strict(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if members.contains_key(&name) {
+                return Err(serde::de::Error::custom(format!("member `{name}` is there twice")));
+            }
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
+    }
+}

@@ -1,0 +1,107 @@
+//! The credential a request presents, read once and in one way.
+
+use crate::{
+    domain::secret::ApiKey,
+    http::{App, error::Failed},
+    service::{
+        Error,
+        verify::{Caller, Need},
+        view::RateLimit,
+    },
+};
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+    middleware::Next,
+    response::Response,
+};
+use std::sync::{Arc, OnceLock};
+
+/// What the key's limit said, left by the handler for the headers.
+#[derive(Clone, Default)]
+struct LimitSlot(Arc<OnceLock<RateLimit>>);
+
+/// The key a request presents, if any.
+pub struct Presented {
+    key: Option<ApiKey>,
+    slot: LimitSlot,
+}
+
+impl FromRequestParts<App> for Presented {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failed> {
+        let slot = parts.extensions.get::<LimitSlot>().cloned().unwrap_or_default();
+        Ok(Self { key: presented(&parts.headers, app.config.auth.extra_headers)?, slot })
+    }
+}
+
+impl Presented {
+    pub fn key(&self) -> Option<&ApiKey> {
+        self.key.as_ref()
+    }
+
+    /// Lets the caller in, or says why not.
+    pub async fn admit(&self, app: &App, need: &Need) -> Result<Caller, Failed> {
+        let answer = app.authenticate(self.key(), need).await;
+        let standing = match (&answer, &self.key) {
+            (Ok(caller), _) => caller.ratelimit,
+            (Err(Error::RateLimited(limit)), _) => Some(*limit),
+            (Err(Error::InsufficientScope { .. }), Some(key)) => app.standing_of(key).await?,
+            _ => None,
+        };
+        if let Some(standing) = standing {
+            let _ = self.slot.0.set(standing);
+        }
+        Ok(answer?)
+    }
+}
+
+/// Reads `Authorization: Bearer`, and with `extra` also `ApiKey` and `X-API-Key`. Two credentials at once are
+/// ambiguous: 400 (RFC 6750 §2). A credential in a form no key has is presented all the same, and invalid.
+pub fn presented(headers: &HeaderMap, extra: bool) -> Result<Option<ApiKey>, Error> {
+    let mut found = Vec::new();
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let text = value.to_str().map_err(|_| Error::Unauthorized { presented: true })?;
+        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+        if scheme.eq_ignore_ascii_case("bearer") || (extra && scheme.eq_ignore_ascii_case("apikey")) {
+            found.push(rest.trim().to_owned());
+        } else {
+            // Another scheme is no credential of ours, and still one: not to be mixed with a second.
+            found.push(String::new());
+        }
+    }
+    if extra {
+        for value in headers.get_all("x-api-key") {
+            found.push(value.to_str().map_err(|_| Error::Unauthorized { presented: true })?.trim().to_owned());
+        }
+    }
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] if one.is_empty() => Ok(None),
+        [one] => ApiKey::presented(one).map(Some).ok_or(Error::Unauthorized { presented: true }),
+        _ => Err(Error::Malformed { detail: "two credentials in one request: send one".to_owned() }),
+    }
+}
+
+/// `X-RateLimit-*` (seed documents) and `RateLimit`, `RateLimit-Policy` (IETF draft) on every answer to a key.
+pub async fn ratelimit_headers(mut request: Request, next: Next) -> Response {
+    let slot = LimitSlot::default();
+    request.extensions_mut().insert(slot.clone());
+    let mut response = next.run(request).await;
+    if let Some(standing) = slot.0.get() {
+        let headers = response.headers_mut();
+        headers.insert("x-ratelimit-limit", HeaderValue::from(standing.limit));
+        headers.insert("x-ratelimit-remaining", HeaderValue::from(standing.remaining));
+        headers.insert("x-ratelimit-reset", HeaderValue::from(standing.reset));
+        let wait = standing.retry_after.unwrap_or(60);
+        if let (Ok(policy), Ok(limit)) = (
+            HeaderValue::from_str(&format!("\"plan\";q={};w=60", standing.limit)),
+            HeaderValue::from_str(&format!("\"plan\";r={};t={wait}", standing.remaining)),
+        ) {
+            headers.insert("ratelimit-policy", policy);
+            headers.insert("ratelimit", limit);
+        }
+    }
+    response
+}

@@ -1,0 +1,104 @@
+//! What every request passes: a name, a host that is ours, and no secret in its address.
+
+use crate::{
+    http::{App, error::Failed},
+    service::Error,
+};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::Instrument;
+use url::Url;
+
+/// Secrets have no place in an address: it ends in logs, histories and referrers.
+const SECRET_PARAMETERS: [&str; 9] =
+    ["access_token", "api_key", "apikey", "key", "token", "claim_token", "code_verifier", "pickup_token", "password"];
+
+/// Names each request for the log and its reader; logs method, path and status, never query, headers or body.
+pub async fn request_id(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = u64::from_be_bytes(app.world.bytes());
+    let span = tracing::info_span!("request", id = format!("{id:016x}"), method = %request.method(), path = request.uri().path());
+    async move {
+        let mut response = next.run(request).await;
+        tracing::debug!(status = response.status().as_u16(), "answered");
+        if let Ok(value) = HeaderValue::from_str(&format!("{id:016x}")) {
+            response.headers_mut().insert("x-request-id", value);
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// A credential in the query is refused before anything else looks at it (RFC 9700 §4.3.2).
+pub async fn no_credentials_in_query(State(_): State<App>, request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or("");
+    let found = form_urlencoded::parse(query.as_bytes())
+        .map(|(name, _)| name.to_ascii_lowercase())
+        .find(|name| SECRET_PARAMETERS.contains(&name.as_str()));
+    match found {
+        Some(name) => Failed(Error::invalid(name, "does not belong in the address: send it in a header or the body")).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.
+fn named_host(request: &Request) -> Option<String> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().map(|value| value.to_str().map(str::to_ascii_lowercase));
+    if hosts.next().is_some() {
+        return None;
+    }
+    let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
+    match (host, authority) {
+        (Some(Ok(host)), None) => Some(host),
+        (None, Some(authority)) => Some(authority),
+        (Some(Ok(host)), Some(authority)) if host == authority => Some(host),
+        _ => None,
+    }
+}
+
+/// `host:port` of an origin, as browsers send it: without the scheme's own port.
+fn host_of(origin: &str) -> Option<String> {
+    let url = Url::parse(origin).ok()?;
+    Some(match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str()?),
+        None => url.host_str()?.to_owned(),
+    })
+}
+
+/// Whether a request's host is one this deployment publishes.
+pub fn host_is_ours(app: &App, host: &str) -> bool {
+    [&app.config.public_url, &app.config.pages_url].into_iter().filter_map(|origin| host_of(origin)).any(|ours| ours == host)
+}
+
+/// Other names are answered by nobody (DNS rebinding); a browser that used another name of this computer is sent
+/// to the right one.
+pub async fn known_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    let host = named_host(&request);
+    if host.as_deref().is_some_and(|host| host_is_ours(&app, host)) {
+        return next.run(request).await;
+    }
+    if let Some(place) = host.and_then(|host| same_computer(&app, &host, &request)) {
+        return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
+    }
+    let refusal = Failed(Error::Misdirected).into_response();
+    super::error::profile_envelope(State(app), refusal).await
+}
+
+/// `http://localhost:4080/claim` when we publish `http://127.0.0.1:4080`.
+fn same_computer(app: &App, host: &str, request: &Request) -> Option<HeaderValue> {
+    let ours = Url::parse(&app.config.pages_url).ok().filter(crate::config::is_loopback)?;
+    let named: Authority = host.parse().ok()?;
+    let wants_page = request.method() == Method::GET
+        && request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    let local = matches!(named.host(), "localhost" | "127.0.0.1" | "[::1]") && named.port_u16() == ours.port();
+    if !(wants_page && local) {
+        return None;
+    }
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    HeaderValue::from_str(&format!("{}{path}", app.config.pages_url)).ok()
+}

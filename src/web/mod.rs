@@ -1,0 +1,4 @@
+use crate::http::App;
+pub fn router() -> axum::Router<App> {
+    axum::Router::new()
+}
