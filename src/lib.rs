@@ -6,11 +6,13 @@
 //! * [`store`]: where things are kept; the only place that names an engine.
 //! * [`service`]: the use cases. A rule that two transports need lives here.
 //! * [`http`]: JSON for programs; [`web`]: pages for humans; [`mcp`]: tools for agents.
+//! * [`owner`]: which process of this computer holds the store, and how the others reach it.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod owner;
 pub mod service;
 pub mod store;
 pub mod web;

@@ -1,9 +1,6 @@
 //! Who humans are: set-up, sign-up, sign-in, sessions.
 
-use super::{
-    Error, OpenError, Service, acting, charge_all, record, used_up,
-    view::{AccountView, Time},
-};
+use super::{Error, OpenError, Service, acting, charge_all, record, used_up, view::AccountView};
 use crate::{
     domain::{
         account::{Account, Session},
@@ -281,13 +278,7 @@ impl Service {
                 let mut accounts = Vec::with_capacity(entries.len());
                 for (_, id) in entries {
                     if let Some(account) = rows::load::<Account>(rows as &dyn Read, id)? {
-                        accounts.push(AccountView {
-                            id: account.id,
-                            email: account.email.to_string(),
-                            operator: account.operator,
-                            plan: account.plan,
-                            created_at: Time(account.created_at),
-                        });
+                        accounts.push(AccountView::new(&account));
                     }
                 }
                 Ok(accounts)

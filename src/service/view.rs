@@ -1,6 +1,7 @@
 //! What callers see: the JSON shapes shared by HTTP, MCP, the command line and the owner's socket.
 
 use crate::domain::{
+    account::Account,
     id::{AccountId, GrantId, KeyId, RegistrationId},
     key::{Environment, Key, Origin, Status, Usage},
     scope::ScopeSet,
@@ -306,4 +307,16 @@ pub struct AccountView {
     pub operator: bool,
     pub plan: String,
     pub created_at: Time,
+}
+
+impl AccountView {
+    pub fn new(account: &Account) -> Self {
+        Self {
+            id: account.id,
+            email: account.email.to_string(),
+            operator: account.operator,
+            plan: account.plan.clone(),
+            created_at: Time(account.created_at),
+        }
+    }
 }

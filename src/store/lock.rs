@@ -15,6 +15,9 @@ pub struct Owner {
     pub role: String,
     /// Where its pages are.
     pub url: String,
+    /// The socket other processes of this user reach it through.
+    #[serde(default)]
+    pub socket: PathBuf,
 }
 
 pub enum Acquired {

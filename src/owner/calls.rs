@@ -1,0 +1,270 @@
+//! What another process of this computer may ask of the one that holds the store: the use cases, one variant each.
+//!
+//! Two capabilities share the socket: forwarding (what an agent's MCP client does, with that client's own
+//! credential) and administration (the command line). Neither can approve or deny a claim: that takes a human
+//! in a browser, so no variant for it exists.
+
+use super::Role;
+use crate::{
+    domain::{
+        id::KeyId,
+        key::{Environment, Status},
+        scope::{Scope, ScopeSet},
+        secret::{ApiKey, ClaimToken, CodeChallenge, CodeVerifier, Password},
+        source::Source,
+    },
+    service::{
+        Error, Service,
+        claim::{Ask, Registrant},
+        keys::{Actor, Filter, NewKey},
+        verify::{Caller, Need},
+        view::{AccountView, Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// Longest a poll is held, in seconds: below every client's usual timeout of a minute.
+pub const MAX_WAIT: u64 = 55;
+/// Accounts a list shows at most.
+const MAX_ACCOUNTS: usize = 10_000;
+
+/// One question. Secrets in it are [`Revealed`]: they serialize, and `Debug` hides them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Call {
+    // Forwarding: the agent's side.
+    Register {
+        agent_name: String,
+        /// `None`: the configured least set.
+        scopes: Option<Vec<String>>,
+        login_hint: Option<String>,
+        environment: Option<Environment>,
+        /// S256, 43 base64url characters: with it a lost reply loses no key.
+        code_challenge: Option<String>,
+    },
+    NewAttempt {
+        claim_token: Revealed,
+        login_hint: Option<String>,
+    },
+    Poll {
+        claim_token: Revealed,
+        code_verifier: Option<Revealed>,
+        /// 0: answer at once; else hold the call until the decision, at most [`MAX_WAIT`].
+        wait_seconds: u64,
+    },
+    // Forwarding: with the client's own credential.
+    ListKeys {
+        credential: Revealed,
+        status: Option<Status>,
+        environment: Option<Environment>,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    },
+    RevokeKey {
+        credential: Revealed,
+        key_id: String,
+        reason: Option<String>,
+    },
+    CheckScope {
+        credential: Revealed,
+        scopes: Vec<String>,
+        environment: Option<Environment>,
+    },
+    Whoami {
+        credential: Revealed,
+    },
+    // Administration: whoever runs the deployment, on its own machine.
+    CreateAccount {
+        email: String,
+        password: Revealed,
+        operator: bool,
+    },
+    ListAccounts,
+    CreateKey {
+        /// The owner's e-mail.
+        account: String,
+        name: String,
+        scopes: Vec<String>,
+        environment: Option<Environment>,
+        /// Seconds; `None`: until revoked.
+        expires_in: Option<i64>,
+    },
+    AllKeys {
+        /// The owner's e-mail; `None`: everybody's.
+        account: Option<String>,
+        status: Option<Status>,
+        environment: Option<Environment>,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    },
+    RevokeAny {
+        key_id: String,
+        reason: Option<String>,
+    },
+    VerifyKey {
+        key: Revealed,
+        scopes: Vec<String>,
+        environment: Option<Environment>,
+        /// What it takes from the plan's allowance; 0 takes nothing.
+        cost: u32,
+    },
+    Status,
+}
+
+/// One answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum Reply {
+    Registered(Box<Registered>),
+    NewAttempt(Box<NewAttempt>),
+    Delivered(Box<Delivered>),
+    Keys(KeyList),
+    Revoked(Revoked),
+    ScopeCheck(Box<ScopeCheck>),
+    Whoami(Box<Whoami>),
+    AccountCreated(AccountView),
+    Accounts(Vec<AccountView>),
+    KeyCreated(Box<Created>),
+    Verdict(Box<Verdict>),
+    Status(Standing),
+}
+
+/// Which process answers, and for what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Standing {
+    pub pid: u32,
+    pub role: Role,
+    /// Where its pages are.
+    pub url: String,
+    pub environment: Environment,
+    pub service_name: String,
+    pub version: String,
+    /// The data directory.
+    pub data: PathBuf,
+}
+
+/// The store in this process: the use cases, and what this process is to others.
+#[derive(Clone)]
+pub struct Local {
+    pub service: Arc<Service>,
+    pub role: Role,
+    pub data: PathBuf,
+}
+
+impl Local {
+    fn standing(&self) -> Standing {
+        let config = &self.service.config;
+        Standing {
+            pid: std::process::id(),
+            role: self.role,
+            url: config.public_url.clone(),
+            environment: config.environment,
+            service_name: config.service_name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            data: self.data.clone(),
+        }
+    }
+
+    async fn caller(&self, credential: &Revealed, need: Need) -> Result<Caller, Error> {
+        let key = ApiKey::presented(credential.expose()).ok_or(Error::Unauthorized { presented: true })?;
+        self.service.authenticate(Some(&key), &need).await
+    }
+}
+
+impl Call {
+    /// Whether it may wait for a human: such a call ends when its caller goes away.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Poll { wait_seconds: 1.., .. })
+    }
+
+    /// Asks the use case. Both environments are accepted here, as on every management endpoint, and reported.
+    pub async fn run(self, here: &Local) -> Result<Reply, Error> {
+        let service = &here.service;
+        match self {
+            Self::Register { agent_name, scopes, login_hint, environment, code_challenge } => {
+                let challenge = code_challenge.as_deref().map(challenge).transpose()?;
+                let ask = Ask { agent_name, scopes, login_hint, environment, challenge, handle: None };
+                let who = Registrant { source: Source::Local, account: None };
+                service.register(ask, who).await.map(|it| Reply::Registered(Box::new(it)))
+            }
+            Self::NewAttempt { claim_token, login_hint } => {
+                let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidClaimToken)?;
+                service.new_attempt(&token, login_hint, false).await.map(|it| Reply::NewAttempt(Box::new(it)))
+            }
+            Self::Poll { claim_token, code_verifier, wait_seconds } => {
+                let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidGrant)?;
+                let verifier = code_verifier.map(|text| CodeVerifier::parse(text.expose()).ok_or(Error::InvalidGrant)).transpose()?;
+                let (verifier, wait) = (verifier.as_ref(), wait_seconds.min(MAX_WAIT));
+                let delivered = if wait == 0 {
+                    service.poll(&token, verifier, Source::Local).await
+                } else {
+                    service.poll_until(&token, verifier, Source::Local, Duration::from_secs(wait)).await
+                };
+                delivered.map(|it| Reply::Delivered(Box::new(it)))
+            }
+            Self::ListKeys { credential, status, environment, cursor, limit } => {
+                let caller = here.caller(&credential, Need::call()).await?;
+                let account = caller.account.id;
+                let filter = Filter { status, environment, cursor, limit };
+                service.list_keys(&Actor::Key(Box::new(caller)), Some(account), &filter).await.map(Reply::Keys)
+            }
+            Self::RevokeKey { credential, key_id, reason } => {
+                // Costs nothing: a used-up allowance must never keep a key alive.
+                let caller = here.caller(&credential, Need::default()).await?;
+                service.revoke_key(&Actor::Key(Box::new(caller)), key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
+            }
+            Self::CheckScope { credential, scopes, environment } => {
+                let caller = here.caller(&credential, Need::default()).await?;
+                let check = service.check_scopes(&caller, &scope_set(&scopes)?, environment);
+                Ok(Reply::ScopeCheck(Box::new(check)))
+            }
+            Self::Whoami { credential } => {
+                let caller = here.caller(&credential, Need::call()).await?;
+                service.whoami(&caller).await.map(|it| Reply::Whoami(Box::new(it)))
+            }
+            Self::CreateAccount { email, password, operator } => {
+                // Whoever runs the machine vouches for the address.
+                service.create_account(&email, Password::typed(password.expose().to_owned()), operator, true).await?;
+                let account = service.account_by_email(&email).await?;
+                Ok(Reply::AccountCreated(AccountView::new(&account)))
+            }
+            Self::ListAccounts => service.list_accounts(MAX_ACCOUNTS).await.map(Reply::Accounts),
+            Self::CreateKey { account, name, scopes, environment, expires_in } => {
+                let owner = service.account_by_email(&account).await?.id;
+                let new = NewKey { name, scopes, environment, expires_in };
+                service.create_key(Actor::Operator, owner, new, Source::Local).await.map(|it| Reply::KeyCreated(Box::new(it)))
+            }
+            Self::AllKeys { account, status, environment, cursor, limit } => {
+                let owner = match account {
+                    Some(email) => Some(service.account_by_email(&email).await?.id),
+                    None => None,
+                };
+                let filter = Filter { status, environment, cursor, limit };
+                service.list_keys(&Actor::Operator, owner, &filter).await.map(Reply::Keys)
+            }
+            Self::RevokeAny { key_id, reason } => {
+                service.revoke_key(&Actor::Operator, key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
+            }
+            Self::VerifyKey { key, scopes, environment, cost } => {
+                let need = Need { scopes: scope_set(&scopes)?, environment, cost };
+                service.verify_as_operator(key.expose(), need).await.map(|it| Reply::Verdict(Box::new(it)))
+            }
+            Self::Status => Ok(Reply::Status(here.standing())),
+        }
+    }
+}
+
+fn challenge(text: &str) -> Result<CodeChallenge, Error> {
+    CodeChallenge::parse(text).ok_or_else(|| Error::invalid("code_challenge", "must be 43 base64url characters (S256)"))
+}
+
+/// An id no key can have is told like an unknown one.
+fn key(text: &str) -> Result<KeyId, Error> {
+    text.parse().map_err(|_| Error::not_found("key"))
+}
+
+fn scope_set(names: &[String]) -> Result<ScopeSet, Error> {
+    let parse = |name: &String| name.parse::<Scope>().map_err(|error| Error::invalid("scopes", format!("{error}")));
+    names.iter().map(parse).collect()
+}

@@ -1,0 +1,206 @@
+//! Who owns the data directory, and how everybody else reaches the owner.
+//!
+//! One process holds the lock and the store; it listens on a Unix socket ([`socket`]). Every other process of the
+//! same user sends it calls ([`calls`]), so several MCP clients and the command line share one directory and
+//! nobody ever sees a lock error. Whoever asks doesn't need to know which it is: [`Backend::call`].
+
+pub mod calls;
+pub mod secret;
+pub mod socket;
+
+pub use calls::{Call, Local, Reply, Standing};
+pub use secret::SecretError;
+pub use socket::SocketClient;
+
+use crate::{
+    config::Config,
+    service::{Error, OpenError, Service},
+    store::{
+        SledEngine, Store, StoreError,
+        lock::{Acquired, Owner, OwnerLock, private_dir},
+    },
+    world::World,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// What a process does with the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Serve,
+    Mcp,
+    /// One command, gone in a moment.
+    Command,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serve => "serve",
+            Self::Mcp => "mcp",
+            Self::Command => "command",
+        })
+    }
+}
+
+/// The use cases, wherever the store is.
+#[derive(Clone)]
+pub enum Backend {
+    /// This process holds it.
+    Local(Local),
+    /// Another process of this user does.
+    Remote(SocketClient),
+}
+
+impl Backend {
+    pub async fn call(&self, call: Call) -> Result<Reply, Error> {
+        match self {
+            Self::Local(here) => call.run(here).await,
+            Self::Remote(client) => client.call(&call).await,
+        }
+    }
+}
+
+/// A data directory, ready for calls.
+pub enum Opened {
+    Mine(Mine),
+    Theirs(Theirs),
+}
+
+impl Opened {
+    pub fn backend(&self) -> Backend {
+        match self {
+            Self::Mine(mine) => mine.backend(),
+            Self::Theirs(theirs) => Backend::Remote(theirs.client.clone()),
+        }
+    }
+}
+
+/// The directory is this process's, for as long as this value lives.
+pub struct Mine {
+    pub service: Arc<Service>,
+    role: Role,
+    lock: OwnerLock,
+}
+
+/// The directory is another process's, which answers.
+pub struct Theirs {
+    pub owner: Owner,
+    pub standing: Standing,
+    pub client: SocketClient,
+}
+
+impl fmt::Display for Theirs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Standing { pid, role, url, data, .. } = &self.standing;
+        write!(f, "{} is in use by `countersign {role}` (process {pid}), which serves {url}", data.display())
+    }
+}
+
+impl Mine {
+    pub fn local(&self) -> Local {
+        Local { service: self.service.clone(), role: self.role, data: self.lock.dir().to_owned() }
+    }
+
+    pub fn backend(&self) -> Backend {
+        Backend::Local(self.local())
+    }
+
+    /// Lets other processes in: binds the socket, says where it is, and answers until the task is dropped.
+    pub fn listen(&mut self) -> io::Result<tokio::task::JoinHandle<()>> {
+        let socket = socket::Listening::bind(self.lock.dir())?;
+        self.lock.announce(&Owner {
+            pid: std::process::id(),
+            role: self.role.to_string(),
+            url: self.service.config.public_url.clone(),
+            socket: socket.path().to_owned(),
+        })?;
+        Ok(tokio::spawn(socket.serve(self.local())))
+    }
+
+    /// Writes everything out; the directory is free once this returns.
+    pub async fn close(self) {
+        self.service.close().await;
+    }
+}
+
+/// Why the data directory can't be used. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFailure {
+    #[error("can't use the data directory {data}: {error}", data = .data.display())]
+    Directory { data: PathBuf, error: io::Error },
+    #[error("{data} is in use by another process{who} that does not answer: wait a moment, or end that process", data = .data.display())]
+    Silent { data: PathBuf, who: String },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("can't open the store in {data}: {error}", data = .data.display())]
+    Store { data: PathBuf, error: StoreError },
+}
+
+/// How long a start waits for an owner that is starting, ending, or running one command.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(25);
+
+/// Opens the data directory, or finds who has it open. Never fails only because somebody has it.
+pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened, OpenFailure> {
+    let directory = |error| OpenFailure::Directory { data: data.to_owned(), error };
+    private_dir(data).map_err(directory)?;
+    let data = data.canonicalize().map_err(directory)?;
+    let mut seen = None;
+    let found = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match OwnerLock::acquire(&data)? {
+                Acquired::Mine(lock) => return Ok(Ok(lock)),
+                Acquired::Theirs(owner) => {
+                    if let Some(theirs) = answering(owner.as_ref()).await {
+                        return Ok(Err(theirs));
+                    }
+                    seen = owner;
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    })
+    .await;
+    match found {
+        Ok(Ok(Ok(lock))) => Ok(Opened::Mine(open_store(config, lock, role).await?)),
+        Ok(Ok(Err(theirs))) => Ok(Opened::Theirs(theirs)),
+        Ok(Err(error)) => Err(directory(error)),
+        Err(_) => {
+            let who = seen.map(|owner| format!(" (`countersign {}`, process {})", owner.role, owner.pid)).unwrap_or_default();
+            Err(OpenFailure::Silent { data, who })
+        }
+    }
+}
+
+async fn answering(owner: Option<&Owner>) -> Option<Theirs> {
+    let owner = owner.filter(|owner| !owner.socket.as_os_str().is_empty())?;
+    let client = SocketClient::new(owner.socket.clone());
+    match client.ask(&Call::Status).await {
+        Ok(Ok(Reply::Status(standing))) => Some(Theirs { owner: owner.clone(), standing, client }),
+        _ => None,
+    }
+}
+
+async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Result<Mine, OpenFailure> {
+    let (world, data) = (World::system(), lock.dir().to_owned());
+    let directory = config.store_dir(&data);
+    private_dir(&directory).map_err(|error| OpenFailure::Directory { data: directory.clone(), error })?;
+    let secret = secret::read_or_make(&config.secret_path(&data), directory.join("store").exists(), &world)?;
+    let opening = directory.clone();
+    let store = |error| OpenFailure::Store { data: directory, error };
+    let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening)).await {
+        Ok(opened) => opened.map_err(store)?,
+        Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
+    };
+    let service = Service::open(config, Store::new(Arc::new(engine)), secret, world).await?;
+    Ok(Mine { service: Arc::new(service), role, lock })
+}
