@@ -7,11 +7,14 @@
 //! * [`service`]: the use cases. A rule that two transports need lives here.
 //! * [`http`]: JSON for programs; [`web`]: pages for humans; [`mcp`]: tools for agents.
 //! * [`owner`]: which process of this computer holds the store, and how the others reach it.
+//! * [`credentials`]: keys this computer's user received.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
 pub mod config;
+pub mod credentials;
 pub mod domain;
 pub mod http;
+pub mod mcp;
 pub mod owner;
 pub mod service;
 pub mod store;

@@ -30,6 +30,7 @@ use tower_http::{
 
 pub use credential::presented;
 pub use error::challenge;
+pub use guard::host_is_ours;
 
 /// What every handler is given.
 pub type App = Arc<Service>;
@@ -69,7 +70,8 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::new())
         .layer(from_fn_with_state(app.clone(), guard::request_id))
-        .with_state(app)
+        .with_state(app.clone())
+        .merge(crate::mcp::router(&app))
 }
 
 /// Off but for the configured origins; never with credentials.

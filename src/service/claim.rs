@@ -509,6 +509,21 @@ impl Service {
         self.secret.claim_token(id)
     }
 
+    /// The masked e-mail of whoever decided.
+    pub async fn approver(&self, id: RegistrationId) -> Result<Option<String>, Error> {
+        self.store
+            .read(|rows| {
+                let Some(account) = rows::registration(rows, id)?.and_then(|registration| registration.account()) else { return Ok(None) };
+                Ok(rows::account(rows, account)?.map(|account| account.email.masked()))
+            })
+            .await
+    }
+
+    /// The key a claim was delivered as.
+    pub async fn delivered_key(&self, id: KeyId) -> Result<super::view::KeyView, Error> {
+        self.get_key(&super::keys::Actor::Operator, id).await
+    }
+
     /// Mints the token a shell fetches the approved key with; voids an earlier one.
     pub async fn offer_pickup(&self, id: RegistrationId) -> Result<(PickupToken, Timestamp), Error> {
         let now = self.world.now();

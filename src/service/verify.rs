@@ -214,6 +214,7 @@ impl Service {
             missing,
             key_id: caller.key.id,
             prefix: caller.key.shown.clone(),
+            scopes: caller.key.scopes.clone(),
             environment: caller.key.environment,
             expires_at: caller.key.expires_at.map(Time),
             ratelimit: if caller.account.operator { None } else { self.plans.standing(&caller.account.plan, caller.key.id) },

@@ -295,6 +295,8 @@ pub struct ScopeCheck {
     pub missing: ScopeSet,
     pub key_id: KeyId,
     pub prefix: String,
+    /// All the key has.
+    pub scopes: ScopeSet,
     pub environment: Environment,
     pub expires_at: Option<Time>,
     pub ratelimit: Option<RateLimit>,

@@ -1,0 +1,151 @@
+//! What a tool is called with: arguments that name their wrong field, and the caller's credential.
+
+use super::tools::Tools;
+use crate::{
+    domain::{
+        key::{Environment, Status},
+        secret::ApiKey,
+    },
+    service::view::Revealed,
+};
+use axum::http::request::Parts;
+use rmcp::{
+    ErrorData,
+    handler::server::{common::FromContextPart, tool::ToolCallContext},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// The credential of the request on HTTP; on stdio the process's own is asked for instead.
+#[derive(Clone)]
+pub struct Credential(pub ApiKey);
+
+/// What the transport says of its caller.
+pub struct FromHttp {
+    pub credential: Option<Revealed>,
+    /// `Mcp-Session-Id` of sessions before 2026-07-28.
+    pub session: Option<String>,
+    pub source: crate::domain::source::Source,
+    /// The account behind the credential.
+    pub account: Option<String>,
+}
+
+/// Put into the request by the HTTP layer, which verified it.
+#[derive(Clone)]
+pub struct HttpCaller {
+    pub credential: Option<Credential>,
+    pub source: crate::domain::source::Source,
+    pub account: Option<String>,
+}
+
+/// `None` on stdio.
+pub struct Http(pub Option<FromHttp>);
+
+impl FromContextPart<ToolCallContext<'_, Tools>> for Http {
+    fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {
+        let Some(parts) = context.request_context.extensions.get::<Parts>() else { return Ok(Self(None)) };
+        let Some(caller) = parts.extensions.get::<HttpCaller>() else { return Ok(Self(None)) };
+        Ok(Self(Some(FromHttp {
+            credential: caller.credential.as_ref().map(|Credential(key)| Revealed::new(key.expose())),
+            session: parts.headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
+            source: caller.source,
+            account: caller.account.clone(),
+        })))
+    }
+}
+
+/// Typed arguments; an error says which field and what it allows, and becomes an `isError` result.
+pub struct Args<T>(pub T);
+
+impl<T: DeserializeOwned> FromContextPart<ToolCallContext<'_, Tools>> for Args<T> {
+    fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {
+        let arguments = serde_json::Value::Object(context.arguments.take().unwrap_or_default());
+        serde_path_to_error::deserialize(arguments).map(Args).map_err(|error| {
+            // rmcp turns errors with this beginning into tool results, which a model can act on.
+            let message = format!("failed to deserialize parameters: `{}`: {}", error.path(), error.inner());
+            ErrorData::invalid_params(message, None)
+        })
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterArgs {
+    /// Your own name, as your human knows you, such as "Claude". 1 to 64 characters. Shown to them as self-declared.
+    #[schemars(length(min = 1, max = 64))]
+    pub agent_name: String,
+    /// Permissions the task needs and no more, such as ["audience:read"]. Left out: the service's least set.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub scopes: Option<Vec<String>>,
+    /// Your human's e-mail address, if you know it. Shown on the page; grants nothing.
+    #[serde(default)]
+    pub login_hint: Option<String>,
+    /// Which world the key should work in. Left out: the deployment's own.
+    #[serde(default)]
+    pub environment: Option<Environment>,
+}
+
+/// Where an approved key goes. Never into the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Into a file only this user can read; the default over stdio.
+    Store,
+    /// As a shell command that fetches it into such a file; the default over HTTP.
+    Pickup,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PollArgs {
+    /// The `claim_id` that register_agent returned.
+    pub claim_id: String,
+    /// How long to wait for the human inside this call, in seconds, 0 to 55. Left out: 45.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 55))]
+    pub wait_seconds: Option<u64>,
+    /// Where the key goes once approved. Left out: `store` over stdio, `pickup` over HTTP.
+    #[serde(default)]
+    pub delivery: Option<Delivery>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListArgs {
+    /// Only keys in this state.
+    #[serde(default)]
+    pub status: Option<Status>,
+    /// Only keys of this environment.
+    #[serde(default)]
+    pub environment: Option<Environment>,
+    /// `next_cursor` of the page before.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// Keys per page, 1 to 100. Left out: 20.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    pub limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeArgs {
+    /// The id of the key to end, such as "key_01k…", from list_keys or check_scope. Never the key itself.
+    pub key_id: String,
+    /// Why, for the owner's activity log. At most 64 characters.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckArgs {
+    /// Permissions to check, such as ["email:send"]. An empty list only describes the key.
+    #[schemars(length(max = 64))]
+    pub scopes: Vec<String>,
+    /// Also require this environment.
+    #[serde(default)]
+    pub environment: Option<Environment>,
+}

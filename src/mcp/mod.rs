@@ -1,0 +1,14 @@
+//! Five tools for agents, and the ways in. One handler serves stdio and Streamable HTTP; a tool result is read by a
+//! model and kept in transcripts, so no result ever carries a secret.
+
+mod args;
+pub mod claims;
+mod error;
+mod http;
+mod results;
+pub mod stdio;
+mod tools;
+
+pub use error::CODES as ERROR_CODES;
+pub use http::router;
+pub use tools::{Tools, definitions};

@@ -1,0 +1,553 @@
+//! The five tools. Each is a few lines: who calls, one service call, and what to say next.
+
+use super::{
+    args::{Args, CheckArgs, Delivery, FromHttp, Http, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+    claims::{Asked, Claim, Claims},
+    error::ToolError,
+    results::{CheckResult, ClaimStatus, KeyRef, ListResult, PickupOut, PollResult, RegisterResult, RevokeResult},
+    stdio::Desk,
+};
+use crate::{
+    domain::{
+        registration::Registration,
+        scope::ScopeSet,
+        secret::{ClaimHandle, CodeVerifier},
+    },
+    owner::{Backend, Call, Reply},
+    service::{
+        Error, Service,
+        claim::{Ask, MadeHandle, Registrant},
+        view::{ClaimBlock, Delivered, Registered, Revealed, Time},
+    },
+    world::World,
+};
+use jiff::SignedDuration;
+use rmcp::{
+    ErrorData, Json, RoleServer, ServerHandler,
+    handler::server::tool::schema_for_input,
+    model::{
+        CompleteRequestParams, CompleteResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
+    },
+    service::RequestContext,
+    tool, tool_handler, tool_router,
+};
+use std::{sync::Arc, time::Duration};
+
+const DEFAULT_WAIT: u64 = 45;
+const MAX_WAIT: u64 = 55;
+/// A waiting call tells its client that it is alive.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Which way in a call came decides where claims are remembered and where a key may go.
+#[derive(Clone)]
+pub enum Way {
+    /// This process belongs to one client on this computer.
+    Stdio(Arc<Desk>),
+    /// Many clients, elsewhere.
+    Http(Arc<Service>),
+}
+
+/// The MCP server object.
+#[derive(Clone)]
+pub struct Tools {
+    pub backend: Backend,
+    pub way: Way,
+    pub world: World,
+    /// Claims opened over HTTP, by caller; over stdio the desk keeps its own.
+    pub claims: Arc<Claims>,
+}
+
+fn strings(scopes: &ScopeSet) -> Vec<String> {
+    scopes.iter().map(ToString::to_string).collect()
+}
+
+/// A reply of the wrong kind: only a bug of ours makes one.
+fn unexpected() -> ToolError {
+    ToolError(Error::internal("the backend answered something else"))
+}
+
+impl From<&Delivered> for KeyRef {
+    fn from(key: &Delivered) -> Self {
+        Self {
+            id: key.key_id.to_string(),
+            prefix: key.key_prefix.clone(),
+            scopes: strings(&key.scope),
+            environment: key.environment,
+            expires_at: key.expires_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+fn registered_result(claim: &Claim) -> RegisterResult {
+    RegisterResult {
+        registration_id: claim.registration_id.clone(),
+        claim_id: claim.claim_id.expose().to_owned(),
+        verification_uri: claim.verification_uri.clone(),
+        verification_uri_complete: format!("{}?code={}", claim.verification_uri, claim.user_code.expose()),
+        user_code: claim.user_code.expose().to_owned(),
+        expires_at: Time(claim.code_expires_at).to_string(),
+        interval: claim.interval,
+        scopes: claim.scopes.clone(),
+        ignored_scopes: claim.ignored_scopes.clone(),
+        next: format!(
+            "Show your human this link and code exactly as they are and say why you ask: {} code {}. Then call poll_claim with this claim_id; never open the link yourself.",
+            claim.verification_uri,
+            claim.user_code.expose()
+        ),
+    }
+}
+
+fn undecided(status: ClaimStatus, requested: Vec<String>, next: &str) -> PollResult {
+    PollResult { status, key: None, requested_scopes: requested, approved_by: None, stored_at: None, pickup: None, next: next.to_owned() }
+}
+
+const PENDING: &str = "Call poll_claim again with the same claim_id; your human has not decided yet.";
+const DENIED: &str = "Your human said no: stop, and register again only if they ask you to.";
+const EXPIRED: &str = "Call register_agent again for a fresh code and show it to your human.";
+
+#[tool_router]
+impl Tools {
+    #[doc = include_str!("../../tools/register_agent.md")]
+    #[tool(
+        title = "Ask a human for an API key",
+        input_schema = schema_for_input::<RegisterArgs>().unwrap_or_default(),
+        annotations(title = "Ask a human for an API key", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = true)
+    )]
+    async fn register_agent(
+        &self,
+        Args(args): Args<RegisterArgs>,
+        Http(http): Http,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<RegisterResult>, ToolError> {
+        let (claims, caller) = self.claims_of(http.as_ref(), &context);
+        let asked = Asked {
+            agent_name: args.agent_name.trim().to_owned(),
+            scopes: args.scopes.clone(),
+            login_hint: args.login_hint.clone(),
+            environment: args.environment,
+            caller: caller.clone().unwrap_or_default(),
+        };
+        if caller.is_some()
+            && let Some(known) = claims.same(&asked, self.world.now())
+            && let Some(claim) = self.still_open(&claims, known).await?
+        {
+            return Ok(Json(registered_result(&claim)));
+        }
+        let claim = match &self.way {
+            Way::Stdio(_) => self.register_here(args, asked).await?,
+            Way::Http(service) => self.register_for(service, args, asked, caller, http.as_ref()).await?,
+        };
+        claims.remember(claim.clone(), self.world.now())?;
+        Ok(Json(registered_result(&claim)))
+    }
+
+    #[doc = include_str!("../../tools/poll_claim.md")]
+    #[tool(
+        title = "Wait for the human and collect the key",
+        input_schema = schema_for_input::<PollArgs>().unwrap_or_default(),
+        annotations(title = "Wait for the human and collect the key", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = false)
+    )]
+    async fn poll_claim(
+        &self,
+        Args(args): Args<PollArgs>,
+        Http(http): Http,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<PollResult>, ToolError> {
+        let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT);
+        if wait > MAX_WAIT {
+            return Err(Error::invalid("wait_seconds", "must be 0 to 55").into());
+        }
+        let wait = Duration::from_secs(wait);
+        let polling = async {
+            match &self.way {
+                Way::Stdio(desk) => match args.delivery {
+                    None | Some(Delivery::Store) => self.poll_here(desk, &context, &args.claim_id, wait).await,
+                    Some(Delivery::Pickup) => Err(Error::invalid("delivery", "must be \"store\" over stdio").into()),
+                },
+                Way::Http(service) => match args.delivery {
+                    None | Some(Delivery::Pickup) => {
+                        let caller = http.as_ref().and_then(bound_to);
+                        self.poll_for(service, &args.claim_id, caller.as_deref(), wait).await
+                    }
+                    Some(Delivery::Store) => Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
+                },
+            }
+        };
+        with_progress(polling, &context).await.map(Json)
+    }
+
+    #[doc = include_str!("../../tools/list_keys.md")]
+    #[tool(
+        title = "List API keys",
+        input_schema = schema_for_input::<ListArgs>().unwrap_or_default(),
+        annotations(title = "List API keys", read_only_hint = true, destructive_hint = false, idempotent_hint = true, open_world_hint = false)
+    )]
+    async fn list_keys(
+        &self,
+        Args(args): Args<ListArgs>,
+        Http(http): Http,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<ListResult>, ToolError> {
+        let credential = self.credential(http, &context)?;
+        let ListArgs { status, environment, cursor, limit } = args;
+        match self.backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
+            Reply::Keys(list) => {
+                Ok(Json(ListResult { keys: list.keys.into_iter().map(Into::into).collect(), next_cursor: list.next_cursor }))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    #[doc = include_str!("../../tools/revoke_key.md")]
+    #[tool(
+        title = "Revoke an API key",
+        input_schema = schema_for_input::<RevokeArgs>().unwrap_or_default(),
+        annotations(title = "Revoke an API key", read_only_hint = false, destructive_hint = true, idempotent_hint = true, open_world_hint = false)
+    )]
+    async fn revoke_key(
+        &self,
+        Args(args): Args<RevokeArgs>,
+        Http(http): Http,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<RevokeResult>, ToolError> {
+        let credential = self.credential(http, &context)?;
+        match self.backend.call(Call::RevokeKey { credential, key_id: args.key_id, reason: args.reason }).await? {
+            Reply::Revoked(revoked) => {
+                if let Way::Stdio(desk) = &self.way {
+                    desk.forget_key(revoked.id);
+                }
+                Ok(Json(RevokeResult {
+                    key_id: revoked.id.to_string(),
+                    status: revoked.status,
+                    revoked_at: revoked.revoked_at.to_string(),
+                    next: format!(
+                        "Nothing more to do: the key and {} made by it stopped working at once.",
+                        match revoked.descendants {
+                            0 => "any key".to_owned(),
+                            n => format!("{n} key(s)"),
+                        }
+                    ),
+                }))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    #[doc = include_str!("../../tools/check_scope.md")]
+    #[tool(
+        title = "Check what the API key may do",
+        input_schema = schema_for_input::<CheckArgs>().unwrap_or_default(),
+        annotations(title = "Check what the API key may do", read_only_hint = true, destructive_hint = false, idempotent_hint = true, open_world_hint = false)
+    )]
+    async fn check_scope(
+        &self,
+        Args(args): Args<CheckArgs>,
+        Http(http): Http,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Json<CheckResult>, ToolError> {
+        let credential = self.credential(http, &context)?;
+        let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
+        let Reply::ScopeCheck(check) = self.backend.call(call).await? else { return Err(unexpected()) };
+        let missing = strings(&check.missing);
+        let next = if check.allowed {
+            "Go on: the key may do this.".to_owned()
+        } else if missing.is_empty() {
+            format!("The key works in the {} environment only: call register_agent with the environment you need.", check.environment)
+        } else {
+            format!("If the task needs it, call register_agent with scopes {} and ask your human.", serde_json::json!(missing))
+        };
+        Ok(Json(CheckResult {
+            allowed: check.allowed,
+            granted: strings(&check.granted),
+            key: KeyRef {
+                id: check.key_id.to_string(),
+                prefix: check.prefix.clone(),
+                scopes: strings(&check.scopes),
+                environment: check.environment,
+                expires_at: check.expires_at.map(|at| at.to_string()),
+            },
+            missing,
+            ratelimit: check.ratelimit,
+            next,
+        }))
+    }
+}
+
+/// What a claim is bound to over HTTP: the account of the credential, else the session, else nothing.
+fn bound_to(http: &FromHttp) -> Option<String> {
+    http.account.clone().or_else(|| http.session.as_ref().map(|id| format!("session {id}")))
+}
+
+/// Runs a waiting call, tells the client that it is alive, and ends it when the client goes away.
+async fn with_progress<T>(work: impl Future<Output = Result<T, ToolError>>, context: &RequestContext<RoleServer>) -> Result<T, ToolError> {
+    let token = context.meta.get_progress_token();
+    let mut tick = tokio::time::interval(PROGRESS);
+    let mut told = 0.0;
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = context.ct.cancelled() => return Err(Error::AuthorizationPending { interval: 0 }.into()),
+            _ = tick.tick() => if let Some(token) = &token {
+                told += 1.0;
+                let progress = ProgressNotificationParam::new(token.clone(), told).with_message("Waiting for your human to decide");
+                let _ = context.peer.notify_progress(progress).await;
+            },
+        }
+    }
+}
+
+impl Tools {
+    fn credential(&self, http: Option<FromHttp>, context: &RequestContext<RoleServer>) -> Result<Revealed, ToolError> {
+        let found = match (&self.way, http) {
+            (Way::Stdio(desk), _) => desk.credential(context),
+            (Way::Http(_), http) => http.and_then(|http| http.credential),
+        };
+        found.ok_or(ToolError(Error::Unauthorized { presented: false }))
+    }
+
+    /// Where this caller's claims are remembered, and by what name.
+    fn claims_of(&self, http: Option<&FromHttp>, context: &RequestContext<RoleServer>) -> (Arc<Claims>, Option<String>) {
+        match &self.way {
+            Way::Stdio(desk) => (desk.claims(context), Some("this client".to_owned())),
+            Way::Http(_) => (self.claims.clone(), http.and_then(bound_to)),
+        }
+    }
+
+    /// A claim that still waits, with a fresh code if the old is over; `None` once it was decided or is gone.
+    async fn still_open(&self, claims: &Claims, mut claim: Claim) -> Result<Option<Claim>, ToolError> {
+        let now = self.world.now();
+        let token = match (&self.way, &claim.claim_token) {
+            (_, Some(token)) => token.clone(),
+            (Way::Http(service), None) => match claim.registration_id.parse() {
+                Ok(id) => Revealed::new(service.claim_token_of(id).expose()),
+                Err(_) => return Ok(None),
+            },
+            (Way::Stdio(_), None) => return Ok(None),
+        };
+        // A margin, so that the human has time to type what is shown.
+        if now + SignedDuration::from_secs(60) < claim.code_expires_at {
+            return Ok(Some(claim));
+        }
+        match self.backend.call(Call::NewAttempt { claim_token: token, login_hint: None }).await {
+            Ok(Reply::NewAttempt(fresh)) => {
+                claim.user_code = fresh.attempt.user_code.clone();
+                claim.code_expires_at = fresh.expires_at.0;
+                claims.remember(claim.clone(), now)?;
+                Ok(Some(claim))
+            }
+            Ok(_) => Err(unexpected()),
+            // Decided, over, or out of codes: a new registration is the way on.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn claim(&self, registered: &Registered, asked: Asked, claim_id: &str, verifier: Option<&CodeVerifier>, keep_token: bool) -> Claim {
+        let now = self.world.now();
+        let ClaimBlock { user_code, verification_uri, expires_in, interval, .. } = &registered.claim;
+        Claim {
+            claim_id: Revealed::new(claim_id),
+            registration_id: registered.registration_id.to_string(),
+            asked,
+            claim_token: keep_token.then(|| registered.claim_token.clone()),
+            code_verifier: verifier.map(|verifier| Revealed::new(verifier.expose())),
+            user_code: user_code.clone(),
+            verification_uri: verification_uri.clone(),
+            scopes: strings(&registered.post_claim_scopes),
+            ignored_scopes: registered.ignored_scopes.clone(),
+            interval: *interval,
+            created_at: now,
+            code_expires_at: now + SignedDuration::from_secs(*expires_in),
+            expires_at: registered.claim_token_expires.0,
+            stored: None,
+        }
+    }
+
+    /// Over stdio: the client proves itself with a verifier of its own.
+    async fn register_here(&self, args: RegisterArgs, asked: Asked) -> Result<Claim, ToolError> {
+        let verifier = CodeVerifier::new(self.world.bytes());
+        let call = Call::Register {
+            agent_name: args.agent_name,
+            scopes: args.scopes,
+            login_hint: args.login_hint,
+            environment: args.environment,
+            code_challenge: Some(verifier.challenge().as_str().to_owned()),
+        };
+        let Reply::Registered(registered) = self.backend.call(call).await? else { return Err(unexpected()) };
+        let claim_id = ClaimHandle::new(self.world.bytes());
+        Ok(self.claim(&registered, asked, claim_id.expose(), Some(&verifier), true))
+    }
+
+    /// Over HTTP: the claim token is derived and never leaves the server; the client polls with a handle.
+    async fn register_for(
+        &self,
+        service: &Service,
+        args: RegisterArgs,
+        asked: Asked,
+        caller: Option<String>,
+        http: Option<&FromHttp>,
+    ) -> Result<Claim, ToolError> {
+        let http = http.ok_or_else(unexpected)?;
+        let handle = ClaimHandle::new(self.world.bytes());
+        let ask = Ask {
+            agent_name: args.agent_name,
+            scopes: args.scopes,
+            login_hint: args.login_hint,
+            environment: args.environment,
+            challenge: None,
+            handle: Some(MadeHandle { handle: handle.clone(), bound_to: caller }),
+        };
+        let account = http.account.as_ref().and_then(|id| id.parse().ok());
+        let registered = service.register(ask, Registrant { source: http.source, account }).await?;
+        Ok(self.claim(&registered, asked, handle.expose(), None, false))
+    }
+
+    async fn poll_here(
+        &self,
+        desk: &Desk,
+        context: &RequestContext<RoleServer>,
+        claim_id: &str,
+        wait: Duration,
+    ) -> Result<PollResult, ToolError> {
+        let claims = desk.claims(context);
+        let mut claim = claims.get(claim_id).ok_or_else(|| Error::not_found("claim"))?;
+        let requested = claim.scopes.clone();
+        if let Some(stored) = &claim.stored {
+            return Ok(desk.delivered(stored.clone(), requested));
+        }
+        // Before the key is taken: a key that can't be stored would be lost.
+        desk.check_place()?;
+        let token = claim.claim_token.clone().ok_or_else(|| Error::not_found("claim"))?;
+        let call = Call::Poll { claim_token: token, code_verifier: claim.code_verifier.clone(), wait_seconds: wait.as_secs() };
+        match self.backend.call(call).await {
+            Ok(Reply::Delivered(delivered)) => {
+                let stored = desk.store(context, &delivered)?;
+                claim.stored = Some(stored.clone());
+                claim.claim_token = None;
+                claim.code_verifier = None;
+                claims.remember(claim, self.world.now())?;
+                Ok(desk.delivered(stored, requested))
+            }
+            Ok(_) => Err(unexpected()),
+            Err(Error::AuthorizationPending { .. } | Error::SlowDown { .. }) => Ok(undecided(ClaimStatus::Pending, requested, PENDING)),
+            Err(Error::AccessDenied) => {
+                claims.forget(claim_id, self.world.now())?;
+                Ok(undecided(ClaimStatus::Denied, requested, DENIED))
+            }
+            Err(Error::ExpiredToken { .. }) => Ok(undecided(ClaimStatus::Expired, requested, EXPIRED)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn poll_for(&self, service: &Service, claim_id: &str, caller: Option<&str>, wait: Duration) -> Result<PollResult, ToolError> {
+        let handle = ClaimHandle::parse(claim_id).ok_or_else(|| Error::not_found("claim"))?;
+        let id = service.by_handle(&handle, caller).await?.id();
+        let registration = service.wait_for_decision(id, wait).await?;
+        let requested = strings(&registration.request().scopes);
+        let now = self.world.now();
+        match registration {
+            Registration::Pending { request, attempt, .. } if now >= attempt.expires_at || now >= request.expires_at => {
+                Ok(undecided(ClaimStatus::Expired, requested, EXPIRED))
+            }
+            Registration::Pending { .. } => Ok(undecided(ClaimStatus::Pending, requested, PENDING)),
+            Registration::Denied { .. } => Ok(undecided(ClaimStatus::Denied, requested, DENIED)),
+            Registration::Expired { .. } => Ok(undecided(ClaimStatus::Expired, requested, EXPIRED)),
+            Registration::Approved { request, .. } if now >= request.deliverable_until() => {
+                Ok(undecided(ClaimStatus::Expired, requested, EXPIRED))
+            }
+            Registration::Approved { .. } => {
+                let (token, expires) = service.offer_pickup(id).await?;
+                Ok(PollResult {
+                    status: ClaimStatus::Approved,
+                    key: None,
+                    requested_scopes: requested,
+                    approved_by: service.approver(id).await?,
+                    stored_at: None,
+                    pickup: Some(PickupOut {
+                        command: pickup_command(&service.config.public_url, token.expose()),
+                        expires_at: Time(expires).to_string(),
+                    }),
+                    next: "Run pickup.command once, in a shell on the computer that needs the key; it prints where the key is and never the key. Then call poll_claim again to see that it was delivered.".to_owned(),
+                })
+            }
+            Registration::Delivered { key, .. } => {
+                let view = service.delivered_key(key).await?;
+                Ok(PollResult {
+                    status: ClaimStatus::Delivered,
+                    key: Some(KeyRef {
+                        id: view.id.to_string(),
+                        prefix: view.prefix,
+                        scopes: strings(&view.scopes),
+                        environment: view.environment,
+                        expires_at: view.expires_at.map(|at| at.to_string()),
+                    }),
+                    requested_scopes: requested,
+                    approved_by: service.approver(id).await?,
+                    stored_at: None,
+                    pickup: None,
+                    next:
+                        "The key was picked up: use it with `curl -H @FILE`, or set it as the Authorization header of this MCP connection."
+                            .to_owned(),
+                })
+            }
+        }
+    }
+}
+
+/// A shell line that leaves the key, as a header, in a 0600 file. `printf` is the shell's own, so neither token nor
+/// key is ever in an argument list.
+fn pickup_command(base: &str, token: &str) -> String {
+    let host: String = base.chars().skip_while(|c| *c != '/').filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect();
+    format!(
+        "(umask 077; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}.header\"; mkdir -p \"$d\" && \
+         k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) && \
+         rm -f \"$f\" && printf 'Authorization: Bearer %s\\n' \"$k\" > \"$f\" && printf 'Key stored. Use it with: curl -H @%s URL\\n' \"$f\")"
+    )
+}
+
+/// Methods for capabilities that are not declared do not exist.
+fn not_found(method: &'static str) -> ErrorData {
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None)
+}
+
+#[tool_handler]
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("countersign", env!("CARGO_PKG_VERSION")))
+            .with_instructions(
+                "Gives you an API key of your own once your human approves it. register_agent, show the link and code, poll_claim. \
+                 Keys never appear in results.",
+            )
+    }
+
+    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
+        Err(not_found("prompts/list"))
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Err(not_found("resources/list"))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(not_found("resources/templates/list"))
+    }
+
+    async fn complete(&self, _: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
+        Err(not_found("completion/complete"))
+    }
+}
+
+/// The tools as `tools/list` shows them.
+pub fn definitions() -> Vec<Tool> {
+    Tools::tool_router().list_all()
+}
