@@ -13,4 +13,5 @@ pub mod domain;
 pub mod http;
 pub mod service;
 pub mod store;
+pub mod web;
 pub mod world;
