@@ -248,6 +248,10 @@ impl Service {
                 {
                     return Err(Error::Forbidden { detail: "this request names another account".to_owned() });
                 }
+                if needs_code && typed_code.is_none() {
+                    // Not a guess: nobody is charged for a field left empty.
+                    return Err(Error::invalid("code", "is needed: type the one your agent shows"));
+                }
                 if needs_code && typed_code != Some(attempt.code) {
                     let limits = Limit::wrong_codes(&account, &source, now);
                     used_up(rows, &limits, now, TOO_MANY_CODES)?;

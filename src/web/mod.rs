@@ -1,4 +1,46 @@
+//! The pages humans see: server-rendered, complete without JavaScript, nothing loaded from elsewhere.
+//!
+//! Every request passes [`layout::dress`] once: it finds out who is looking ([`session::Visitor`]), refuses forms
+//! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
+//! which checks its token. Handlers make one service call and show what came of it.
+
+mod claim;
+mod error;
+mod field;
+mod form;
+mod home;
+mod keys;
+mod layout;
+mod login;
+mod review;
+mod review_page;
+mod session;
+mod setup;
+mod time;
+
 use crate::http::App;
-pub fn router() -> axum::Router<App> {
-    axum::Router::new()
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+
+pub use error::error_page;
+
+/// Every page. `app` is what the layer around them looks humans up with.
+pub fn router(app: &App) -> Router<App> {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/setup", get(setup::show).post(setup::set_up))
+        .route("/signup", get(login::show_sign_up).post(login::sign_up))
+        .route("/login", get(login::show).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
+        .route("/claim", get(claim::show).post(claim::enter))
+        .route("/claim/{registration}", get(review::show).post(review::decide))
+        .route("/claim/{registration}/done", get(review::done))
+        .route("/settings/keys", get(keys::list))
+        .route("/settings/keys/{key}/revoke", get(keys::confirm_revoke).post(keys::revoke))
+        .layer(from_fn_with_state(app.clone(), layout::dress))
+        .route("/style.css", get(layout::style))
+        .route("/mark.svg", get(layout::mark))
 }

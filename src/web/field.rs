@@ -1,0 +1,104 @@
+//! Labelled fields, and what is wrong with them.
+
+use crate::{service::Error, web::error::explain};
+use axum::http::StatusCode;
+use maud::{Markup, html};
+
+/// The fields of all forms, as a sentence about them begins.
+pub fn label_of(field: &str) -> &str {
+    match field {
+        "email" => "The e-mail",
+        "password" => "The password",
+        "code" => "The code",
+        "scopes" => "Your choice of permissions",
+        "lifetime" => "The lifetime",
+        "environment" => "The environment",
+        "same_code" => "The box",
+        other => other,
+    }
+}
+
+/// What is shown above a form that was not taken.
+pub struct Problem {
+    pub status: StatusCode,
+    title: String,
+    advice: String,
+    field: Option<String>,
+}
+
+impl Problem {
+    pub fn of(error: &Error) -> Self {
+        let told = explain(error);
+        let field = match error {
+            Error::Invalid { field, .. } => Some(field.clone()),
+            Error::WrongPassword => Some("password".to_owned()),
+            Error::WrongCode => Some("code".to_owned()),
+            _ => None,
+        };
+        Self { status: told.status, title: told.title.to_owned(), advice: told.advice, field }
+    }
+
+    pub fn shown(&self) -> Markup {
+        html! { div.alert.bad role="alert" id="problem" { strong { (self.title) } p { (self.advice) } } }
+    }
+
+    pub fn is_about(&self, field: &str) -> bool {
+        self.field.as_deref() == Some(field)
+    }
+}
+
+/// What to show above the form, if anything.
+pub fn problem(problem: Option<&Problem>) -> Markup {
+    html! { @if let Some(problem) = problem { (problem.shown()) } }
+}
+
+/// One line to type in.
+#[derive(Default)]
+pub struct Field<'a> {
+    pub name: &'static str,
+    pub label: &'a str,
+    /// The input's type.
+    pub kind: &'static str,
+    pub value: &'a str,
+    pub hint: &'a str,
+    pub autocomplete: &'static str,
+    pub class: &'static str,
+    pub autofocus: bool,
+    pub optional: bool,
+}
+
+impl Field<'_> {
+    pub fn show(&self, problem: Option<&Problem>) -> Markup {
+        let wrong = problem.is_some_and(|problem| problem.is_about(self.name));
+        let hint_id = (!self.hint.is_empty()).then(|| format!("{}-hint", self.name));
+        let described: Vec<&str> = wrong.then_some("problem").into_iter().chain(hint_id.as_deref()).collect();
+        let spell = (self.kind == "text").then_some("false");
+        html! {
+            div.field {
+                label for=(self.name) { (self.label) }
+                @if let Some(id) = &hint_id { p.hint id=(id) { (self.hint) } }
+                input id=(self.name) name=(self.name) type=(self.kind) class=[(!self.class.is_empty()).then_some(self.class)]
+                    value=[(!self.value.is_empty()).then_some(self.value)] autocomplete=(self.autocomplete)
+                    autocapitalize=[spell.map(|_| "characters")] spellcheck=[spell]
+                    required[!self.optional] autofocus[self.autofocus || wrong] aria-invalid=[wrong.then_some("true")]
+                    aria-describedby=[(!described.is_empty()).then(|| described.join(" "))];
+            }
+        }
+    }
+}
+
+/// The e-mail and password of somebody signing in or up.
+pub fn credentials(email: &str, new: bool, focus: bool, problem: Option<&Problem>) -> Markup {
+    let refused = problem.is_some();
+    html! {
+        (Field { name: "email", label: "E-mail", kind: "email", value: email, autocomplete: "username", autofocus: focus && !refused, ..Field::default() }.show(problem))
+        (Field {
+            name: "password",
+            label: "Password",
+            kind: "password",
+            hint: if new { "At least 10 characters. A few words in a row are easy to remember." } else { "" },
+            autocomplete: if new { "new-password" } else { "current-password" },
+            ..Field::default()
+        }.show(problem))
+    }
+}

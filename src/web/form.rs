@@ -1,0 +1,86 @@
+//! What a form sends. Nothing reads a POST but this, so no form goes unchecked.
+
+use crate::{
+    domain::secret::Password,
+    http::App,
+    service::Error,
+    web::{error::Failure, session::Visitor},
+};
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, Method, header},
+};
+use zeroize::Zeroizing;
+
+const MAX_BODY: usize = 64 * 1024;
+const URL_ENCODED: &str = "application/x-www-form-urlencoded";
+/// Fields that may come more than once: groups of checkboxes.
+const LISTS: [&str; 1] = ["scopes"];
+
+/// The fields of a form whose token was right. Has no `Debug`: it may hold a password.
+pub struct Form(Vec<(String, Zeroizing<String>)>);
+
+impl Form {
+    /// A field as it was sent, or nothing.
+    pub fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(n, _)| n == name)
+    }
+
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.to_string()).collect()
+    }
+
+    /// The password, taken out of the form.
+    pub fn password(&mut self) -> Password {
+        let typed = self.0.iter_mut().find(|(name, _)| name == "password");
+        Password::typed(typed.map_or_else(String::new, |(_, value)| std::mem::take(&mut **value)))
+    }
+}
+
+/// Safe methods, and forms of our own pages. Browsers send `Origin` with every POST; without one it is no form of ours.
+pub fn is_ours(method: &Method, headers: &HeaderMap, pages_url: &str) -> bool {
+    if method == Method::GET || method == Method::HEAD {
+        return true;
+    }
+    let mut origins = headers.get_all(header::ORIGIN).into_iter();
+    let from_us = origins.next().is_some_and(|origin| origin == pages_url) && origins.next().is_none();
+    let fetched_by_us = headers.get_all("sec-fetch-site").into_iter().all(|site| site == "same-origin" || site == "none");
+    from_us && fetched_by_us
+}
+
+impl FromRequest<App> for Form {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = Visitor::from_request_parts(&mut parts, app).await?;
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case(URL_ENCODED)) {
+            return Err(Failure(Error::UnsupportedMediaType { expected: URL_ENCODED.to_owned() }));
+        }
+        let body = to_bytes(body, MAX_BODY).await.map_err(|_| Failure(Error::PayloadTooLarge))?;
+        let form = Self(form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect());
+        form.has_no_duplicates()?;
+        if !visitor.form_token_is_right(form.text("form_token")) {
+            return Err(Failure(Error::ForeignForm));
+        }
+        Ok(form)
+    }
+}
+
+impl Form {
+    /// Two values of one field would leave it to chance which is checked and which is used.
+    fn has_no_duplicates(&self) -> Result<(), Error> {
+        let mut seen: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).filter(|name| !LISTS.contains(name)).collect();
+        seen.sort_unstable();
+        match seen.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(Error::Malformed { detail: "the form has a field twice".to_owned() }),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What all pages share: the frame around them, the headers, the one stylesheet.
+
+use crate::{
+    http::App,
+    service::Error,
+    web::{
+        error::{self, Failure},
+        form,
+        session::Visitor,
+    },
+};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use maud::{DOCTYPE, Markup, html};
+use std::sync::LazyLock;
+
+const STYLE: &str = include_str!("style.css");
+const MARK: &str = include_str!("mark.svg");
+
+/// The stylesheet's address names its content, so that it can be cached for ever.
+static STYLE_URL: LazyLock<String> = LazyLock::new(|| format!("/style.css?v={}", &blake3::hash(STYLE.as_bytes()).to_hex()[..12]));
+
+/// Nothing but our own stylesheet and mark loads, no script runs, forms go nowhere else, nobody frames a page.
+const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+const HEADERS: [(HeaderName, &str); 7] = [
+    (header::CONTENT_SECURITY_POLICY, CSP),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::PRAGMA, "no-cache"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// Around every page: who is looking, whether a form is ours, the words for what went wrong, the headers.
+pub async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let (visitor, refused) = match Visitor::of(&app, &parts).await {
+        Ok(visitor) => (visitor, (!form::is_ours(&parts.method, &parts.headers, &app.config.pages_url)).then_some(Error::ForeignForm)),
+        Err(error) => (Visitor::nobody(&app, &parts), Some(error)),
+    };
+    parts.extensions.insert(visitor.clone());
+    let response = match refused {
+        Some(error) => Failure(error).into_response(),
+        None => next.run(Request::from_parts(parts, body)).await,
+    };
+    let mut response = in_words(&visitor, response);
+    visitor.greet(&mut response);
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Turns a failure, ours or the router's, into a page.
+fn in_words(visitor: &Visitor, response: Response) -> Response {
+    if let Some(Failure(error)) = response.extensions().get::<Failure>() {
+        return error::show(visitor, error);
+    }
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers().get(header::ALLOW).cloned();
+        let mut page = error::show(visitor, &Error::MethodNotAllowed);
+        if let Some(allow) = allow {
+            page.headers_mut().insert(header::ALLOW, allow);
+        }
+        return page;
+    }
+    response
+}
+
+pub async fn style() -> Response {
+    asset("text/css; charset=utf-8", STYLE)
+}
+
+pub async fn mark() -> Response {
+    asset("image/svg+xml", MARK)
+}
+
+fn asset(content_type: &'static str, body: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "public, max-age=86400"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
+    ];
+    (headers, body).into_response()
+}
+
+/// How wide a page's content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// One small form.
+    Card,
+    /// Something to read and decide.
+    Sheet,
+    /// A list.
+    Wide,
+}
+
+impl Visitor {
+    /// A whole page.
+    pub fn page(&self, status: StatusCode, width: Width, title: &str, content: &Markup) -> Response {
+        let service = &self.app.config.service_name;
+        let width = match width {
+            Width::Card => "card",
+            Width::Sheet => "sheet",
+            Width::Wide => "wide",
+        };
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="robots" content="noindex";
+                    meta name="color-scheme" content="light dark";
+                    title { (title) " · " (service) }
+                    link rel="icon" type="image/svg+xml" href="/mark.svg";
+                    link rel="stylesheet" href=(*STYLE_URL);
+                }
+                body {
+                    a.skip href="#main" { "Skip to content" }
+                    (self.header())
+                    main id="main" class=(width) { (content) }
+                    (self.footer())
+                }
+            }
+        };
+        (status, page).into_response()
+    }
+
+    fn header(&self) -> Markup {
+        let here = |path: &str| self.path.starts_with(path).then_some("page");
+        html! {
+            header.top {
+                a.brand href="/" { img src="/mark.svg" alt="" width="24" height="24"; span { (self.app.config.service_name) } }
+                @if let Some(signed_in) = &self.signed_in {
+                    nav aria-label="Main" {
+                        a href="/settings/keys" aria-current=[here("/settings/keys")] { "Keys" }
+                        a href="/claim" aria-current=[here("/claim")] { "Enter a code" }
+                    }
+                    form.who method="post" action="/logout" {
+                        (self.token_field())
+                        span.email title="Signed in as" { (signed_in.account.email) }
+                        button.quiet type="submit" { "Sign out" }
+                    }
+                }
+            }
+        }
+    }
+
+    fn footer(&self) -> Markup {
+        let brand = &self.app.config.brand;
+        let links = [("Terms", &brand.terms_url), ("Privacy", &brand.privacy_url), ("Support", &brand.support_url)];
+        html! {
+            footer.bottom {
+                a href="/auth.md" { "For agents" }
+                @for (label, url) in links {
+                    @if !url.is_empty() { a href=(url) rel="noreferrer" { (label) } }
+                }
+            }
+        }
+    }
+
+    /// The hidden field every form carries.
+    pub fn token_field(&self) -> Markup {
+        html! { input type="hidden" name="form_token" value=(self.form_token()); }
+    }
+}

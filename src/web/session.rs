@@ -1,0 +1,229 @@
+//! Who is looking: cookies, the session behind them, and where a human may be sent next.
+
+use crate::{
+    domain::{
+        account::{Account, Session},
+        registration::UserCode,
+        secret::SessionToken,
+        source::Source,
+    },
+    http::{App, client::source_of},
+    service::Error,
+    web::error::Failure,
+};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderValue, Method, header, request::Parts},
+    response::{IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use url::Url;
+
+/// A code that came with a link waits this long in its cookie: no longer than codes usually live.
+const CODE_SECONDS: i64 = 600;
+
+/// What a cookie is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    Session,
+    /// Ties forms to a browser that is not signed in yet (login CSRF).
+    Anonymous,
+    /// The code a link carried, until the human confirms it.
+    Code,
+}
+
+/// On https the `__Host-` prefix keeps other hosts from setting it. On loopback, where every port shares
+/// its cookies, the port in the name keeps two servers apart.
+fn cookie_name(app: &App, kind: Kind) -> String {
+    let pages = &app.config.pages_url;
+    if pages.starts_with("https://") {
+        match kind {
+            Kind::Session => "__Host-cs".to_owned(),
+            Kind::Anonymous => "__Host-cs-anon".to_owned(),
+            Kind::Code => "__Host-cs-code".to_owned(),
+        }
+    } else {
+        let port = Url::parse(pages).ok().and_then(|url| url.port_or_known_default()).unwrap_or_default();
+        match kind {
+            Kind::Session => format!("cs_{port}"),
+            Kind::Anonymous => format!("cs_{port}_anon"),
+            Kind::Code => format!("cs_{port}_code"),
+        }
+    }
+}
+
+/// A `Set-Cookie` value; `None` ends the cookie.
+fn set_cookie(app: &App, kind: Kind, value: Option<&str>) -> String {
+    let mut cookie = Cookie::new(cookie_name(app, kind), value.unwrap_or_default().to_owned());
+    cookie.set_path("/");
+    cookie.set_http_only(true);
+    cookie.set_same_site(SameSite::Lax);
+    cookie.set_secure(app.config.pages_url.starts_with("https://"));
+    let seconds = match (value, kind) {
+        (None, _) => Some(0),
+        (Some(_), Kind::Code) => Some(CODE_SECONDS),
+        (Some(_), Kind::Session | Kind::Anonymous) => None,
+    };
+    let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+    format!("{cookie}{age}")
+}
+
+/// The one cookie of that name. Two of them mean that another port or path tossed one in: neither counts.
+fn presented(headers: &HeaderMap, name: &str) -> Option<String> {
+    let pairs = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
+    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(n, _)| *n == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value.to_owned()),
+        _ => None,
+    }
+}
+
+/// A human whose browser has a live session.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    pub session: Session,
+    pub account: Account,
+    pub token: SessionToken,
+}
+
+/// Whoever looks at a page, signed in or not.
+#[derive(Clone)]
+pub struct Visitor {
+    pub app: App,
+    pub source: Source,
+    pub signed_in: Option<SignedIn>,
+    /// The code that came with a link.
+    pub code: Option<UserCode>,
+    pub path: String,
+    /// The value of the cookie that forms are bound to.
+    bound_to: String,
+    /// The browser does not have that cookie yet.
+    is_new: bool,
+    query: Vec<(String, String)>,
+}
+
+impl Visitor {
+    /// Looks a browser up by its cookies. An id this server does not know is never adopted.
+    pub async fn of(app: &App, parts: &Parts) -> Result<Self, Error> {
+        let mut visitor = Self::nobody(app, parts);
+        if let Some(value) = presented(&parts.headers, &cookie_name(app, Kind::Session))
+            && let Some(token) = SessionToken::parse(&value)
+            && let Some((session, account)) = app.session(&token).await?
+        {
+            visitor.bound_to = value;
+            visitor.is_new = false;
+            visitor.signed_in = Some(SignedIn { session, account, token });
+        }
+        Ok(visitor)
+    }
+
+    /// The same browser, taken as not signed in.
+    pub fn nobody(app: &App, parts: &Parts) -> Self {
+        let known = presented(&parts.headers, &cookie_name(app, Kind::Anonymous)).filter(|value| is_32_bytes(value));
+        let query = parts.uri.query().unwrap_or_default();
+        Self {
+            app: app.clone(),
+            source: source_of(parts, app),
+            signed_in: None,
+            code: presented(&parts.headers, &cookie_name(app, Kind::Code)).and_then(|code| code.parse().ok()),
+            path: parts.uri.path().to_owned(),
+            is_new: known.is_none(),
+            bound_to: known.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.world.bytes::<32>())),
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        }
+    }
+
+    /// The first value of a query parameter, or nothing.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn form_token(&self) -> String {
+        self.app.form_token(&self.bound_to)
+    }
+
+    pub fn form_token_is_right(&self, given: &str) -> bool {
+        // A token for a cookie the browser was never given can't be right.
+        !self.is_new && self.app.form_token_is_right(&self.bound_to, given)
+    }
+
+    /// Gives the browser the cookie its forms are bound to, if it has none.
+    pub fn greet(&self, response: &mut Response) {
+        if self.is_new {
+            self.put(response, Kind::Anonymous, Some(&self.bound_to));
+        }
+    }
+
+    pub fn put(&self, response: &mut Response, kind: Kind, value: Option<&str>) {
+        if let Ok(value) = HeaderValue::from_str(&set_cookie(&self.app, kind, value)) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+
+    /// After set-up, sign-up and sign-in: a new id, the old session ended, and on to where the human was going.
+    pub async fn welcome(&self, token: &SessionToken, return_to: &str) -> Result<Response, Failure> {
+        if let Some(old) = &self.signed_in {
+            self.app.sign_out(&old.token).await?;
+        }
+        let mut response = Redirect::to(&self.safe_path(return_to)).into_response();
+        self.put(&mut response, Kind::Session, Some(token.expose()));
+        self.put(&mut response, Kind::Anonymous, None);
+        Ok(response)
+    }
+
+    /// A path on this server, or `/`: what browsers would read as another host or a script is refused.
+    pub fn safe_path(&self, text: &str) -> String {
+        let plain = text.len() <= 512
+            && text.starts_with('/')
+            && !text.starts_with("//")
+            && !text.contains('\\')
+            && text.bytes().all(|b| b.is_ascii_graphic());
+        let stays = || {
+            let base = Url::parse(&self.app.config.pages_url).ok()?;
+            Some(base.join(text).ok()?.origin() == base.origin())
+        };
+        if plain && stays() == Some(true) { text.to_owned() } else { "/".to_owned() }
+    }
+}
+
+fn is_32_bytes(value: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(value).is_ok_and(|bytes| bytes.len() == 32)
+}
+
+/// `/login?return_to=…`, for somebody who has to sign in first.
+pub fn login_url(return_to: &str) -> String {
+    let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+    format!("/login?{query}")
+}
+
+impl FromRequestParts<App> for Visitor {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
+        parts.extensions.get::<Self>().cloned().ok_or(Failure(Error::Internal))
+    }
+}
+
+/// A visitor who is signed in; others are sent to sign in first.
+#[derive(Clone)]
+pub struct Human {
+    pub visitor: Visitor,
+    pub session: Session,
+    pub account: Account,
+}
+
+impl FromRequestParts<App> for Human {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let visitor = Visitor::from_request_parts(parts, app).await.map_err(IntoResponse::into_response)?;
+        match visitor.signed_in.clone() {
+            Some(SignedIn { session, account, .. }) => Ok(Self { visitor, session, account }),
+            None if parts.method == Method::GET || parts.method == Method::HEAD => {
+                Err(Redirect::to(&login_url(&visitor.path)).into_response())
+            }
+            None => Err(Failure(Error::SignInNeeded).into_response()),
+        }
+    }
+}
