@@ -9,9 +9,11 @@
 //! * [`owner`]: which process of this computer holds the store, and how the others reach it.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod mcp;
 pub mod owner;
 pub mod service;
 pub mod store;

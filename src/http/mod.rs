@@ -7,3 +7,8 @@ use std::sync::Arc;
 
 /// What every handler is given.
 pub type App = Arc<Service>;
+
+/// Everything that is served over HTTP.
+pub fn router(app: Arc<Service>) -> axum::Router {
+    axum::Router::new().route("/health", axum::routing::get(|| async { "ok" })).with_state(app)
+}

@@ -88,7 +88,6 @@ impl Service {
             })
             .await??;
         let account = self.create_account(email, password, true, false).await?;
-        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.open_session(account, source).await
     }
 
@@ -100,7 +99,8 @@ impl Service {
         let hash = self.hashed(move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         let id = AccountId::new(now, self.world.bytes());
         let random = self.world.bytes();
-        self.store
+        let created = self
+            .store
             .write(move |rows| {
                 if rows::account_by_email(rows, &email)?.is_some() {
                     return Err(Error::Conflict { detail: "an account with this e-mail exists".to_owned() });
@@ -123,7 +123,12 @@ impl Service {
                 record(rows, id, None, What::SignedUp, now, random)?;
                 Ok::<_, Error>(id)
             })
-            .await
+            .await?;
+        if operator {
+            // However the operator came to be: the printed code is worth nothing from now on.
+            *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(created)
     }
 
     /// Sign-up from a page: limited per source, and only where the configuration lets people in.

@@ -1,0 +1,3 @@
+//! Tools for agents: stdio, Streamable HTTP, SSE.
+
+pub mod stdio;
