@@ -1,31 +1,36 @@
-//! Keys this computer's user received, each in a 0600 file of a 0700 folder: what `countersign curl`, `exec` and the
-//! MCP tools use without ever showing them.
+//! Keys this computer's agents received: one 0600 file each, in a 0700 folder of the data directory.
+//!
+//! Whatever reads a key from here sends it to the origin it was issued for, and nowhere else.
 
 use crate::{
     domain::{id::KeyId, key::Environment, scope::ScopeSet},
     service::view::{Revealed, Time},
-    store::lock::private_dir,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
-/// A received key and what it is good for.
+/// A stored key file is a few hundred bytes; anything larger is not ours.
+const MAX_FILE: u64 = 64 << 10;
+/// The profile of a client that named none.
+pub const DEFAULT_PROFILE: &str = "default";
+
+/// A key with where it may go. `Debug` hides the key, dropping it wipes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Credential {
     pub key_id: KeyId,
     pub key: Revealed,
-    /// The shown head of the key.
+    /// The shown head, for places where the key must not appear.
     pub prefix: String,
-    /// The server that issued it.
+    /// The server that issued it (`public_url`).
     pub origin: String,
-    /// The API it opens.
+    /// The service whose API it opens (`Config::resource`).
     pub api_origin: String,
-    /// Which client received it.
     pub profile: String,
     pub scopes: ScopeSet,
     pub environment: Environment,
@@ -33,89 +38,157 @@ pub struct Credential {
     pub stored_at: Time,
 }
 
-/// The folder they lie in.
+/// The folder can't keep, or give, a key. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    #[error("{0} is not a private folder of this user: remove the link, or run `chmod 700 {0}`")]
+    Folder(PathBuf),
+    #[error("{0} is a link or readable by others, so no key is read from it: replace it, or run `chmod 600 {0}`")]
+    File(PathBuf),
+    #[error("{path}: {error}", path = .path.display())]
+    Io { path: PathBuf, error: io::Error },
+}
+
+/// The folder of stored keys.
 #[derive(Debug, Clone)]
-pub struct Credentials(PathBuf);
+pub struct Credentials {
+    folder: PathBuf,
+}
 
 impl Credentials {
     pub fn new(data: &Path) -> Self {
-        Self(data.join("credentials"))
+        Self { folder: data.join("credentials") }
     }
 
-    fn path(&self, key: KeyId) -> PathBuf {
-        self.0.join(format!("{key}.json"))
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Whether a key could be stored: asked before one is taken, because a key that can't be stored is lost.
-    pub fn check_writable(&self) -> io::Result<()> {
-        let probe = self.0.join(format!("probe-{}.json", std::process::id()));
-        write_private(&probe, b"{}")?;
-        fs::remove_file(probe)
+    /// Makes sure a key could be stored, before one is taken: a key taken and not kept is lost.
+    pub fn check_writable(&self) -> Result<(), CredentialError> {
+        self.private_folder()?;
+        let probe = self.folder.join(format!(".probe-{}", std::process::id()));
+        let at = |error| CredentialError::Io { path: self.folder.clone(), error };
+        let _ = fs::remove_file(&probe);
+        let made = create(&probe).and_then(|mut file| file.write_all(b"a key fits here").and_then(|()| file.sync_all()));
+        let _ = fs::remove_file(&probe);
+        made.map_err(at)
     }
 
-    /// Stores a key; returns where.
-    pub fn store(&self, credential: &Credential) -> io::Result<PathBuf> {
-        let path = self.path(credential.key_id);
-        let bytes = zeroize::Zeroizing::new(serde_json::to_vec(credential)?);
-        write_private(&path, &bytes)?;
+    /// Keeps a key; on disk when this returns. Returns the file.
+    pub fn store(&self, credential: &Credential) -> Result<PathBuf, CredentialError> {
+        self.private_folder()?;
+        let path = self.file(credential.key_id);
+        let at = |error| CredentialError::Io { path: path.clone(), error };
+        let text = Zeroizing::new(serde_json::to_vec(credential).map_err(|error| at(error.into()))?);
+        write_private(&path, &text).map_err(at)?;
         Ok(path)
     }
 
-    /// The keys there are, latest first. Files that do not read as a key are left alone.
-    pub fn list(&self) -> io::Result<Vec<Credential>> {
-        let entries = match fs::read_dir(&self.0) {
+    /// Stored keys of a server and a profile (`None`: any), newest first.
+    pub fn list(&self, origin: Option<&str>, profile: Option<&str>) -> Result<Vec<Credential>, CredentialError> {
+        let at = |error| CredentialError::Io { path: self.folder.clone(), error };
+        let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            Err(error) => return Err(at(error)),
         };
+        self.private_folder()?;
         let mut found = Vec::new();
         for entry in entries {
-            let path = entry?.path();
-            if fs::symlink_metadata(&path)?.is_file()
-                && let Ok(credential) = serde_json::from_slice::<Credential>(&fs::read(&path)?)
-            {
+            let path = entry.map_err(at)?.path();
+            let id = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")?.parse::<KeyId>().ok());
+            let Some(credential) = id.map(|_| read(&path)).transpose()?.flatten() else { continue };
+            let here = origin.is_none_or(|origin| origin == credential.origin || origin == credential.api_origin);
+            if here && profile.is_none_or(|profile| profile == credential.profile) {
                 found.push(credential);
             }
         }
-        found.sort_by_key(|credential| std::cmp::Reverse((credential.stored_at.0, credential.key_id)));
+        found.sort_by_key(|credential| std::cmp::Reverse((credential.stored_at.0, credential.key_id.to_string())));
         Ok(found)
     }
 
-    pub fn find(&self, key: KeyId) -> io::Result<Option<Credential>> {
-        Ok(self.list()?.into_iter().find(|credential| credential.key_id == key))
+    pub fn find(&self, key_id: KeyId) -> Result<Option<Credential>, CredentialError> {
+        if !self.folder.exists() {
+            return Ok(None);
+        }
+        self.private_folder()?;
+        read(&self.file(key_id))
     }
 
-    /// The latest key of a server, of one client or of any.
-    pub fn latest(&self, origin: &str, profile: Option<&str>) -> io::Result<Option<Credential>> {
-        let fits = |c: &Credential| c.origin == origin && profile.is_none_or(|profile| c.profile == profile);
-        Ok(self.list()?.into_iter().find(fits))
+    /// The key stored last.
+    pub fn latest(&self, origin: Option<&str>, profile: Option<&str>) -> Result<Option<Credential>, CredentialError> {
+        Ok(self.list(origin, profile)?.into_iter().next())
     }
 
-    pub fn remove(&self, key: KeyId) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+    /// Forgets a key. One that is not there is no error.
+    pub fn remove(&self, key_id: KeyId) -> Result<(), CredentialError> {
+        let path = self.file(key_id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CredentialError::Io { path, error }),
             _ => Ok(()),
         }
     }
+
+    fn file(&self, key_id: KeyId) -> PathBuf {
+        self.folder.join(format!("{key_id}.json"))
+    }
+
+    fn private_folder(&self) -> Result<(), CredentialError> {
+        let at = |error| CredentialError::Io { path: self.folder.clone(), error };
+        let found = match fs::symlink_metadata(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(at)?;
+                fs::symlink_metadata(&self.folder).map_err(at)?
+            }
+            found => found.map_err(at)?,
+        };
+        if !found.is_dir() || found.permissions().mode() & 0o077 != 0 {
+            return Err(CredentialError::Folder(self.folder.clone()));
+        }
+        Ok(())
+    }
 }
 
-/// Replaces a file as a whole, readable by this user only, synced. A symbolic link in its place, or in the place of
-/// its folder, is refused: it could lead the secret anywhere.
+/// Replaces a file as a whole, readable by this user only, on disk when this returns. Anything but a file in its
+/// place is refused: a link could lead a secret anywhere.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().ok_or_else(|| io::Error::other("no folder to write to"))?;
-    let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_symlink());
-    if is_link(dir) || is_link(path) {
-        return Err(io::Error::other(format!("{} is a symbolic link: remove it", path.display())));
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("something that is no file is in its place: remove it"));
     }
-    private_dir(dir)?;
-    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let folder = path.parent().ok_or_else(|| io::Error::other("there is no folder to write to"))?;
+    let beside = path.with_extension(format!("new-{}", std::process::id()));
+    let _ = fs::remove_file(&beside);
+    let written = create(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| File::open(folder)?.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(dir)?.sync_all()
+    written
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn read(path: &Path) -> Result<Option<Credential>, CredentialError> {
+    let at = |error| CredentialError::Io { path: path.to_owned(), error };
+    let named = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        named => named.map_err(at)?,
+    };
+    if !named.is_file() || named.permissions().mode() & 0o077 != 0 {
+        return Err(CredentialError::File(path.to_owned()));
+    }
+    let file = File::open(path).map_err(at)?;
+    let opened = file.metadata().map_err(at)?;
+    // Swapped for a link between the look and the opening.
+    if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+        return Err(CredentialError::File(path.to_owned()));
+    }
+    let mut text = Zeroizing::new(Vec::with_capacity(1024));
+    file.take(MAX_FILE).read_to_end(&mut text).map_err(at)?;
+    serde_json::from_slice(&text).map(Some).map_err(|error| at(error.into()))
 }

@@ -10,6 +10,7 @@
 //! * [`credentials`]: keys this computer's user received.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
+pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod domain;

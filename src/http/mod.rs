@@ -65,7 +65,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(cors(&app))
-        .merge(crate::web::router())
+        .merge(crate::web::router(&app))
         .layer(from_fn_with_state(app.clone(), guard::known_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::new())

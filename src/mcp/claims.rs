@@ -6,6 +6,7 @@ use crate::{
     credentials::write_private,
     domain::key::Environment,
     service::{Error, view::Revealed},
+    store::lock::private_dir,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,9 @@ impl Claims {
         let before = list.len();
         let result = change(&mut list);
         if let Some(file) = &self.file {
-            write_private(file, &serde_json::to_vec(&*list).map_err(Error::internal)?)
+            let bytes = zeroize::Zeroizing::new(serde_json::to_vec(&*list).map_err(Error::internal)?);
+            private_dir(file.parent().unwrap_or(file))
+                .and_then(|()| write_private(file, &bytes))
                 .map_err(|error| Error::Conflict { detail: format!("can't write {}: {error}", file.display()) })?;
         } else if before > 10_000 {
             // A server's memory is bounded; who asks again registers again.

@@ -64,7 +64,7 @@ impl Desk {
 
     /// The key from the environment, else the one this client's own claim stored for this server.
     pub fn credential(&self, context: &RequestContext<RoleServer>) -> Option<Revealed> {
-        let stored = || self.credentials.latest(&self.origin, Some(&self.profile(context))).ok().flatten();
+        let stored = || self.credentials.latest(Some(&self.origin), Some(&self.profile(context))).ok().flatten();
         self.given.clone().or_else(|| stored().map(|credential| credential.key))
     }
 

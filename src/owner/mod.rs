@@ -80,6 +80,13 @@ impl Opened {
             Self::Theirs(theirs) => Backend::Remote(theirs.client.clone()),
         }
     }
+
+    /// Frees the directory if it is this process's.
+    pub async fn close(self) {
+        if let Self::Mine(mine) = self {
+            mine.close().await;
+        }
+    }
 }
 
 /// The directory is this process's, for as long as this value lives.

@@ -75,21 +75,36 @@ impl Service {
     /// Makes the operator account with the code the server printed, once.
     pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let now = self.world.now();
-        let right = code.parse::<UserCode>().is_ok_and(|code| {
+        let taken = code.parse::<UserCode>().ok().and_then(|code| {
             let given = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
-            let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-            setup.as_ref().is_some_and(|setup| setup.hash == given && now < setup.expires_at)
+            let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+            let right = setup.as_ref().is_some_and(|setup| setup.hash == given && now < setup.expires_at);
+            // Taken, so that of two who know the code one makes the account.
+            if right { setup.take() } else { None }
         });
-        let limit = Limit::setup_codes(&source);
-        self.store
+        let (right, limit) = (taken.is_some(), Limit::setup_codes(&source));
+        let counted = self
+            .store
             .write(move |rows| {
                 used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
                 if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
             })
-            .await??;
-        let account = self.create_account(email, password, true, false).await?;
-        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.open_session(account, source).await
+            .await
+            .and_then(|counted| counted);
+        let created = match counted {
+            Ok(()) => self.create_account(email, password, true, false).await,
+            Err(error) => Err(error),
+        };
+        match created {
+            Ok(account) => self.open_session(account, source).await,
+            Err(error) => {
+                // Nothing was made: the code still counts.
+                if taken.is_some() {
+                    *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Makes an account. Its e-mail is an unverified name.
@@ -100,7 +115,8 @@ impl Service {
         let hash = self.hashed(move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         let id = AccountId::new(now, self.world.bytes());
         let random = self.world.bytes();
-        self.store
+        let created = self
+            .store
             .write(move |rows| {
                 if rows::account_by_email(rows, &email)?.is_some() {
                     return Err(Error::Conflict { detail: "an account with this e-mail exists".to_owned() });
@@ -123,7 +139,12 @@ impl Service {
                 record(rows, id, None, What::SignedUp, now, random)?;
                 Ok::<_, Error>(id)
             })
-            .await
+            .await?;
+        if operator {
+            // However the operator came to be: the printed code is worth nothing from now on.
+            *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        Ok(created)
     }
 
     /// Sign-up from a page: limited per source, and only where the configuration lets people in.

@@ -1,0 +1,256 @@
+//! `curl`: the real curl, with a stored key that reaches it through stdin and may go to one origin only.
+//!
+//! Only options known not to move the key elsewhere are passed on. A list of forbidden ones would miss the next
+//! release's, and one can't tell an option's value from a URL without knowing the option.
+
+use super::{
+    Done, Failure,
+    exec::{exit_code, no_key},
+    settings::{Global, Settings},
+};
+use crate::credentials::{Credential, Credentials};
+use crate::domain::id::KeyId;
+use clap::Args;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
+use zeroize::Zeroizing;
+
+#[derive(Args)]
+pub struct Curl {
+    /// Use this stored key [default: the one stored last]
+    #[arg(long, value_name = "ID")]
+    key: Option<KeyId>,
+    /// Use only keys of this profile
+    #[arg(long)]
+    profile: Option<String>,
+    /// curl's own arguments; the URL may be a path, such as /v1/projects
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Options without a value that are passed on.
+const FLAGS: [&str; 28] = [
+    "compressed",
+    "create-dirs",
+    "disable-epsv",
+    "fail",
+    "fail-early",
+    "fail-with-body",
+    "get",
+    "globoff",
+    "head",
+    "http1.1",
+    "http2",
+    "include",
+    "ipv4",
+    "ipv6",
+    "location",
+    "no-buffer",
+    "no-progress-meter",
+    "parallel",
+    "path-as-is",
+    "progress-bar",
+    "raw",
+    "remote-header-name",
+    "remote-name",
+    "retry-all-errors",
+    "retry-connrefused",
+    "show-error",
+    "show-headers",
+    "silent",
+];
+
+/// Options with a value that are passed on.
+const VALUED: [&str; 32] = [
+    "connect-timeout",
+    "continue-at",
+    "cookie",
+    "cookie-jar",
+    "data",
+    "data-ascii",
+    "data-binary",
+    "data-raw",
+    "data-urlencode",
+    "dump-header",
+    "form",
+    "form-string",
+    "header",
+    "json",
+    "limit-rate",
+    "max-filesize",
+    "max-redirs",
+    "max-time",
+    "output",
+    "output-dir",
+    "range",
+    "referer",
+    "request",
+    "retry",
+    "retry-delay",
+    "retry-max-time",
+    "speed-limit",
+    "speed-time",
+    "upload-file",
+    "url-query",
+    "user-agent",
+    "write-out",
+];
+
+const SHORT_FLAGS: &str = "sSfiILGOJN#46gZ";
+const SHORT_VALUED: &str = "dHXomAFerTCDbcwyY";
+
+/// Why an option is not passed on.
+fn refusal(option: &str) -> String {
+    let why = match option {
+        "K" | "config" => "stdin already carries the key to curl, and a second configuration could send it anywhere",
+        "url" | "next" | ":" => "give one URL as an argument, so that its origin can be checked",
+        "x" | "proxy" | "preproxy" | "socks4" | "socks4a" | "socks5" | "socks5-hostname" | "proxy-header" | "U" | "proxy-user" => {
+            "a proxy could read the key"
+        }
+        "connect-to" | "resolve" | "unix-socket" | "abstract-unix-socket" | "doh-url" | "dns-servers" | "interface" => {
+            "the key would go to another machine than the URL says"
+        }
+        "location-trusted" => "a redirect would take the key to another host; -L follows without it",
+        "v" | "verbose" | "trace" | "trace-ascii" | "trace-config" | "libcurl" | "stderr" => {
+            "it would print the key; -i shows the response's headers"
+        }
+        "k" | "insecure" => "anybody on the way could read the key",
+        "u" | "user" | "oauth2-bearer" | "n" | "netrc" => "the stored key is the credential here",
+        _ => "only options known to keep the key where it belongs are passed on",
+    };
+    let dashes = if option.chars().count() == 1 { "-" } else { "--" };
+    format!("{dashes}{option} is not passed to curl: {why}")
+}
+
+impl Curl {
+    pub async fn run(self, global: &Global) -> Done {
+        let Settings { config, data } = global.load(&[], false)?;
+        let (args, urls) = sorted(&self.args).map_err(Failure::Usage)?;
+        let store = Credentials::new(&data);
+        let origin = urls.iter().find(|url| url.contains("://")).and_then(|url| url::Url::parse(url).ok());
+        let origin = origin.map(|url| url.origin().ascii_serialization());
+        let credential =
+            chosen(&store, self.key, origin.as_deref().unwrap_or(&config.public_url), origin.is_some(), self.profile.as_deref())?;
+        let targets = urls.iter().map(|url| target(url, &credential)).collect::<Result<Vec<_>, _>>()?;
+
+        // `-q` first: a ~/.curlrc must not add a proxy, a trace or a second URL.
+        let mut child = tokio::process::Command::new("curl")
+            .args(["-q", "--config", "-"])
+            .args(&args)
+            .args(&targets)
+            .stdin(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| Failure::failed(format!("can't run curl: {error}; is it installed?")))?;
+        // A redirect may not leave the web; a request in the clear stays off the environment's proxies.
+        let mut lines = Zeroizing::new(String::with_capacity(512));
+        lines.push_str("proto = \"=http,https\"\nproto-redir = \"=http,https\"\n");
+        if targets.iter().any(|url| url.starts_with("http:")) {
+            lines.push_str("noproxy = \"*\"\n");
+        }
+        lines.push_str("oauth2-bearer = \"");
+        lines.push_str(credential.key.expose());
+        lines.push_str("\"\n");
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(lines.as_bytes()).await?;
+        }
+        Ok(exit_code(child.wait().await?))
+    }
+}
+
+/// The key asked for, else the newest of the URL's origin; a bare path takes the newest of all if this server has none.
+fn chosen(store: &Credentials, id: Option<KeyId>, origin: &str, named: bool, profile: Option<&str>) -> Result<Credential, Failure> {
+    let found = match id {
+        Some(id) => store.find(id).map_err(Failure::failed)?,
+        None => match store.latest(Some(origin), profile).map_err(Failure::failed)? {
+            None if !named => store.latest(None, profile).map_err(Failure::failed)?,
+            found => found,
+        },
+    };
+    match found {
+        Some(credential) => Ok(credential),
+        // A key exists, but not for there: say so rather than that there is none.
+        None if id.is_none() && store.latest(None, profile).map_err(Failure::failed)?.is_some() => {
+            Err(Failure::NotAllowed(format!("no stored key was issued for {origin}, and a key goes only to the origin it was issued for")))
+        }
+        None => Err(no_key(origin)),
+    }
+}
+
+/// The URL to ask: a path at the key's own service, or a URL whose origin is literally the key's.
+fn target(url: &str, credential: &Credential) -> Result<String, Failure> {
+    if url.starts_with('/') && !url.starts_with("//") {
+        return Ok(format!("{}{url}", credential.api_origin.trim_end_matches('/')));
+    }
+    // Compared as text, so that no two parsers can read the host differently.
+    let belongs = [&credential.origin, &credential.api_origin].into_iter().any(|origin| {
+        url.strip_prefix(origin.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
+    });
+    if belongs {
+        return Ok(url.to_owned());
+    }
+    Err(Failure::NotAllowed(format!(
+        "{url} is not at {}: {}… goes only to the origin it was issued for",
+        if credential.origin == credential.api_origin {
+            credential.origin.clone()
+        } else {
+            format!("{} or {}", credential.origin, credential.api_origin)
+        },
+        credential.prefix
+    )))
+}
+
+/// Tells options and their values from URLs; refuses what is not known to be safe.
+fn sorted(args: &[String]) -> Result<(Vec<String>, Vec<String>), String> {
+    let (mut passed, mut urls) = (Vec::new(), Vec::new());
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        if let Some(name) = arg.strip_prefix("--") {
+            if !FLAGS.contains(&name) && !VALUED.contains(&name) {
+                return Err(refusal(name));
+            }
+            passed.push(arg.clone());
+            if VALUED.contains(&name) {
+                passed.push(value(name, rest.next())?);
+            }
+        } else if arg.len() > 1 && arg.starts_with('-') {
+            let letters = &arg[1..];
+            passed.push(arg.clone());
+            for (at, letter) in letters.char_indices() {
+                if SHORT_FLAGS.contains(letter) {
+                    continue;
+                }
+                if !SHORT_VALUED.contains(letter) {
+                    return Err(refusal(&letter.to_string()));
+                }
+                let glued = &letters[at + letter.len_utf8()..];
+                if glued.is_empty() {
+                    passed.push(value(&letter.to_string(), rest.next())?);
+                } else {
+                    value(&letter.to_string(), Some(&glued.to_owned()))?;
+                }
+                break;
+            }
+        } else {
+            urls.push(arg.clone());
+        }
+    }
+    if urls.is_empty() {
+        return Err("there is no URL: give a path, such as /v1/projects, or a URL of the key's service".to_owned());
+    }
+    Ok((passed, urls))
+}
+
+fn value(option: &str, value: Option<&String>) -> Result<String, String> {
+    let value = value.ok_or_else(|| format!("the option {option} needs a value"))?;
+    let reads_stdin = match option {
+        "T" | "upload-file" => value == "-" || value == ".",
+        "d" | "data" | "data-ascii" | "data-binary" | "json" | "H" | "header" | "w" | "write-out" => value == "@-",
+        "data-urlencode" | "F" | "form" | "url-query" => value.ends_with("@-") || value.ends_with("<-"),
+        _ => false,
+    };
+    if reads_stdin {
+        return Err("stdin carries the key to curl: put the body into a file and name that, as in -d @FILE".to_owned());
+    }
+    Ok(value.clone())
+}

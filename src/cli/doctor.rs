@@ -1,0 +1,225 @@
+//! `doctor`: what is right, what is not, and what to do about it.
+
+use super::{
+    Done, print,
+    settings::{Global, Settings},
+};
+use crate::credentials::Credentials;
+use crate::{
+    config::{Config, is_loopback},
+    owner::{self, Opened, Role, secret},
+    world::World,
+};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+/// Before this program was written: a clock that says so is wrong, and keys would never expire.
+const WRITTEN: i64 = 1_767_225_600;
+
+#[derive(Args)]
+pub struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    level: Level,
+    subject: &'static str,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    todo: Option<String>,
+}
+
+/// Everything found so far.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
+        self.0.push(Finding { level: Level::Ok, subject, found: found.into(), todo: None });
+    }
+
+    fn warn(&mut self, subject: &'static str, found: impl Into<String>, todo: impl Into<String>) {
+        self.0.push(Finding { level: Level::Warn, subject, found: found.into(), todo: Some(todo.into()) });
+    }
+
+    fn fail(&mut self, subject: &'static str, found: impl Into<String>, todo: impl Into<String>) {
+        self.0.push(Finding { level: Level::Fail, subject, found: found.into(), todo: Some(todo.into()) });
+    }
+
+    /// For messages that already say what to do.
+    fn failed(&mut self, subject: &'static str, found: impl ToString) {
+        self.0.push(Finding { level: Level::Fail, subject, found: found.to_string(), todo: None });
+    }
+}
+
+impl Doctor {
+    pub async fn run(self, global: &Global) -> Done {
+        let mut findings = Findings::default();
+        match global.load(&[], false) {
+            Err(failure) => findings.failed("configuration", failure),
+            Ok(Settings { config, data }) => {
+                findings.ok("configuration", "reads well");
+                directory(&data, &mut findings);
+                server_secret(&config, &data, &mut findings);
+                store(&config, &data, &mut findings).await;
+                urls(&config, &mut findings);
+                proxies(&config, &mut findings);
+                credentials(&data, &mut findings);
+            }
+        }
+        clock(World::system().now(), &mut findings);
+        curl(&mut findings);
+        let findings = findings.0;
+        if self.json {
+            print::json(&serde_json::json!({ "checks": findings }))?;
+        } else {
+            for Finding { level, subject, found, todo } in &findings {
+                let level = match level {
+                    Level::Ok => "ok",
+                    Level::Warn => "warn",
+                    Level::Fail => "fail",
+                };
+                print::line(&format!("{level:<5} {subject:<16} {found}"))?;
+                if let Some(todo) = todo {
+                    print::line(&format!("{:22} → {todo}", ""))?;
+                }
+            }
+        }
+        Ok(u8::from(findings.iter().any(|finding| finding.level == Level::Fail)))
+    }
+}
+
+fn directory(data: &Path, findings: &mut Findings) {
+    match fs::metadata(data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            findings.ok("data directory", format!("{} is made at the first start", data.display()));
+        }
+        Err(error) => findings.fail("data directory", format!("{}: {error}", data.display()), "choose another with --data DIR"),
+        Ok(found) => {
+            let mode = found.permissions().mode() & 0o777;
+            let own = owner::socket::own_uid().is_ok_and(|uid| uid == found.uid());
+            if !own {
+                findings.fail("data directory", format!("{} belongs to another user", data.display()), "run countersign as that user");
+            } else if mode & 0o077 != 0 {
+                let todo = format!("chmod 700 {}", data.display());
+                findings.fail("data directory", format!("{} can be entered by others (mode {mode:03o})", data.display()), todo);
+            } else {
+                findings.ok("data directory", format!("{} is private", data.display()));
+            }
+        }
+    }
+}
+
+fn server_secret(config: &Config, data: &Path, findings: &mut Findings) {
+    let path = config.secret_path(data);
+    match secret::read(&path) {
+        Ok(Some(_)) => findings.ok("secret", format!("{} is there and private; keep a copy of it apart from the data", path.display())),
+        Ok(None) if config.store_dir(data).join("store").exists() => findings.failed("secret", owner::SecretError::Missing(path)),
+        Ok(None) => findings.ok("secret", format!("{} is made at the first start", path.display())),
+        Err(error) => findings.failed("secret", error),
+    }
+}
+
+async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
+    if !config.store_dir(data).join("store").exists() {
+        findings.ok("store", "is made at the first start");
+        return port(config, findings).await;
+    }
+    match owner::open(config.clone(), data, Role::Command).await {
+        Ok(Opened::Theirs(theirs)) => findings.ok("store", format!("{theirs}, and answers")),
+        Ok(mine) => {
+            let ready = match &mine {
+                Opened::Mine(mine) => mine.service.ready().await,
+                Opened::Theirs(_) => true,
+            };
+            mine.close().await;
+            match ready {
+                true => findings.ok("store", "opens and answers; no server is running"),
+                false => findings.fail("store", "opens but does not answer", "look at the log of `countersign serve`"),
+            }
+            port(config, findings).await;
+        }
+        Err(failure) => findings.failed("store", failure),
+    }
+}
+
+async fn port(config: &Config, findings: &mut Findings) {
+    match tokio::net::TcpListener::bind(config.listen).await {
+        Ok(_) => findings.ok("port", format!("{} is free", config.listen)),
+        Err(error) => findings.warn("port", format!("{}: {error}", config.listen), "choose another with `listen`, or end what has it"),
+    }
+}
+
+fn clock(now: Timestamp, findings: &mut Findings) {
+    if now.as_second() < WRITTEN {
+        findings.fail("clock", format!("says {now}, which is in the past"), "set the clock: times decide when codes and keys end");
+    } else {
+        findings.ok("clock", format!("says {now}"));
+    }
+}
+
+fn urls(config: &Config, findings: &mut Findings) {
+    let public = &config.public_url;
+    let Ok(url) = url::Url::parse(public) else {
+        return findings.fail("public_url", format!("{public} is no URL"), "set `public_url` to scheme, host and port");
+    };
+    if is_loopback(&url) {
+        findings.ok("public_url", format!("{public}: only this computer can reach it"));
+    } else if url.scheme() == "https" {
+        findings.ok("public_url", public.clone());
+    } else {
+        findings.warn("public_url", format!("{public} shows keys to the network"), "use https://…, unless something else protects it");
+    }
+    if config.pages_url != *public {
+        findings.ok("pages_url", config.pages_url.clone());
+    }
+}
+
+fn proxies(config: &Config, findings: &mut Findings) {
+    let everybody = [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+    let public = url::Url::parse(&config.public_url).is_ok_and(|url| !is_loopback(&url));
+    if config.trusted_proxies.iter().any(|net| everybody.iter().any(|ip| net.contains(ip))) {
+        let todo = "name only the addresses of your own proxies: anybody could pretend to be any address";
+        findings.fail("trusted_proxies", "trusts strangers", todo);
+    } else if public && config.trusted_proxies.is_empty() && config.listen.ip().is_loopback() {
+        let todo = "add the proxy's address, such as trusted_proxies = [\"127.0.0.1/32\"]: else all callers share one limit";
+        findings.warn("trusted_proxies", "is empty, but others reach this server through a proxy", todo);
+    } else {
+        let named: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
+        findings.ok("trusted_proxies", if named.is_empty() { "none, none needed".to_owned() } else { named.join(", ") });
+    }
+}
+
+fn credentials(data: &Path, findings: &mut Findings) {
+    match Credentials::new(data).list(None, None) {
+        Ok(keys) => findings.ok("stored keys", format!("{} on this computer", keys.len())),
+        Err(error) => findings.failed("stored keys", error),
+    }
+}
+
+fn curl(findings: &mut Findings) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match std::env::split_paths(&path).map(|dir| dir.join("curl")).find(|file| file.is_file()) {
+        Some(file) => findings.ok("curl", file.display().to_string()),
+        None => findings.warn("curl", "is not installed", "install it for `countersign curl`"),
+    }
+}

@@ -1,0 +1,184 @@
+//! The command line: parse, one call, print. Exit codes: 0 done, 1 failed, 2 usage, 4 not signed in or not allowed.
+
+mod accounts;
+mod connect;
+mod curl;
+mod doctor;
+mod exec;
+mod keys;
+mod mcp;
+mod print;
+mod prompt;
+mod serve;
+mod settings;
+
+use crate::{
+    owner::{self, Call, OpenFailure, Opened, Reply, Role},
+    service::Error,
+};
+use clap::{CommandFactory, Parser, Subcommand};
+use settings::{Global, Settings};
+use std::process::ExitCode;
+
+/// An AI agent asks for access, a human countersigns, the agent receives its own scoped API key.
+#[derive(Parser)]
+#[command(name = "countersign", version, about)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve pages, HTTP and MCP over HTTP (what `countersign` alone does)
+    Serve(serve::Serve),
+    /// Serve MCP over stdin and stdout, for a client that starts it
+    Mcp(mcp::McpArgs),
+    /// Print, or write, the entry that makes a client start `countersign mcp`
+    Connect(connect::Connect),
+    /// Run curl with a stored key, only towards the origin it was issued for
+    Curl(curl::Curl),
+    /// Run a program with a stored key in an environment variable
+    Exec(exec::Exec),
+    /// The people who approve
+    #[command(subcommand)]
+    Accounts(accounts::Accounts),
+    /// API keys, of every account
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// The effective configuration
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
+    /// Check configuration, store, secret, clock, permissions, URLs and proxies, and say what to do
+    Doctor(doctor::Doctor),
+    /// Print the completion script of a shell
+    Completion { shell: clap_complete::Shell },
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0}")]
+    Usage(String),
+    /// Not signed in, or not allowed.
+    #[error("{0}")]
+    NotAllowed(String),
+}
+
+impl Failure {
+    fn failed(cause: impl ToString) -> Self {
+        Self::Failed(cause.to_string())
+    }
+
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotAllowed(_) => 4,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Unauthorized { .. } | Error::InsufficientScope { .. } | Error::Forbidden { .. } | Error::SignInNeeded => {
+                Self::NotAllowed(error.to_string())
+            }
+            Error::Invalid { .. } => Self::Usage(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<OpenFailure> for Failure {
+    fn from(failure: OpenFailure) -> Self {
+        Self::failed(failure)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// What a command that went through leaves as exit code.
+type Done = Result<u8, Failure>;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    settings::start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&Failure::failed(error)),
+    };
+    let done = runtime.block_on(run(cli));
+    // A thread that waits on a terminal must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => report(&failure),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    eprintln!("countersign: {failure}");
+    ExitCode::from(failure.code())
+}
+
+async fn run(cli: Cli) -> Done {
+    let global = &cli.global;
+    match cli.command {
+        None => serve::run(global, serve::Serve::default()).await,
+        Some(Command::Serve(serve)) => serve::run(global, serve).await,
+        Some(Command::Mcp(args)) => mcp::run(global, &args).await,
+        Some(Command::Connect(connect)) => connect.run(global),
+        Some(Command::Curl(curl)) => curl.run(global).await,
+        Some(Command::Exec(exec)) => exec.run(global).await,
+        Some(Command::Accounts(accounts)) => accounts.run(global).await,
+        Some(Command::Keys(keys)) => keys.run(global).await,
+        Some(Command::Config(config)) => config.run(global),
+        Some(Command::Doctor(doctor)) => doctor.run(global).await,
+        Some(Command::Completion { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}
+
+/// The data directory for the length of one command, whether a server runs or not.
+struct Session(Opened);
+
+impl Session {
+    async fn open(global: &Global) -> Result<Self, Failure> {
+        let Settings { config, data } = global.load(&[], false)?;
+        Ok(Self(owner::open(config, &data, Role::Command).await?))
+    }
+
+    async fn call(&self, call: Call) -> Result<Reply, Failure> {
+        Ok(self.0.backend().call(call).await?)
+    }
+
+    async fn close(self) {
+        self.0.close().await;
+    }
+
+    /// One call and the end.
+    async fn ask(global: &Global, call: Call) -> Result<Reply, Failure> {
+        let session = Self::open(global).await?;
+        let reply = session.call(call).await;
+        session.close().await;
+        reply
+    }
+}
+
+/// The owner is another version of this program and answered something else.
+fn unexpected() -> Failure {
+    Failure::failed("the process that owns the data directory answered something else: restart it, so that both are the same version")
+}

@@ -1,0 +1,39 @@
+//! Secrets and confirmations from whoever sits at the terminal. Never from argv: other processes read it.
+
+use super::Failure;
+use crate::service::view::Revealed;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use zeroize::Zeroizing;
+
+/// Longest first line that is read from stdin as a secret.
+const MAX_LINE: u64 = 4096;
+
+/// Asks without echo.
+pub fn hidden(question: &str) -> Result<Revealed, Failure> {
+    let typed = rpassword::prompt_password(format!("{question}: ")).map(Zeroizing::new);
+    Ok(Revealed::new(&typed.map_err(|error| Failure::failed(format!("can't ask at the terminal: {error}")))?))
+}
+
+/// The first line of stdin.
+pub fn piped() -> Result<Revealed, Failure> {
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+    Ok(Revealed::new(line.trim_end_matches(['\r', '\n'])))
+}
+
+/// Hidden at a terminal, else the first line of stdin.
+pub fn hidden_or_piped(question: &str) -> Result<Revealed, Failure> {
+    if io::stdin().is_terminal() { hidden(question) } else { piped() }
+}
+
+/// Yes or no; where nobody can be asked, yes.
+pub fn confirmed(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().take(16).read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,109 @@
+//! Where the data lies and which configuration counts; `config show`; the log.
+
+use super::{Done, Failure, print};
+use crate::config::{Config, Sources};
+use clap::{Args, Subcommand};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What every command takes.
+#[derive(Args)]
+pub struct Global {
+    /// Configuration file [default: countersign.toml in the data directory, if there]
+    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Data directory [default: $XDG_DATA_HOME/countersign, else ~/.local/share/countersign]
+    #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// The effective configuration and the data directory, absolute.
+pub struct Settings {
+    pub config: Arc<Config>,
+    pub data: PathBuf,
+}
+
+impl Global {
+    pub fn data(&self) -> Result<PathBuf, Failure> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+        let data = match &self.data {
+            Some(dir) if !dir.as_os_str().is_empty() => dir.clone(),
+            _ => absolute("XDG_DATA_HOME")
+                .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+                .map(|dir| dir.join("countersign"))
+                .ok_or_else(|| Failure::Usage("there is no HOME to keep the data in: say --data DIR".to_owned()))?,
+        };
+        Ok(std::path::absolute(data)?)
+    }
+
+    /// Loads file < environment < flags.
+    pub fn load(&self, flags: &[(&'static str, String)], insecure: bool) -> Result<Settings, Failure> {
+        let data = self.data()?;
+        let path = match &self.config {
+            Some(path) => Some(path.clone()),
+            None => Some(data.join("countersign.toml")).filter(|path| path.exists()),
+        };
+        let file = match path {
+            Some(path) => {
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| Failure::failed(format!("can't read the configuration {}: {error}", path.display())))?;
+                Some((path, text))
+            }
+            None => None,
+        };
+        // Variables that are not text can't be settings.
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let sources = Sources { file, environment: environment.collect(), flags: flags.to_vec(), insecure };
+        let config = Config::load(&sources).map_err(|error| Failure::failed(format!("configuration: {error}")))?;
+        Ok(Settings { config: Arc::new(config), data })
+    }
+
+    /// The arguments that make another invocation use the same data and configuration.
+    pub fn repeated(&self) -> Result<Vec<String>, Failure> {
+        let mut arguments = Vec::new();
+        for (flag, path) in [("--data", &self.data), ("--config", &self.config)] {
+            if let Some(path) = path {
+                arguments.extend([flag.to_owned(), text(&std::path::absolute(path)?)?]);
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+/// A path for a line or a file that holds text only.
+pub fn text(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Failure::failed(format!("the path {} is not UTF-8", path.display())))
+}
+
+#[derive(Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective configuration as TOML
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl ConfigCommand {
+    pub fn run(self, global: &Global) -> Done {
+        let Self::Show { json } = self;
+        let config = global.load(&[], false)?.config;
+        if json {
+            print::json(&*config)?;
+        } else {
+            print::text(&toml::to_string(&*config).map_err(Failure::failed)?)?;
+        }
+        Ok(0)
+    }
+}
+
+/// Logs to stderr: stdout belongs to what was asked for.
+pub fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| EnvFilter::new("warn,countersign=info"));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+}
