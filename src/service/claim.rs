@@ -273,11 +273,15 @@ impl Service {
             return Err(Error::InvalidGrant);
         };
         let now = self.world.now();
-        let early = match &registration {
-            Registration::Pending { request, interval, .. } if paced => self.polled_too_early(request.id, *interval, now),
-            _ => false,
-        };
-        match registration.poll(verifier, early, now) {
+        let mut answer = registration.poll(verifier, false, now);
+        // Only polls that prove themselves are paced: a stolen claim token slows nobody down.
+        if let Poll::Pending { interval } = answer
+            && paced
+            && self.polled_too_early(registration.id(), interval, now)
+        {
+            answer = registration.poll(verifier, true, now);
+        }
+        match answer {
             Poll::WrongVerifier => {
                 self.note_wrong_verifier(&registration, source, now).await?;
                 Err(Error::InvalidGrant)
@@ -343,7 +347,17 @@ impl Service {
         let Some(account) = registration.account() else { return Ok(()) };
         let what = What::WrongVerifier { registration: request.id, agent: request.agent_name.clone() };
         let random = self.world.bytes();
-        self.store.write(move |rows| Ok(record(rows, account, Some(source), what.clone(), now, random)?)).await
+        // The log says so without being a way to fill the disk.
+        let limit = Limit::wrong_verifier_notes(request.id);
+        self.store
+            .write(move |rows| {
+                if rows::charged(rows, &limit, now)? < limit.max {
+                    rows::charge(rows, &limit, now)?;
+                    record(rows, account, Some(source), what.clone(), now, random)?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await
     }
 
     /// Makes the key an approval stands for: derived when there was a challenge, fresh otherwise.
@@ -566,7 +580,7 @@ impl Service {
                 let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
                 let (mut swept, mut ended) = (Vec::new(), 0);
                 for key in &due {
-                    let Some(registration) = rows::load::<Registration>(rows, key)? else { continue };
+                    let Some(registration) = rows::load::<Registration>(rows, key)?.filter(|r| r.due_at() <= now) else { continue };
                     let id = registration.id();
                     let (before, was_pending) = (registration.clone(), matches!(registration, Registration::Pending { .. }));
                     if let Registration::Delivered { key, .. } = &before {
