@@ -379,7 +379,7 @@ impl Service {
     ) -> Result<Delivered, Error> {
         let now = self.world.now();
         let approved = self.store.read(|rows| rows::registration(rows, id)).await?;
-        let Some(Registration::Approved { approval, .. }) = &approved else { return Err(Error::InvalidGrant) };
+        let Some(Registration::Approved { approval, .. }) = &approved else { return self.delivered_meanwhile(id, verifier).await };
         let (secret, shown) = self.make_key(id, approval, verifier);
         let hash = self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
         let spent = pickup.map(|token| self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()));
@@ -429,21 +429,23 @@ impl Service {
                 Ok::<_, Error>(key)
             })
             .await;
-        // Another poll of the same agent was first: with a challenge both get the same key.
         match key {
             Ok(key) => {
                 self.forget_polls(&[id]);
                 self.waiters.wake(id);
                 self.delivered(&secret, &key).await
             }
-            Err(Error::InvalidGrant) if verifier.is_some() => {
-                let again = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
-                match again.poll(verifier, false, self.world.now()) {
-                    Poll::Again { key, salt } => self.deliver_again(&again, key, &salt, verifier).await,
-                    _ => Err(Error::InvalidGrant),
-                }
-            }
+            Err(Error::InvalidGrant) => self.delivered_meanwhile(id, verifier).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// Another poll of the same agent was first: with a challenge both get the same key.
+    async fn delivered_meanwhile(&self, id: RegistrationId, verifier: Option<&CodeVerifier>) -> Result<Delivered, Error> {
+        let registration = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
+        match registration.poll(verifier, false, self.world.now()) {
+            Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
+            _ => Err(Error::InvalidGrant),
         }
     }
 
