@@ -78,20 +78,26 @@ impl Service {
     /// Makes the operator account with the code the server printed, once.
     pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let now = self.world.now();
-        let right = code.parse::<UserCode>().is_ok_and(|code| {
+        // Taken at once, so that of two who come together one is late; given back if no account came of it.
+        let taken = code.parse::<UserCode>().ok().and_then(|code| {
             let given = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
-            let setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-            setup.as_ref().is_some_and(|setup| setup.hash == given && now < setup.expires_at)
+            let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+            setup.take_if(|setup| setup.hash == given && now < setup.expires_at)
         });
-        let limit = Limit::setup_codes(&source);
-        self.store
-            .write(move |rows| {
-                used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
-                if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
-            })
-            .await??;
-        let account = self.create_account(email, password, true, false).await?;
-        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let (right, limit) = (taken.is_some(), Limit::setup_codes(&source));
+        let allowed = self.store.write(move |rows| {
+            used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
+            if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
+        });
+        let created = async {
+            allowed.await??;
+            self.create_account(email, password, true, false).await
+        };
+        let account = created.await.inspect_err(|_| {
+            if let Some(taken) = taken {
+                self.setup.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(taken);
+            }
+        })?;
         self.open_session(account, source).await
     }
 
