@@ -373,20 +373,20 @@ impl Config {
             match path.strip_suffix("_file").filter(|_| !is_known(&known, &path)) {
                 Some(path) => {
                     let text = std::fs::read_to_string(value).map_err(|error| wrong(format!("{name}: can't read {value}: {error}")))?;
-                    insert(&mut table, path, text.trim_end_matches(['\r', '\n']));
+                    insert(&mut table, &known, path, text.trim_end_matches(['\r', '\n']));
                 }
-                None => insert(&mut table, &path, value),
+                None => insert(&mut table, &known, &path, value),
             }
         }
         for (path, value) in &sources.flags {
-            insert(&mut table, path, value);
+            insert(&mut table, &known, path, value);
         }
         let mut unknown = Vec::new();
         let mut track = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
         let mut config: Self = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(Value::Table(table), &mut track))
             .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner())))?;
         if let Some(key) = unknown.first() {
-            let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
+            let nearest = known.iter().map(|setting| &setting.path).min_by_key(|name| strsim::damerau_levenshtein(name, key));
             let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             return Err(wrong(format!("unknown setting `{key}`{hint}")));
         }
@@ -527,14 +527,20 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Every setting there is, as dotted paths, read off the defaults.
-fn known_keys() -> Result<Vec<String>, ConfigError> {
-    fn walk(prefix: &str, table: &Table, keys: &mut Vec<String>) {
+/// A setting there is, as its dotted path.
+struct Setting {
+    path: String,
+    is_text: bool,
+}
+
+/// Every setting, read off the defaults.
+fn known_keys() -> Result<Vec<Setting>, ConfigError> {
+    fn walk(prefix: &str, table: &Table, keys: &mut Vec<Setting>) {
         for (name, value) in table {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             match value {
                 Value::Table(inner) => walk(&path, inner, keys),
-                _ => keys.push(path),
+                _ => keys.push(Setting { path, is_text: value.is_str() }),
             }
         }
     }
@@ -544,14 +550,16 @@ fn known_keys() -> Result<Vec<String>, ConfigError> {
     Ok(keys)
 }
 
-fn is_known(known: &[String], path: &str) -> bool {
-    known.iter().any(|key| key == path)
+fn is_known(known: &[Setting], path: &str) -> bool {
+    known.iter().any(|setting| setting.path == path)
 }
 
-/// Puts a value given as text at a dotted path. Text that reads as a TOML value is that value.
-fn insert(table: &mut Table, path: &str, text: &str) {
-    let value =
-        format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v")).unwrap_or_else(|| Value::String(text.to_owned()));
+/// Puts a value given as text at a dotted path. Where a setting is text it stays text, be it `2026`; elsewhere
+/// what reads as a TOML value is that value.
+fn insert(table: &mut Table, known: &[Setting], path: &str, text: &str) {
+    let is_text = known.iter().any(|setting| setting.path == path && setting.is_text);
+    let read = if is_text { None } else { format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v")) };
+    let value = read.unwrap_or_else(|| Value::String(text.to_owned()));
     let mut here = table;
     let mut parts = path.split('.').peekable();
     while let Some(part) = parts.next() {

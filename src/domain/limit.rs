@@ -3,7 +3,7 @@
 
 use crate::domain::{
     account::Account,
-    id::{AccountId, KeyId},
+    id::{AccountId, KeyId, RegistrationId},
     source::Source,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -68,6 +68,11 @@ impl Limit {
     /// One note an hour and key that it was used in the wrong environment.
     pub fn wrong_environment_notes(key: KeyId) -> Self {
         Self::new("wrong_environment", key.to_string(), 1, HOUR)
+    }
+
+    /// Ten notes an hour and registration that somebody polled without its verifier.
+    pub fn wrong_verifier_notes(registration: RegistrationId) -> Self {
+        Self::new("wrong_verifier", registration.to_string(), 10, HOUR)
     }
 
     /// The start of the window `now` falls in, in Unix seconds.

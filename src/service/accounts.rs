@@ -75,36 +75,27 @@ impl Service {
     /// Makes the operator account with the code the server printed, once.
     pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let now = self.world.now();
+        // Taken at once, so that of two who come together one is late; given back if no account came of it.
         let taken = code.parse::<UserCode>().ok().and_then(|code| {
             let given = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
             let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-            let right = setup.as_ref().is_some_and(|setup| setup.hash == given && now < setup.expires_at);
-            // Taken, so that of two who know the code one makes the account.
-            if right { setup.take() } else { None }
+            setup.take_if(|setup| setup.hash == given && now < setup.expires_at)
         });
         let (right, limit) = (taken.is_some(), Limit::setup_codes(&source));
-        let counted = self
-            .store
-            .write(move |rows| {
-                used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
-                if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
-            })
-            .await
-            .and_then(|counted| counted);
-        let created = match counted {
-            Ok(()) => self.create_account(email, password, true, false).await,
-            Err(error) => Err(error),
+        let allowed = self.store.write(move |rows| {
+            used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
+            if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
+        });
+        let created = async {
+            allowed.await??;
+            self.create_account(email, password, true, false).await
         };
-        match created {
-            Ok(account) => self.open_session(account, source).await,
-            Err(error) => {
-                // Nothing was made: the code still counts.
-                if taken.is_some() {
-                    *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = taken;
-                }
-                Err(error)
+        let account = created.await.inspect_err(|_| {
+            if let Some(taken) = taken {
+                self.setup.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(taken);
             }
-        }
+        })?;
+        self.open_session(account, source).await
     }
 
     /// Makes an account. Its e-mail is an unverified name.

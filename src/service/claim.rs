@@ -273,11 +273,15 @@ impl Service {
             return Err(Error::InvalidGrant);
         };
         let now = self.world.now();
-        let early = match &registration {
-            Registration::Pending { request, interval, .. } if paced => self.polled_too_early(request.id, *interval, now),
-            _ => false,
-        };
-        match registration.poll(verifier, early, now) {
+        let mut answer = registration.poll(verifier, false, now);
+        // Only polls that prove themselves are paced: a stolen claim token slows nobody down.
+        if let Poll::Pending { interval } = answer
+            && paced
+            && self.polled_too_early(registration.id(), interval, now)
+        {
+            answer = registration.poll(verifier, true, now);
+        }
+        match answer {
             Poll::WrongVerifier => {
                 self.note_wrong_verifier(&registration, source, now).await?;
                 Err(Error::InvalidGrant)
@@ -343,7 +347,17 @@ impl Service {
         let Some(account) = registration.account() else { return Ok(()) };
         let what = What::WrongVerifier { registration: request.id, agent: request.agent_name.clone() };
         let random = self.world.bytes();
-        self.store.write(move |rows| Ok(record(rows, account, Some(source), what.clone(), now, random)?)).await
+        // The log says so without being a way to fill the disk.
+        let limit = Limit::wrong_verifier_notes(request.id);
+        self.store
+            .write(move |rows| {
+                if rows::charged(rows, &limit, now)? < limit.max {
+                    rows::charge(rows, &limit, now)?;
+                    record(rows, account, Some(source), what.clone(), now, random)?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await
     }
 
     /// Makes the key an approval stands for: derived when there was a challenge, fresh otherwise.
@@ -365,7 +379,7 @@ impl Service {
     ) -> Result<Delivered, Error> {
         let now = self.world.now();
         let approved = self.store.read(|rows| rows::registration(rows, id)).await?;
-        let Some(Registration::Approved { approval, .. }) = &approved else { return Err(Error::InvalidGrant) };
+        let Some(Registration::Approved { approval, .. }) = &approved else { return self.delivered_meanwhile(id, verifier).await };
         let (secret, shown) = self.make_key(id, approval, verifier);
         let hash = self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
         let spent = pickup.map(|token| self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()));
@@ -415,21 +429,23 @@ impl Service {
                 Ok::<_, Error>(key)
             })
             .await;
-        // Another poll of the same agent was first: with a challenge both get the same key.
         match key {
             Ok(key) => {
                 self.forget_polls(&[id]);
                 self.waiters.wake(id);
                 self.delivered(&secret, &key).await
             }
-            Err(Error::InvalidGrant) if verifier.is_some() => {
-                let again = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
-                match again.poll(verifier, false, self.world.now()) {
-                    Poll::Again { key, salt } => self.deliver_again(&again, key, &salt, verifier).await,
-                    _ => Err(Error::InvalidGrant),
-                }
-            }
+            Err(Error::InvalidGrant) => self.delivered_meanwhile(id, verifier).await,
             Err(error) => Err(error),
+        }
+    }
+
+    /// Another poll of the same agent was first: with a challenge both get the same key.
+    async fn delivered_meanwhile(&self, id: RegistrationId, verifier: Option<&CodeVerifier>) -> Result<Delivered, Error> {
+        let registration = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
+        match registration.poll(verifier, false, self.world.now()) {
+            Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
+            _ => Err(Error::InvalidGrant),
         }
     }
 
@@ -581,7 +597,7 @@ impl Service {
                 let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
                 let (mut swept, mut ended) = (Vec::new(), 0);
                 for key in &due {
-                    let Some(registration) = rows::load::<Registration>(rows, key)? else { continue };
+                    let Some(registration) = rows::load::<Registration>(rows, key)?.filter(|r| r.due_at() <= now) else { continue };
                     let id = registration.id();
                     let (before, was_pending) = (registration.clone(), matches!(registration, Registration::Pending { .. }));
                     if let Registration::Delivered { key, .. } = &before {

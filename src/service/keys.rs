@@ -31,6 +31,17 @@ pub enum Actor {
     Operator,
 }
 
+impl Actor {
+    /// The one account it may act on; `None`: any.
+    fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Owner(account) => Some(*account),
+            Self::Key(caller) => Some(caller.account.id),
+            Self::Operator => None,
+        }
+    }
+}
+
 /// What a new key should be.
 #[derive(Debug, Clone, Default)]
 pub struct NewKey {
@@ -58,6 +69,9 @@ const SCAN: usize = 500;
 impl Service {
     /// Creates a key. The secret is in the reply and nowhere else.
     pub async fn create_key(&self, actor: Actor, account: AccountId, new: NewKey, source: Source) -> Result<Created, Error> {
+        if actor.account().is_some_and(|own| own != account) {
+            return Err(Error::not_found("account"));
+        }
         let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = self.known_scopes(&new.scopes)?;
         let now = self.world.now();
@@ -160,6 +174,8 @@ impl Service {
             None => None,
         };
         let now = self.world.now();
+        // Whatever a transport names: only the operator sees other accounts, or all of them.
+        let account = actor.account().or(account);
         let only = match actor {
             Actor::Key(caller) if !caller.key.scopes.has(KEYS_READ) => Some(caller.key.id),
             _ => None,
@@ -287,11 +303,7 @@ fn missing(scope: &str) -> Error {
 }
 
 fn same_account(actor: &Actor, key: &Key) -> bool {
-    match actor {
-        Actor::Owner(account) => key.account == *account,
-        Actor::Key(caller) => key.account == caller.account.id,
-        Actor::Operator => true,
-    }
+    actor.account().is_none_or(|own| own == key.account)
 }
 
 fn sees(actor: &Actor, key: &Key) -> bool {

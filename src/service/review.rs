@@ -91,6 +91,7 @@ impl Service {
         let (now, account) = (self.world.now(), session.account);
         let hash = code.map(|code| self.hash_code(&code));
         let random = self.world.bytes();
+        let hint_rule = self.config.claim.login_hint;
         self.store
             .write(move |rows| {
                 let guesser = acting(rows, account)?;
@@ -99,16 +100,22 @@ impl Service {
                     Some(hash) => rows::registration_by(rows, Table::UserCodes, hash)?,
                     None => None,
                 };
-                // Somebody over their limit learns nothing, not even that the code is right.
-                used_up(rows, &limits[..2], now, TOO_MANY_CODES)?;
+                // Somebody over their limit learns nothing, not even that the code is right: else the brake on
+                // fresh accounts would let them guess on and only hide the misses.
+                used_up(rows, &limits, now, TOO_MANY_CODES)?;
                 if let Some(registration) = found
                     && let Ok(bound) = registration.bind(account, typed, now)
                 {
+                    check_hint(hint_rule, &guesser, bound.request())?;
                     rows::save(rows, &bound)?;
                     return Ok(Ok(bound.id()));
                 }
-                used_up(rows, &limits, now, TOO_MANY_CODES)?;
                 charge_all(rows, &limits, now)?;
+                if let Some(shared) = limits.get(2)
+                    && rows::charged(rows, shared, now)? == shared.max
+                {
+                    tracing::warn!("accounts younger than a day have used up their shared allowance of wrong codes");
+                }
                 if rows::charged(rows, &limits[0], now)? == limits[0].max {
                     record(rows, account, Some(source), What::TooManyWrongCodes, now, random)?;
                 }
@@ -155,7 +162,7 @@ impl Service {
             })
             .await?;
         let (request, attempt) = registration.decidable(account_id, now)?;
-        self.check_hint(&account, request)?;
+        check_hint(self.config.claim.login_hint, &account, request)?;
         let lifetime = self.config.claim.key_ttl.0;
         let first_agent = grants.is_empty();
         let scopes = request
@@ -191,17 +198,6 @@ impl Service {
         })
     }
 
-    /// With `claim.login_hint = "bind"` only the hinted account, its e-mail verified, may decide; nothing is shown to others.
-    fn check_hint(&self, account: &Account, request: &Request) -> Result<(), Error> {
-        match (&self.config.claim.login_hint, &request.login_hint) {
-            (LoginHint::Bind, Some(hint)) if *hint != account.email || !account.email_verified => Err(Error::Forbidden {
-                detail: "this request names another account, or your e-mail is not verified: sign in as the person your agent named"
-                    .to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// Step 4a: Approve. Everything shown is checked again inside the transaction that decides.
     pub async fn approve(&self, session: &Session, id: RegistrationId, decision: Decision, source: Source) -> Result<(), Error> {
         let now = self.world.now();
@@ -229,7 +225,7 @@ impl Service {
         let salt = request.challenge.as_ref().map(|_| self.world.bytes());
         let format = self.config.key_format();
         let max_active = self.config.keys.max_active_per_account;
-        let bind = self.config.claim.login_hint;
+        let hint_rule = self.config.claim.login_hint;
         let random = self.world.bytes();
         let outcome = self
             .store
@@ -243,11 +239,7 @@ impl Service {
                 if !chosen.is_subset(&request.scopes) {
                     return Err(Error::invalid("scopes", "holds a scope that was not asked for"));
                 }
-                if let (LoginHint::Bind, Some(hint)) = (bind, &request.login_hint)
-                    && (*hint != account.email || !account.email_verified)
-                {
-                    return Err(Error::Forbidden { detail: "this request names another account".to_owned() });
-                }
+                check_hint(hint_rule, &account, request)?;
                 if needs_code && typed_code.is_none() {
                     // Not a guess: nobody is charged for a field left empty.
                     return Err(Error::invalid("code", "is needed: type the one your agent shows"));
@@ -306,10 +298,13 @@ impl Service {
     /// Step 4b: Deny, or "I did not start this", which also flags where the request came from.
     pub async fn deny(&self, session: &Session, id: RegistrationId, disown: bool, source: Source) -> Result<(), Error> {
         let (now, account, random) = (self.world.now(), session.account, self.world.bytes());
+        let hint_rule = self.config.claim.login_hint;
         self.store
             .write(move |rows| {
-                acting(rows, account)?;
+                let decider = acting(rows, account)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
+                let (request, _) = registration.decidable(account, now)?;
+                check_hint(hint_rule, &decider, request)?;
                 let (agent, from) = (registration.request().agent_name.clone(), registration.request().source);
                 let what = if disown {
                     rows::flag(rows, &from, (now + FLAGGED).as_second());
@@ -341,6 +336,17 @@ impl Service {
         let account = session.account;
         let registration = self.store.read(|rows| rows::registration(rows, id)).await?;
         registration.filter(|r| r.account() == Some(account) && !matches!(r, Registration::Pending { .. })).ok_or(Error::WrongCode)
+    }
+}
+
+/// With `claim.login_hint = "bind"` only the hinted account, its e-mail verified, may decide; nothing is shown to
+/// others, and the code stays free for the one it names.
+fn check_hint(rule: LoginHint, account: &Account, request: &Request) -> Result<(), Error> {
+    match (rule, &request.login_hint) {
+        (LoginHint::Bind, Some(hint)) if *hint != account.email || !account.email_verified => Err(Error::Forbidden {
+            detail: "this request names another account, or your e-mail is not verified: sign in as the person your agent named".to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// What `POST /agent/identity` answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Registered {
     pub registration_id: RegistrationId,
     pub registration_type: String,
@@ -69,6 +69,19 @@ pub struct Registered {
     pub environment: Environment,
     pub next: String,
     pub claim: ClaimBlock,
+}
+
+// `next` spells the user code out, so the replies that carry it print only what they are about.
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").field("registration_id", &self.registration_id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NewAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewAttempt").field("registration_id", &self.registration_id).finish_non_exhaustive()
+    }
 }
 
 /// What the agent shows its human (RFC 8628 §3.2).
@@ -84,7 +97,7 @@ pub struct ClaimBlock {
 }
 
 /// What `POST /agent/identity/claim` answers: a fresh attempt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct NewAttempt {
     pub registration_id: RegistrationId,
     pub claim_attempt_id: String,

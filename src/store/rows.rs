@@ -106,9 +106,9 @@ pub fn entry(parts: &[&str]) -> Vec<u8> {
     parts.join("|").into_bytes()
 }
 
-/// An index entry that sorts by time.
+/// An index entry that sorts by time, in seconds rounded up: nothing is due before its moment.
 fn due(at: Timestamp, key: &str) -> Vec<u8> {
-    due_second(at.as_second(), key)
+    due_second(at.as_second() + i64::from(at.subsec_nanosecond() > 0), key)
 }
 
 fn due_second(second: i64, key: &str) -> Vec<u8> {

@@ -12,7 +12,7 @@ use std::{
     io,
     ops::Bound,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -36,6 +36,7 @@ pub struct SledEngine {
     applied: std::sync::Arc<AtomicU64>,
     /// The last group that is on disk.
     durable: watch::Receiver<u64>,
+    closed: AtomicBool,
 }
 
 impl SledEngine {
@@ -49,10 +50,24 @@ impl SledEngine {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (durable_tx, durable) = watch::channel(0);
         let applied = std::sync::Arc::new(AtomicU64::new(0));
-        let writer = Writer { db, file, tree: tree.clone(), applied: applied.clone(), durable: durable_tx, group: 0, failed: None };
+        let writer = Writer { db, file, tree: tree.clone(), applied: applied.clone(), durable: Some(durable_tx), group: 0, failed: None };
         std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(jobs)).map_err(unavailable)?;
-        Ok(Self { tree, queue, applied, durable })
+        Ok(Self { tree, queue, applied, durable, closed: AtomicBool::new(false) })
     }
+
+    fn refuse_if_closed(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+
+    async fn queued(&self, job: WriteJob) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Waiting { job, reply }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("closed".to_owned())
 }
 
 fn unavailable(error: impl ToString) -> StoreError {
@@ -77,27 +92,27 @@ fn remove_half_snapshots(path: &Path) -> io::Result<()> {
 impl Engine for SledEngine {
     fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
+            self.refuse_if_closed()?;
             job(&Committed(&self.tree));
             // What was seen may be applied but not yet synced: wait for the group that wrote it.
             let seen = self.applied.load(Ordering::Acquire);
             let mut durable = self.durable.clone();
-            durable.wait_for(|group| *group >= seen).await.map(|_| ()).map_err(|_| StoreError::Unavailable("closed".to_owned()))
+            durable.wait_for(|group| *group >= seen).await.map(|_| ()).map_err(|_| closed())
         })
     }
 
     fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let closed = || StoreError::Unavailable("closed".to_owned());
-            let (reply, answer) = oneshot::channel();
-            self.queue.send(Waiting { job, reply }).await.map_err(|_| closed())?;
-            answer.await.map_err(|_| closed())?
+            self.refuse_if_closed()?;
+            self.queued(job).await
         })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
             // A last empty job: once it is answered, everything queued before it is on disk.
-            let _ = self.write(Box::new(|_| false)).await;
+            let _ = self.queued(Box::new(|_| false)).await;
         })
     }
 }
@@ -107,7 +122,8 @@ struct Writer {
     file: File,
     tree: sled::Tree,
     applied: std::sync::Arc<AtomicU64>,
-    durable: watch::Sender<u64>,
+    /// Gone after a failed sync: what that group wrote is never confirmed, and its readers must not wait for ever.
+    durable: Option<watch::Sender<u64>>,
     group: u64,
     /// Set by the first failed sync: what is in memory may then differ from the disk, so nothing more is written.
     failed: Option<StoreError>,
@@ -163,12 +179,15 @@ impl Writer {
             .and_then(|_| self.file.sync_data().map_err(unavailable));
         match synced {
             Ok(()) => {
-                self.durable.send_replace(self.group);
+                if let Some(durable) = &self.durable {
+                    durable.send_replace(self.group);
+                }
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(%error, "the store can't write; refusing changes until it is reopened");
                 self.failed = Some(error.clone());
+                self.durable = None;
                 Err(error)
             }
         }
@@ -193,10 +212,11 @@ fn bounds(table: Table, prefix: &[u8], after: Option<&[u8]>, order: Order) -> (B
     if let Some(last) = end.last_mut() {
         *last += 1;
     }
-    let after = after.map(|key| Bound::Excluded(full_key(table, key)));
+    // A key outside the prefix bounds nothing: a page never leaves its prefix.
+    let after = after.map(|key| full_key(table, key));
     match order {
-        Order::Ascending => (after.unwrap_or(Bound::Included(first)), Bound::Excluded(end)),
-        Order::Descending => (Bound::Included(first), after.unwrap_or(Bound::Excluded(end))),
+        Order::Ascending => (after.filter(|after| *after >= first).map_or(Bound::Included(first), Bound::Excluded), Bound::Excluded(end)),
+        Order::Descending => (Bound::Included(first), Bound::Excluded(after.filter(|after| *after < end).unwrap_or(end))),
     }
 }
 

@@ -1,0 +1,22 @@
+//! Facts about the running product. `support` builds it over a temporary store with a clock that the test moves;
+//! then one module per subject. A test is about six lines and its name is the fact. Those that cover a case of the
+//! attack list start with its number.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and clippy sees only `#[test]` functions as tests, not what they call"
+)]
+
+#[macro_use]
+mod support;
+
+mod accounts;
+mod ceremony;
+mod config;
+mod keys;
+mod properties;
+mod races;
+mod review;
+mod secrets;
+mod store;

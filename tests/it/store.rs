@@ -1,0 +1,433 @@
+//! The store's contract, as one suite of generic functions, run for every engine.
+
+use crate::support::*;
+use countersign::{
+    domain::{
+        account::Account,
+        id::{AccountId, KeyId},
+        key::{Environment, Key, Origin},
+        secret::Purpose,
+    },
+    store::{
+        Engine, Order, Rows, SledEngine, Store, StoreError, Table,
+        lock::{Acquired, Owner, OwnerLock},
+        rows,
+    },
+};
+use jiff::Timestamp;
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// An engine the suite can open, close and open again.
+trait Opens: Engine + Sized + 'static {
+    fn opened(dir: &Path) -> Self;
+}
+
+impl Opens for SledEngine {
+    fn opened(dir: &Path) -> Self {
+        reopen(dir)
+    }
+}
+
+fn store<E: Opens>(dir: &Path) -> Store {
+    Store::new(Arc::new(E::opened(dir)))
+}
+
+/// One module of tests per engine.
+macro_rules! conformance {
+    ($engine:ident, $module:ident, [$($fact:ident),+ $(,)?]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fact() {
+                    let dir = tempfile::TempDir::new().unwrap();
+                    super::$fact::<super::$engine>(&dir).await;
+                }
+            )+
+        }
+    };
+}
+
+conformance!(
+    SledEngine,
+    sled,
+    [
+        an_error_changes_nothing,
+        what_was_acknowledged_is_read_back,
+        a_thousand_increments_from_fifty_tasks_count_a_thousand,
+        a_single_use_row_is_taken_by_one_of_fifty,
+        tables_do_not_mix,
+        a_scan_is_ordered_bounded_and_inside_its_prefix,
+        a_scan_after_a_key_outside_the_prefix_stays_inside_it,
+        a_transaction_scans_its_own_changes,
+        a_transaction_sees_earlier_jobs_of_its_group,
+        a_failed_job_of_a_group_leaves_the_others,
+        indexes_follow_their_row,
+        a_reopened_store_has_everything_acknowledged,
+        a_closed_store_refuses_everything,
+    ]
+);
+
+const T: Table = Table::Usage;
+
+async fn put(store: &Store, key: &'static [u8], value: &'static [u8]) {
+    store.write(move |rows| Ok::<_, StoreError>(rows.put(T, key, value.to_vec()))).await.unwrap();
+}
+
+async fn get(store: &Store, key: &[u8]) -> Option<Vec<u8>> {
+    store.read(|rows| rows.get(T, key)).await.unwrap()
+}
+
+async fn scan(store: &Store, prefix: &[u8], after: Option<&[u8]>, order: Order, limit: usize) -> Vec<String> {
+    names(store.read(|rows| rows.scan(T, prefix, after, order, limit)).await.unwrap())
+}
+
+fn names(rows: Rows) -> Vec<String> {
+    rows.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect()
+}
+
+async fn an_error_changes_nothing<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    put(&store, b"kept", b"1").await;
+    let refused: Result<(), StoreError> = store
+        .write(|rows| {
+            rows.put(T, b"new", b"1".to_vec());
+            rows.put(T, b"kept", b"2".to_vec());
+            rows.remove(T, b"kept");
+            Err(StoreError::Corrupt("on purpose".to_owned()))
+        })
+        .await;
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))));
+    assert_eq!((get(&store, b"new").await, get(&store, b"kept").await), (None, Some(b"1".to_vec())));
+}
+
+async fn what_was_acknowledged_is_read_back<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    put(&store, b"a", b"1").await;
+    put(&store, b"a", b"2").await;
+    assert_eq!(get(&store, b"a").await, Some(b"2".to_vec()));
+    store.write(|rows| Ok::<_, StoreError>(rows.remove(T, b"a"))).await.unwrap();
+    assert_eq!(get(&store, b"a").await, None);
+}
+
+async fn a_thousand_increments_from_fifty_tasks_count_a_thousand<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    store
+                        .write(|rows| {
+                            let n: u64 = rows::meta(rows, "n")?.unwrap_or(0);
+                            rows::save_meta(rows, "n", &(n + 1))
+                        })
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    futures::future::join_all(tasks).await.into_iter().for_each(|done| done.unwrap());
+    assert_eq!(store.read(|rows| rows::meta::<u64>(rows, "n")).await.unwrap(), Some(1000));
+}
+
+async fn a_single_use_row_is_taken_by_one_of_fifty<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    put(&store, b"once", b"1").await;
+    let tasks = (0..50).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            store
+                .write(|rows| {
+                    let there = rows.get(T, b"once")?.is_some();
+                    rows.remove(T, b"once");
+                    Ok::<_, StoreError>(there)
+                })
+                .await
+                .unwrap()
+        })
+    });
+    let took = futures::future::join_all(tasks).await.into_iter().filter(|took| *took.as_ref().unwrap()).count();
+    assert_eq!(took, 1);
+}
+
+async fn tables_do_not_mix<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    store
+        .write(|rows| {
+            for table in TABLES {
+                rows.put(table, b"same", vec![table as u8]);
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    for table in TABLES {
+        let found = store.read(|rows| rows.scan(table, b"", None, Order::Ascending, 10)).await.unwrap();
+        assert_eq!(found, vec![(b"same".to_vec(), vec![table as u8])]);
+    }
+}
+
+async fn filled<E: Opens>(dir: &TempDir) -> Store {
+    let store = store::<E>(dir.path());
+    store
+        .write(|rows| {
+            for key in ["a", "b", "b|1", "b|2", "b|3", "b\u{7f}", "c"] {
+                rows.put(T, key.as_bytes(), b"x".to_vec());
+            }
+            rows.put(Table::Grants, b"b|0", b"another table".to_vec());
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    store
+}
+
+async fn a_scan_is_ordered_bounded_and_inside_its_prefix<E: Opens>(dir: &TempDir) {
+    use Order::{Ascending, Descending};
+    let store = filled::<E>(dir).await;
+    assert_eq!(scan(&store, b"b|", None, Ascending, 10).await, ["b|1", "b|2", "b|3"]);
+    assert_eq!(scan(&store, b"b|", None, Descending, 10).await, ["b|3", "b|2", "b|1"]);
+    assert_eq!(scan(&store, b"b|", None, Ascending, 2).await, ["b|1", "b|2"]);
+    assert_eq!(scan(&store, b"b|", None, Descending, 2).await, ["b|3", "b|2"]);
+    assert_eq!(scan(&store, b"b|", Some(b"b|1"), Ascending, 10).await, ["b|2", "b|3"]);
+    assert_eq!(scan(&store, b"b|", Some(b"b|3"), Descending, 10).await, ["b|2", "b|1"]);
+    assert!(scan(&store, b"b|", Some(b"b|3"), Ascending, 10).await.is_empty());
+    assert!(scan(&store, b"b|", Some(b"b|1"), Descending, 10).await.is_empty());
+    assert!(scan(&store, b"b|", None, Ascending, 0).await.is_empty());
+    assert!(scan(&store, b"zz", None, Ascending, 10).await.is_empty());
+    assert_eq!(scan(&store, b"", None, Ascending, 100).await, ["a", "b", "b|1", "b|2", "b|3", "b\u{7f}", "c"]);
+    assert_eq!(scan(&store, b"", None, Descending, 1).await, ["c"]);
+}
+
+async fn a_scan_after_a_key_outside_the_prefix_stays_inside_it<E: Opens>(dir: &TempDir) {
+    use Order::{Ascending, Descending};
+    let store = filled::<E>(dir).await;
+    assert_eq!(scan(&store, b"b|", Some(b"a"), Ascending, 10).await, ["b|1", "b|2", "b|3"]);
+    assert_eq!(scan(&store, b"b|", Some(b"zz"), Descending, 10).await, ["b|3", "b|2", "b|1"]);
+    assert!(scan(&store, b"b|", Some(b"zz"), Ascending, 10).await.is_empty());
+    assert!(scan(&store, b"b|", Some(b"a"), Descending, 10).await.is_empty());
+}
+
+async fn a_transaction_scans_its_own_changes<E: Opens>(dir: &TempDir) {
+    let store = filled::<E>(dir).await;
+    let (up, down, few) = store
+        .write(|rows| {
+            rows.remove(T, b"b|1");
+            rows.remove(T, b"b|2");
+            rows.put(T, b"b|0", b"x".to_vec());
+            rows.put(T, b"b|4", b"x".to_vec());
+            rows.put(T, b"b|5", b"x".to_vec());
+            rows.remove(T, b"b|5");
+            Ok::<_, StoreError>((
+                rows.scan(T, b"b|", None, Order::Ascending, 10)?,
+                rows.scan(T, b"b|", None, Order::Descending, 10)?,
+                rows.scan(T, b"b|", Some(b"b|0"), Order::Ascending, 1)?,
+            ))
+        })
+        .await
+        .unwrap();
+    assert_eq!(names(up), ["b|0", "b|3", "b|4"]);
+    assert_eq!(names(down), ["b|4", "b|3", "b|0"]);
+    assert_eq!(names(few), ["b|3"]);
+}
+
+/// A job that holds the writer up, so that those sent behind it share one group.
+fn gate() -> (std::sync::mpsc::Sender<()>, impl Fn() + Send + 'static) {
+    let (open, closed) = std::sync::mpsc::channel::<()>();
+    let closed = std::sync::Mutex::new(closed);
+    (open, move || {
+        let _ = closed.lock().unwrap().recv();
+    })
+}
+
+async fn a_transaction_sees_earlier_jobs_of_its_group<E: Opens>(dir: &TempDir) {
+    let store = filled::<E>(dir).await;
+    let (open, wait) = gate();
+    let first = store.write(move |rows| {
+        wait();
+        rows.put(T, b"b|0", b"group".to_vec());
+        rows.remove(T, b"b|3");
+        Ok::<_, StoreError>(())
+    });
+    let second = store.write(|rows| {
+        rows.remove(T, b"b|1");
+        Ok::<_, StoreError>((rows.get(T, b"b|0")?, rows.scan(T, b"b|", None, Order::Ascending, 10)?))
+    });
+    let third = store.write(|rows| rows.scan(T, b"b|", None, Order::Descending, 10));
+    let opener = async {
+        tokio::task::yield_now().await;
+        open.send(()).unwrap();
+    };
+    let (first, second, third, ()) = futures::join!(first, second, third, opener);
+    first.unwrap();
+    let (zero, seen) = second.unwrap();
+    assert_eq!((zero, names(seen)), (Some(b"group".to_vec()), vec!["b|0".to_owned(), "b|2".to_owned()]));
+    assert_eq!(names(third.unwrap()), ["b|2", "b|0"]);
+}
+
+async fn a_failed_job_of_a_group_leaves_the_others<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    let (open, wait) = gate();
+    let first = store.write(move |rows| {
+        wait();
+        Ok::<_, StoreError>(rows.put(T, b"first", b"1".to_vec()))
+    });
+    let failing = store.write(|rows| {
+        rows.put(T, b"first", b"overwritten".to_vec());
+        rows.put(T, b"failed", b"1".to_vec());
+        Err::<(), _>(StoreError::Corrupt("on purpose".to_owned()))
+    });
+    let third = store.write(|rows| Ok::<_, StoreError>((rows.get(T, b"first")?, rows.get(T, b"failed")?)));
+    let opener = async {
+        tokio::task::yield_now().await;
+        open.send(()).unwrap();
+    };
+    let (first, failing, third, ()) = futures::join!(first, failing, third, opener);
+    assert!(first.is_ok() && failing.is_err());
+    assert_eq!(third.unwrap(), (Some(b"1".to_vec()), None));
+}
+
+fn key_row(account: AccountId, n: u8, parent: Option<KeyId>) -> Key {
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    Key {
+        id: KeyId::new(now, [n; 16]),
+        account,
+        name: "k".parse().unwrap(),
+        hash: server_secret().hash(Purpose::ApiKey, &[n]),
+        secret: "s".to_owned(),
+        shown: "cs_live_xxxxxxxx".to_owned(),
+        environment: Environment::Live,
+        scopes: Default::default(),
+        created_at: now,
+        expires_at: None,
+        revoked: None,
+        disabled_at: None,
+        parent,
+        origin: Origin::Human,
+        redeliverable: None,
+    }
+}
+
+async fn indexes_follow_their_row<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    let account = AccountId::new(Timestamp::UNIX_EPOCH, [1; 16]);
+    let parent = key_row(account, 1, None);
+    let child = key_row(account, 2, Some(parent.id));
+    let moved = Key { hash: server_secret().hash(Purpose::ApiKey, b"moved"), ..child.clone() };
+    let (p, c, m) = (parent.clone(), child.clone(), moved.clone());
+    store
+        .write(move |rows| {
+            rows::save(rows, &p)?;
+            rows::save(rows, &c)?;
+            rows::save(rows, &m)
+        })
+        .await
+        .unwrap();
+    let found = store
+        .read(|rows| {
+            Ok::<_, StoreError>((
+                rows::key_by_hash(rows, &child.hash)?.is_none(),
+                rows::key_by_hash(rows, &moved.hash)?.map(|key| key.id),
+                rows::account_keys(rows, account)?.len(),
+                rows::children(rows, parent.id)?.len(),
+            ))
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, (true, Some(child.id), 2, 1));
+    store.write(move |rows| Ok::<_, StoreError>(rows::erase(rows, &moved))).await.unwrap();
+    let left = store
+        .read(|rows| {
+            let mut left = 0;
+            for table in [Table::Keys, Table::KeyHashes, Table::AccountKeys, Table::Children] {
+                left += rows.scan(table, b"", None, Order::Ascending, 10)?.len();
+            }
+            Ok::<_, StoreError>(left)
+        })
+        .await
+        .unwrap();
+    assert_eq!(left, 3, "the parent's row, hash and list entry");
+}
+
+async fn a_reopened_store_has_everything_acknowledged<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    let tasks = (0..100u32).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(move |rows| Ok::<_, StoreError>(rows.put(T, &n.to_be_bytes(), vec![1]))).await })
+    });
+    futures::future::join_all(tasks).await.into_iter().for_each(|done| done.unwrap().unwrap());
+    store.close().await;
+    drop(store);
+    let again = self::store::<E>(dir.path());
+    assert_eq!(again.read(|rows| rows.scan(T, b"", None, Order::Ascending, 1000)).await.unwrap().len(), 100);
+}
+
+async fn a_closed_store_refuses_everything<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    put(&store, b"a", b"1").await;
+    store.close().await;
+    assert_err!(store.write(|rows| Ok::<_, StoreError>(rows.put(T, b"late", vec![1]))).await, StoreError::Unavailable(_));
+    assert_err!(store.read(|rows| rows.get(T, b"a")).await, StoreError::Unavailable(_));
+}
+
+#[tokio::test]
+async fn pages_of_an_index_follow_one_another_without_gap_or_repeat() {
+    let dir = TempDir::new().unwrap();
+    let store = store::<SledEngine>(dir.path());
+    let account = AccountId::new(Timestamp::UNIX_EPOCH, [1; 16]);
+    store.write(move |rows| (0..25).try_for_each(|n| rows::save(rows, &key_row(account, n, None)))).await.unwrap();
+    let prefix = rows::entry(&[&account.to_string(), ""]);
+    let (mut after, mut ids) = (None::<Vec<u8>>, Vec::new());
+    loop {
+        let page =
+            store.read(|rows| rows::page::<Key>(rows, Table::AccountKeys, &prefix, after.as_deref(), Order::Descending, 10)).await.unwrap();
+        ids.extend(page.rows.into_iter().map(|key| key.id));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert!(ids.len() == 25 && ids.is_sorted_by(|a, b| a > b));
+}
+
+#[test]
+fn a_half_written_snapshot_is_removed_at_open() {
+    let dir = TempDir::new().unwrap();
+    drop(reopen(dir.path()));
+    let half = dir.path().join("store").join("snap.0000000000000ABC.generating");
+    std::fs::write(&half, b"half").unwrap();
+    drop(reopen(dir.path()));
+    assert!(!half.exists());
+}
+
+#[test]
+fn a_second_process_is_told_who_holds_the_directory() {
+    let dir = TempDir::new().unwrap();
+    let Acquired::Mine(mut lock) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("the first takes it") };
+    assert!(matches!(OwnerLock::acquire(dir.path()).unwrap(), Acquired::Theirs(None)));
+    lock.announce(&Owner { pid: 42, role: "serve".to_owned(), url: "http://127.0.0.1:4080".to_owned() }).unwrap();
+    let Acquired::Theirs(Some(owner)) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("the second is refused") };
+    assert_eq!((owner.pid, owner.role.as_str(), owner.url.as_str()), (42, "serve", "http://127.0.0.1:4080"));
+    drop(lock);
+    assert!(matches!(OwnerLock::acquire(dir.path()).unwrap(), Acquired::Mine(_)));
+}
+
+#[test]
+fn a_data_directory_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let _lock = OwnerLock::acquire(dir.path()).unwrap();
+    assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn an_account_is_found_by_its_present_email_only() {
+    let app = app().await;
+    let human = app.human("old@example.com").await;
+    app.edit(human.account, |account: &mut Account| account.email = "new@example.com".parse().unwrap()).await;
+    assert!(app.service.account_by_email("old@example.com").await.is_err());
+    assert_eq!(app.service.account_by_email("NEW@example.com").await.unwrap().id, human.account);
+}

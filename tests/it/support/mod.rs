@@ -1,0 +1,257 @@
+//! The product over a temporary store, with a clock the test moves and randomness it can repeat.
+
+mod people;
+mod world;
+
+pub use people::*;
+pub use world::*;
+
+use countersign::{
+    config::{Config, Sources},
+    domain::{
+        activity::{Event, What},
+        id::{AccountId, RegistrationId},
+        registration::Registration,
+        secret::{ApiKey, ClaimToken, CodeVerifier, ServerSecret},
+        source::Source,
+    },
+    service::{
+        Error, Service,
+        claim::{Ask, Registrant},
+        verify::{Caller, Need},
+        view::{Delivered, Registered},
+    },
+    store::{Order, Store, StoreError, Table, rows},
+};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// Fails unless the expression is an `Err` of this shape.
+macro_rules! assert_err {
+    ($answer:expr, $pattern:pat $(if $guard:expr)?) => {
+        match $answer {
+            Err($pattern) $(if $guard)? => {}
+            other => panic!("expected Err({}), got {other:?}", stringify!($pattern $(if $guard)?)),
+        }
+    };
+}
+
+/// The catalogue tests run with: one low and default, one medium, one high.
+const CATALOGUE: &str = r#"
+[scopes]
+"audience:read" = { title = "View subscribers, tags and segments", risk = "low", default = true }
+"campaign:write" = { title = "Write campaigns", risk = "medium" }
+"email:send" = { title = "Send e-mails to subscribers", risk = "high" }
+"vault:open" = { title = "Not for agents", risk = "high", agents = false }
+"#;
+
+/// Builds a [`TestApp`]: `app().set("claim.interval", "1").start().await`.
+#[derive(Default)]
+pub struct Builder {
+    settings: Vec<(&'static str, String)>,
+    seed: u64,
+}
+
+/// An application with the default configuration.
+pub async fn app() -> TestApp {
+    Builder::default().start().await
+}
+
+/// An application with one setting changed.
+pub async fn app_with(path: &'static str, value: &str) -> TestApp {
+    Builder::default().set(path, value).start().await
+}
+
+pub fn build() -> Builder {
+    Builder::default()
+}
+
+impl Builder {
+    /// Sets a configuration key by its dotted path, as a flag would.
+    pub fn set(mut self, path: &'static str, value: &str) -> Self {
+        self.settings.push((path, value.to_owned()));
+        self
+    }
+
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    fn config(&self) -> Config {
+        let file = Some(("test.toml".into(), CATALOGUE.to_owned()));
+        Config::load(&Sources { file, flags: self.settings.clone(), ..Sources::default() }).expect("a test's configuration is good")
+    }
+
+    pub async fn start(self) -> TestApp {
+        let dir = TempDir::new().expect("a temporary directory");
+        let clock = Arc::new(ManualClock::new());
+        let randomness = Arc::new(Seeded::new(self.seed));
+        let (store, service) = open(dir.path(), self.config(), &clock, &randomness).await;
+        TestApp { service, store, clock, randomness, dir, builder: self }
+    }
+}
+
+async fn open(dir: &Path, config: Config, clock: &Arc<ManualClock>, randomness: &Arc<Seeded>) -> (Store, Arc<Service>) {
+    let store = Store::new(Arc::new(reopen(dir)));
+    let world = countersign::world::World::new(clock.clone(), randomness.clone());
+    let service = Service::open(Arc::new(config), store.clone(), server_secret(), world).await.expect("the service opens");
+    (store, Arc::new(service))
+}
+
+pub fn server_secret() -> ServerSecret {
+    ServerSecret::new(&[7; 32])
+}
+
+/// Everything a test needs. `service` is what the transports are given: an HTTP test builds its router from it.
+pub struct TestApp {
+    pub service: Arc<Service>,
+    /// The same store the service has, for looking at rows.
+    pub store: Store,
+    pub clock: Arc<ManualClock>,
+    randomness: Arc<Seeded>,
+    pub dir: TempDir,
+    builder: Builder,
+}
+
+pub const LOCAL: Registrant = Registrant { source: Source::Local, account: None };
+
+/// An agent on another computer.
+pub fn from(ip: &str) -> Registrant {
+    Registrant { source: Source::address(ip.parse().expect("an address")), account: None }
+}
+
+/// What "Claude" asks for: these scopes.
+pub fn asks(scopes: &[&str]) -> Ask {
+    Ask { agent_name: "Claude".to_owned(), scopes: Some(scopes.iter().map(|s| (*s).to_owned()).collect()), ..Ask::default() }
+}
+
+/// A verifier, for `Ask::challenge` and the polls.
+pub fn verifier() -> CodeVerifier {
+    CodeVerifier::new([9; 32])
+}
+
+pub fn asks_with_challenge(scopes: &[&str]) -> Ask {
+    Ask { challenge: Some(verifier().challenge()), ..asks(scopes) }
+}
+
+impl TestApp {
+    /// "Claude" on this computer asks for `audience:read`.
+    pub async fn register(&self) -> Registered {
+        self.ask(asks(&["audience:read"])).await.expect("the registration is accepted")
+    }
+
+    pub async fn register_with_challenge(&self) -> Registered {
+        self.ask(asks_with_challenge(&["audience:read"])).await.expect("the registration is accepted")
+    }
+
+    pub async fn ask(&self, ask: Ask) -> Result<Registered, Error> {
+        self.service.register(ask, LOCAL).await
+    }
+
+    pub async fn poll(&self, agent: &Registered) -> Result<Delivered, Error> {
+        self.service.poll(&token(agent), None, Source::Local).await
+    }
+
+    pub async fn poll_with(&self, agent: &Registered, verifier: &CodeVerifier) -> Result<Delivered, Error> {
+        self.service.poll(&token(agent), Some(verifier), Source::Local).await
+    }
+
+    /// The whole ceremony: asked, approved by `human`, delivered.
+    pub async fn delivered(&self, human: &Human, scopes: &[&str]) -> Delivered {
+        let agent = self.ask(asks(scopes)).await.expect("the registration is accepted");
+        self.approve(human, &agent).await;
+        self.poll(&agent).await.expect("the key is delivered")
+    }
+
+    /// Lets a key in as any call would, without a charge.
+    pub async fn caller(&self, key: &str) -> Caller {
+        self.service.authenticate(ApiKey::presented(key).as_ref(), &Need::default()).await.expect("the key is good")
+    }
+
+    /// One ordinary call with a key.
+    pub async fn call(&self, key: &str) -> Result<Caller, Error> {
+        self.service.authenticate(ApiKey::presented(key).as_ref(), &Need::call()).await
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds);
+    }
+
+    /// Moves time and does what is then due.
+    pub async fn advance_and_purge(&self, seconds: i64) {
+        self.advance(seconds);
+        self.service.purge().await.expect("the purge works");
+    }
+
+    /// Stops, and opens again over the same directory.
+    pub async fn restart(self) -> TestApp {
+        self.restart_with(&[]).await
+    }
+
+    /// Stops, and opens again with settings changed.
+    pub async fn restart_with(mut self, settings: &[(&'static str, &str)]) -> TestApp {
+        self.service.close().await;
+        for (path, value) in settings {
+            self.builder = self.builder.set(path, value);
+        }
+        let Self { service, store, clock, randomness, dir, builder } = self;
+        drop(service);
+        drop(store);
+        let (store, service) = open(dir.path(), builder.config(), &clock, &randomness).await;
+        TestApp { service, store, clock, randomness, dir, builder }
+    }
+
+    /// The registration's row as it is stored.
+    pub async fn stored(&self, id: RegistrationId) -> Option<Registration> {
+        self.store.read(|rows| rows::registration(rows, id)).await.expect("the store answers")
+    }
+
+    /// What the owner reads, newest first.
+    pub async fn activity(&self, account: AccountId) -> Vec<What> {
+        let events: Vec<Event> = self.service.activity(account, 1000).await.expect("the store answers");
+        events.into_iter().map(|event| event.what).collect()
+    }
+
+    /// Rows per table, to see that a refusal stored nothing.
+    pub async fn row_counts(&self) -> BTreeMap<u8, usize> {
+        self.store
+            .read(|rows| {
+                let mut counts = BTreeMap::new();
+                for table in TABLES {
+                    counts.insert(table as u8, rows.scan(table, &[], None, Order::Ascending, usize::MAX)?.len());
+                }
+                Ok::<_, StoreError>(counts)
+            })
+            .await
+            .expect("the store answers")
+    }
+}
+
+pub const TABLES: [Table; 21] = [
+    Table::Meta,
+    Table::Registrations,
+    Table::ClaimTokens,
+    Table::UserCodes,
+    Table::Pickups,
+    Table::Handles,
+    Table::Pending,
+    Table::DueRegistrations,
+    Table::Accounts,
+    Table::Emails,
+    Table::Sessions,
+    Table::AccountSessions,
+    Table::DueSessions,
+    Table::Keys,
+    Table::KeyHashes,
+    Table::AccountKeys,
+    Table::Children,
+    Table::Usage,
+    Table::Grants,
+    Table::Events,
+    Table::Counters,
+];
+
+pub fn token(agent: &Registered) -> ClaimToken {
+    ClaimToken::parse(agent.claim_token.expose()).expect("the token reads back")
+}

@@ -1,0 +1,169 @@
+//! Humans: with an account, signed in, deciding.
+
+use super::{TestApp, server_secret};
+use countersign::{
+    domain::{
+        account::{Account, Session},
+        id::{AccountId, RegistrationId},
+        registration::UserCode,
+        secret::{Password, Purpose, SessionToken},
+        source::Source,
+    },
+    service::{
+        Error,
+        accounts::hash_password,
+        keys::{Actor, NewKey},
+        review::{Decision, Review},
+        view::{Created, Registered},
+    },
+    store::{StoreError, rows},
+};
+use std::sync::OnceLock;
+
+pub const PASSWORD: &str = "correct horse battery staple";
+
+pub fn password(text: &str) -> Password {
+    Password::typed(text.to_owned())
+}
+
+/// A signed-in human.
+#[derive(Debug, Clone)]
+pub struct Human {
+    pub account: AccountId,
+    pub session: Session,
+    pub source: Source,
+}
+
+impl Human {
+    pub fn actor(&self) -> Actor {
+        Actor::Owner(self.account)
+    }
+}
+
+pub fn at(ip: &str) -> Source {
+    Source::address(ip.parse().expect("an address"))
+}
+
+/// Reads a code as a page does.
+pub fn code(text: &str) -> Option<UserCode> {
+    text.parse().ok()
+}
+
+/// A code that reads well and belongs to nobody.
+pub const WRONG_CODE: &str = "BBBB-BBBB";
+
+impl TestApp {
+    /// An account that is two days old with a session just opened, on this computer. Its password is [`PASSWORD`].
+    pub async fn human(&self, email: &str) -> Human {
+        self.human_of_age(email, 48 * 3600, Source::Local).await
+    }
+
+    /// Saved as rows, because a sign-up costs an argon2 and is limited; `accounts` tests the sign-up itself.
+    pub async fn human_of_age(&self, email: &str, age_seconds: i64, source: Source) -> Human {
+        static HASH: OnceLock<String> = OnceLock::new();
+        let hash = HASH.get_or_init(|| hash_password(&password(PASSWORD), [3; 16]).expect("a hash")).clone();
+        let now = self.service.world.now();
+        let account = Account {
+            id: AccountId::new(now, self.service.world.bytes()),
+            email: email.parse().expect("an e-mail"),
+            email_verified: false,
+            password: Some(hash),
+            operator: false,
+            plan: "free".to_owned(),
+            external_id: None,
+            created_at: now - jiff::SignedDuration::from_secs(age_seconds),
+            disabled_at: None,
+        };
+        let token = SessionToken::new(self.service.world.bytes());
+        let session = Session {
+            token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
+            account: account.id,
+            created_at: now,
+            seen_at: now,
+            authenticated_at: now,
+            source,
+        };
+        let human = Human { account: account.id, session: session.clone(), source };
+        self.store
+            .write(move |rows| {
+                rows::save(rows, &account)?;
+                rows::save(rows, &session)
+            })
+            .await
+            .expect("the store answers");
+        human
+    }
+
+    /// Changes an account's row: verified, operator, plan, disabled.
+    pub async fn edit(&self, account: AccountId, change: impl Fn(&mut Account) + Send + 'static) {
+        self.store
+            .write(move |rows| {
+                let mut row = rows::account(rows, account)?.expect("the account is there");
+                change(&mut row);
+                rows::save(rows, &row)
+            })
+            .await
+            .map_err(|error: StoreError| error)
+            .expect("the store answers");
+    }
+
+    /// Types the code an agent showed.
+    pub async fn enter(&self, human: &Human, agent: &Registered) -> Result<RegistrationId, Error> {
+        self.type_code(human, agent.claim.user_code.expose()).await
+    }
+
+    pub async fn type_code(&self, human: &Human, text: &str) -> Result<RegistrationId, Error> {
+        self.service.enter_code(&human.session, code(text), true, human.source).await
+    }
+
+    /// Types the code and looks at the review page.
+    pub async fn reviewed(&self, human: &Human, agent: &Registered) -> Review {
+        let id = self.enter(human, agent).await.expect("the code is right");
+        self.service.review(&human.session, id, human.source).await.expect("the review is shown")
+    }
+
+    pub async fn decide(&self, human: &Human, review: &Review, decision: Decision) -> Result<(), Error> {
+        self.service.approve(&human.session, review.registration, decision, human.source).await
+    }
+
+    /// Types the code, looks, approves everything shown.
+    pub async fn approve(&self, human: &Human, agent: &Registered) -> RegistrationId {
+        let review = self.reviewed(human, agent).await;
+        self.decide(human, &review, everything(&review)).await.expect("the approval is accepted");
+        review.registration
+    }
+
+    pub async fn deny(&self, human: &Human, agent: &Registered) -> Result<(), Error> {
+        let id = self.enter(human, agent).await?;
+        self.service.deny(&human.session, id, false, human.source).await
+    }
+
+    /// A key its owner made by hand.
+    pub async fn key(&self, human: &Human, scopes: &[&str]) -> Created {
+        self.service.create_key(human.actor(), human.account, new_key(scopes), human.source).await.expect("the key is made")
+    }
+
+    /// A key made by a key.
+    pub async fn child(&self, parent: &str, new: NewKey) -> Result<Created, Error> {
+        let caller = self.caller(parent).await;
+        let account = caller.account.id;
+        self.service.create_key(Actor::Key(Box::new(caller)), account, new, Source::Local).await
+    }
+
+    pub async fn key_actor(&self, key: &str) -> Actor {
+        Actor::Key(Box::new(self.caller(key).await))
+    }
+}
+
+pub fn new_key(scopes: &[&str]) -> NewKey {
+    NewKey { name: "A key".to_owned(), scopes: scopes.iter().map(|s| (*s).to_owned()).collect(), ..NewKey::default() }
+}
+
+/// Approves just what was shown.
+pub fn everything(review: &Review) -> Decision {
+    Decision {
+        digest: review.digest.clone(),
+        scopes: review.scopes.iter().map(|shown| shown.scope.to_string()).collect(),
+        ..Decision::default()
+    }
+}

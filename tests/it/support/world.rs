@@ -1,0 +1,82 @@
+//! Time and randomness that a test holds in its hand, and the way back into a store that was just closed.
+
+use countersign::{
+    store::{SledEngine, StoreError},
+    world::{Clock, Entropy},
+};
+use jiff::Timestamp;
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+/// A clock that stands still until it is told to move.
+pub struct ManualClock(AtomicI64);
+
+/// Noon, so that every window of limits starts whole.
+const START_MS: i64 = 1_795_262_400_000;
+
+impl ManualClock {
+    pub fn new() -> Self {
+        assert_eq!(START_MS % 3_600_000, 0, "tests start at the top of an hour");
+        Self(AtomicI64::new(START_MS))
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        self.advance_ms(seconds * 1000);
+    }
+
+    pub fn advance_ms(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).expect("a time jiff knows")
+    }
+}
+
+/// The same bytes for the same seed; never the same draw twice.
+pub struct Seeded(Mutex<blake3::OutputReader>);
+
+impl Seeded {
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof()))
+    }
+
+    pub fn draw<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    /// A number below `end`.
+    pub fn below(&self, end: u32) -> u32 {
+        u32::from_be_bytes(self.draw()) % end
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().expect("no test panics while drawing").fill(bytes);
+    }
+}
+
+/// Opens the engine. sled's own threads let go of its file a moment after the last handle is gone, so a store
+/// that was closed just now may need a few tries; a minute of them is a failure.
+pub fn reopen(dir: &Path) -> SledEngine {
+    let mut last = None;
+    for _ in 0..6000 {
+        match SledEngine::open(dir) {
+            Ok(engine) => return engine,
+            Err(error @ StoreError::Unavailable(_)) => last = Some(error),
+            Err(error) => panic!("the store does not open: {error}"),
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+    panic!("the store does not open: {last:?}");
+}
