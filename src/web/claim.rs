@@ -50,7 +50,8 @@ pub async fn enter(State(app): State<App>, human: Human, form: Form) -> Answer {
     let prefilled = prefill(&app, &visitor, account.id).await?;
     let linked = prefilled.is_some() && code == prefilled;
     if linked && !form.has("same_code") {
-        let error = Error::invalid("same_code", "is not ticked. Tick it only if your agent shows this same code; if it does not, leave this page");
+        let error =
+            Error::invalid("same_code", "is not ticked. Tick it only if your agent shows this same code; if it does not, leave this page");
         return Ok(page(&visitor, prefilled.as_ref(), Some(&error)));
     }
     let mut response = match app.enter_code(&session, code, !linked, visitor.source).await {

@@ -88,7 +88,9 @@ pub fn explain(error: &Error) -> Explained {
             told(S::TOO_MANY_REQUESTS, "No further code for this request", "Ask your agent to start again in a moment.")
         }
         Error::Unauthorized { .. } => told(S::UNAUTHORIZED, "A key does not open this page", "Pages need you: sign in with your browser."),
-        Error::SignInNeeded => told(S::UNAUTHORIZED, "Sign in to go on", "You are signed out, perhaps because of a long pause. Nothing was changed."),
+        Error::SignInNeeded => {
+            told(S::UNAUTHORIZED, "Sign in to go on", "You are signed out, perhaps because of a long pause. Nothing was changed.")
+        }
         Error::WrongPassword => told(
             S::UNAUTHORIZED,
             "E-mail or password is wrong",
@@ -110,14 +112,18 @@ pub fn explain(error: &Error) -> Explained {
         Error::Conflict { detail } => told(S::CONFLICT, "That can't be done now", sentence("", detail)),
         Error::TooMany { detail, .. } => told(S::TOO_MANY_REQUESTS, "Too many attempts", sentence("", detail)),
         Error::RateLimited(_) => told(S::TOO_MANY_REQUESTS, "Too many requests", "Wait a minute and try again."),
-        Error::Busy => told(S::SERVICE_UNAVAILABLE, "Busy right now", "Many people are signing in at this moment. Try again in a few seconds."),
+        Error::Busy => {
+            told(S::SERVICE_UNAVAILABLE, "Busy right now", "Many people are signing in at this moment. Try again in a few seconds.")
+        }
         Error::PayloadTooLarge => told(S::PAYLOAD_TOO_LARGE, "That is too long", "A form may hold at most 64 KiB."),
         Error::UnsupportedMediaType { expected } => {
             told(S::UNSUPPORTED_MEDIA_TYPE, "That form is not readable", format!("Forms are sent as {expected}."))
         }
         Error::Misdirected => told(S::MISDIRECTED_REQUEST, "Wrong address", "This server does not answer for that host name."),
         Error::Unavailable => told(S::SERVICE_UNAVAILABLE, "Not available right now", "Nothing was changed. Try again in a moment."),
-        Error::Internal => told(S::INTERNAL_SERVER_ERROR, "Something went wrong on our side", "Try again. If it stays, tell whoever runs this service."),
+        Error::Internal => {
+            told(S::INTERNAL_SERVER_ERROR, "Something went wrong on our side", "Try again. If it stays, tell whoever runs this service.")
+        }
     }
 }
 

@@ -64,7 +64,8 @@ impl FromRequest<App> for Form {
             return Err(Failure(Error::UnsupportedMediaType { expected: URL_ENCODED.to_owned() }));
         }
         let body = to_bytes(body, MAX_BODY).await.map_err(|_| Failure(Error::PayloadTooLarge))?;
-        let form = Self(form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect());
+        let form =
+            Self(form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect());
         form.has_no_duplicates()?;
         if !visitor.form_token_is_right(form.text("form_token")) {
             return Err(Failure(Error::ForeignForm));

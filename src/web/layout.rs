@@ -118,6 +118,9 @@ impl Visitor {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="robots" content="noindex";
+                    // Under the header's `no-referrer` browsers send `Origin: null` with our own forms (Fetch, "append a
+                    // request Origin header"). `same-origin` tells other sites as little and keeps `Origin` here.
+                    meta name="referrer" content="same-origin";
                     meta name="color-scheme" content="light dark";
                     title { (title) " · " (service) }
                     link rel="icon" type="image/svg+xml" href="/mark.svg";

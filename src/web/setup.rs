@@ -34,7 +34,10 @@ fn page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) 
         return already(visitor);
     }
     let problem = error.map(|error| match error {
-        Error::WrongCode => Problem::of(&Error::invalid("code", "is not the one this server printed, or its hour is over: restart the server for a new one")),
+        Error::WrongCode => Problem::of(&Error::invalid(
+            "code",
+            "is not the one this server printed, or its hour is over: restart the server for a new one",
+        )),
         other => Problem::of(other),
     });
     let problem = problem.as_ref();
