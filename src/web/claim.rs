@@ -1,7 +1,7 @@
 //! `/claim`: the code an agent showed its human.
 
 use crate::{
-    domain::registration::UserCode,
+    domain::{id::AccountId, registration::UserCode},
     http::App,
     service::Error,
     web::{
@@ -9,7 +9,7 @@ use crate::{
         field::{self, Field, Problem},
         form::Form,
         layout::Width,
-        session::{Human, Kind, SignedIn, Visitor, login_url},
+        session::{Human, Kind, SignedIn, Visitor},
     },
 };
 use axum::{
@@ -28,16 +28,14 @@ pub async fn show(State(app): State<App>, visitor: Visitor) -> Answer {
         return Ok(response);
     }
     let Some(SignedIn { account, .. }) = &visitor.signed_in else {
-        let elsewhere = &app.config.signin.url;
-        let to = if elsewhere.is_empty() { login_url("/claim") } else { elsewhere.clone() };
-        return Ok(Redirect::to(&to).into_response());
+        return Ok(Redirect::to(&visitor.sign_in_url()).into_response());
     };
     let prefilled = prefill(&app, &visitor, account.id).await?;
     Ok(page(&visitor, prefilled.as_ref(), None))
 }
 
 /// The linked code, for those who may have it filled in: the code of an account's first agent is typed.
-async fn prefill(app: &App, visitor: &Visitor, account: crate::domain::id::AccountId) -> Result<Option<UserCode>, Error> {
+async fn prefill(app: &App, visitor: &Visitor, account: AccountId) -> Result<Option<UserCode>, Error> {
     match &visitor.code {
         Some(code) if app.has_agents(account).await? => Ok(Some(code.clone())),
         _ => Ok(None),
@@ -82,11 +80,11 @@ pub fn page(visitor: &Visitor, prefilled: Option<&UserCode>, error: Option<&Erro
                 (Field {
                     name: "code", label: "Code", kind: "text", class: "code", value: &code,
                     hint: "Like WDJB-MJHT. Capitals and dashes don't matter.",
-                    autocomplete: "off", autofocus: !unticked, ..Field::default()
+                    autocomplete: "off", autofocus: prefilled.is_none(), ..Field::default()
                 }.show(problem))
                 @if prefilled.is_some() {
                     label.check {
-                        input type="checkbox" name="same_code" value="yes" required aria-invalid=[unticked.then_some("true")] autofocus[unticked]
+                        input type="checkbox" name="same_code" value="yes" required aria-invalid=[unticked.then_some("true")] autofocus
                             aria-describedby=[unticked.then_some("problem")];
                         span { "My agent shows this same code" }
                     }

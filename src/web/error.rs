@@ -3,11 +3,7 @@
 use crate::{
     http::App,
     service::Error,
-    web::{
-        field,
-        layout::Width,
-        session::{Visitor, login_url},
-    },
+    web::{field, layout::Width, session::Visitor},
 };
 use axum::{
     http::{HeaderValue, StatusCode, header, request::Parts},
@@ -42,18 +38,42 @@ pub struct Explained {
     pub status: StatusCode,
     pub title: &'static str,
     pub advice: String,
+    /// The field of the form it is about.
+    pub field: Option<String>,
+    next: Next,
+}
+
+/// Where the page of an error leads.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Start,
+    SignIn,
+    EnterCode,
+    Decision,
+}
+
+impl Explained {
+    fn about(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
+    fn then(self, next: Next) -> Self {
+        Self { next, ..self }
+    }
 }
 
 fn told(status: StatusCode, title: &'static str, advice: impl Into<String>) -> Explained {
-    Explained { status, title, advice: advice.into() }
+    Explained { status, title, advice: advice.into(), field: None, next: Next::Start }
 }
 
 /// The table: every error there is, said on a page.
 pub fn explain(error: &Error) -> Explained {
     use StatusCode as S;
     match error {
-        Error::Invalid { field, detail } => told(S::BAD_REQUEST, "Please check what you entered", sentence(field::label_of(field), detail)),
-        Error::Malformed { detail } => told(S::BAD_REQUEST, "That request was not readable", sentence("The page says that", detail)),
+        Error::Invalid { field, detail } => {
+            told(S::BAD_REQUEST, "Please check what you entered", sentence(field::label_of(field), detail)).about(field)
+        }
+        Error::Malformed { detail } => told(S::BAD_REQUEST, "That request was not readable", sentence("", detail)),
         Error::InvalidScope { detail, .. } => told(S::BAD_REQUEST, "Unknown permission", sentence("The request was refused:", detail)),
         Error::InvalidLoginHint => told(S::BAD_REQUEST, "That is not an e-mail address", "Write it like user@example.com."),
         Error::UnsupportedGrantType | Error::UnsupportedType => {
@@ -63,19 +83,22 @@ pub fn explain(error: &Error) -> Explained {
             S::BAD_REQUEST,
             "That code is not valid",
             "It may be mistyped, expired or already used. Check it against what your agent shows, or ask your agent for a fresh one.",
-        ),
+        )
+        .about("code")
+        .then(Next::EnterCode),
         Error::InvalidGrant | Error::InvalidClaimToken | Error::ClaimExpired | Error::ExpiredToken { .. } => {
-            told(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.")
+            told(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.").then(Next::EnterCode)
         }
         Error::AuthorizationPending { .. } | Error::SlowDown { .. } => {
-            told(S::BAD_REQUEST, "Nothing is decided yet", "Enter the code your agent shows, then approve or deny.")
+            told(S::BAD_REQUEST, "Nothing is decided yet", "Enter the code your agent shows, then approve or deny.").then(Next::EnterCode)
         }
         Error::AccessDenied => told(S::FORBIDDEN, "The request was denied", "If that was a mistake, ask your agent to start again."),
         Error::AlreadyDecided => told(
             S::CONFLICT,
             "This request is already decided",
             "The first decision counts and nothing changed now. To take an approval back, revoke the key.",
-        ),
+        )
+        .then(Next::Decision),
         Error::ClaimedOrInFlight { .. } => {
             told(S::CONFLICT, "Somebody is deciding this request", "Wait a few minutes, or ask your agent for a fresh code.")
         }
@@ -87,15 +110,19 @@ pub fn explain(error: &Error) -> Explained {
         Error::TooManyAttempts { .. } => {
             told(S::TOO_MANY_REQUESTS, "No further code for this request", "Ask your agent to start again in a moment.")
         }
-        Error::Unauthorized { .. } => told(S::UNAUTHORIZED, "A key does not open this page", "Pages need you: sign in with your browser."),
+        Error::Unauthorized { .. } => {
+            told(S::UNAUTHORIZED, "A key does not open this page", "Pages need you: sign in with your browser.").then(Next::SignIn)
+        }
         Error::SignInNeeded => {
             told(S::UNAUTHORIZED, "Sign in to go on", "You are signed out, perhaps because of a long pause. Nothing was changed.")
+                .then(Next::SignIn)
         }
         Error::WrongPassword => told(
             S::UNAUTHORIZED,
             "E-mail or password is wrong",
             "Check both and try again. Whoever runs this service can reset your password.",
-        ),
+        )
+        .about("password"),
         Error::InsufficientScope { missing } => {
             told(S::FORBIDDEN, "That is not allowed", format!("It takes these permissions: {missing}."))
         }
@@ -146,24 +173,24 @@ pub fn with_retry_after(mut response: Response, error: &Error) -> Response {
 
 /// The page for an error no form can show.
 pub fn show(visitor: &Visitor, error: &Error) -> Response {
-    let Explained { status, title, advice } = explain(error);
+    let Explained { status, title, advice, next, .. } = explain(error);
     let content = html! {
         section.panel {
             h1 { (title) }
             p { (advice) }
-            (way_forward(visitor, error))
+            (way_forward(visitor, next))
         }
     };
     with_retry_after(visitor.page(status, Width::Card, title, &content), error)
 }
 
-fn way_forward(visitor: &Visitor, error: &Error) -> Markup {
-    let (href, label) = match error {
-        Error::SignInNeeded | Error::Unauthorized { .. } => (login_url(&visitor.path), "Sign in"),
-        Error::AlreadyDecided => (format!("{}/done", visitor.path.trim_end_matches("/done")), "See what was decided"),
-        Error::WrongCode | Error::ClaimExpired => ("/claim".to_owned(), "Enter a code"),
-        _ if visitor.signed_in.is_some() => ("/settings/keys".to_owned(), "Your keys"),
-        _ => ("/".to_owned(), "Start page"),
+fn way_forward(visitor: &Visitor, next: Next) -> Markup {
+    let (href, label) = match next {
+        Next::SignIn => (visitor.sign_in_url(), "Sign in"),
+        Next::EnterCode => ("/claim".to_owned(), "Enter a code"),
+        Next::Decision => (format!("{}/done", visitor.path), "See what was decided"),
+        Next::Start if visitor.signed_in.is_some() => ("/settings/keys".to_owned(), "Your keys"),
+        Next::Start => ("/".to_owned(), "Start page"),
     };
     html! { p.actions { a.button href=(href) { (label) } } }
 }

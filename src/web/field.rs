@@ -21,7 +21,7 @@ pub fn label_of(field: &str) -> &str {
 /// What is shown above a form that was not taken.
 pub struct Problem {
     pub status: StatusCode,
-    title: String,
+    title: &'static str,
     advice: String,
     field: Option<String>,
 }
@@ -29,13 +29,7 @@ pub struct Problem {
 impl Problem {
     pub fn of(error: &Error) -> Self {
         let told = explain(error);
-        let field = match error {
-            Error::Invalid { field, .. } => Some(field.clone()),
-            Error::WrongPassword => Some("password".to_owned()),
-            Error::WrongCode => Some("code".to_owned()),
-            _ => None,
-        };
-        Self { status: told.status, title: told.title.to_owned(), advice: told.advice, field }
+        Self { status: told.status, title: told.title, advice: told.advice, field: told.field }
     }
 
     pub fn shown(&self) -> Markup {

@@ -70,6 +70,10 @@ fn in_words(visitor: &Visitor, response: Response) -> Response {
         }
         return page;
     }
+    let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
+    if response.status().is_client_error() && !is_page {
+        return error::show(visitor, &Error::Malformed { detail: "the address can't be read".to_owned() });
+    }
     response
 }
 
@@ -118,8 +122,11 @@ impl Visitor {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="robots" content="noindex";
+                    // Under the header's `no-referrer` browsers send `Origin: null` with our own forms (Fetch, "append a
+                    // request Origin header"). `same-origin` tells other sites as little and keeps `Origin` here.
+                    meta name="referrer" content="same-origin";
                     meta name="color-scheme" content="light dark";
-                    title { (title) " · " (service) }
+                    title { @if status.is_client_error() { "Error: " } (title) " · " (service) }
                     link rel="icon" type="image/svg+xml" href="/mark.svg";
                     link rel="stylesheet" href=(*STYLE_URL);
                 }

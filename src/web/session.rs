@@ -172,29 +172,37 @@ impl Visitor {
         Ok(response)
     }
 
-    /// A path on this server, or `/`: what browsers would read as another host or a script is refused.
     pub fn safe_path(&self, text: &str) -> String {
-        let plain = text.len() <= 512
-            && text.starts_with('/')
-            && !text.starts_with("//")
-            && !text.contains('\\')
-            && text.bytes().all(|b| b.is_ascii_graphic());
-        let stays = || {
-            let base = Url::parse(&self.app.config.pages_url).ok()?;
-            Some(base.join(text).ok()?.origin() == base.origin())
-        };
-        if plain && stays() == Some(true) { text.to_owned() } else { "/".to_owned() }
+        same_origin_path(&self.app.config.pages_url, text)
     }
+
+    /// Where to sign in, to come back to this page. A service's own sign-in comes back by a portal session.
+    pub fn sign_in_url(&self) -> String {
+        let elsewhere = &self.app.config.signin.url;
+        if self.path.starts_with("/claim") && !elsewhere.is_empty() {
+            return elsewhere.clone();
+        }
+        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &self.path).finish();
+        format!("/login?{query}")
+    }
+}
+
+/// A path on this server, or `/`: what browsers would read as another host or a script is refused.
+fn same_origin_path(pages_url: &str, text: &str) -> String {
+    let plain = text.len() <= 512
+        && text.starts_with('/')
+        && !text.starts_with("//")
+        && !text.contains('\\')
+        && text.bytes().all(|b| b.is_ascii_graphic());
+    let stays = || {
+        let base = Url::parse(pages_url).ok()?;
+        Some(base.join(text).ok()?.origin() == base.origin())
+    };
+    if plain && stays() == Some(true) { text.to_owned() } else { "/".to_owned() }
 }
 
 fn is_32_bytes(value: &str) -> bool {
     URL_SAFE_NO_PAD.decode(value).is_ok_and(|bytes| bytes.len() == 32)
-}
-
-/// `/login?return_to=…`, for somebody who has to sign in first.
-pub fn login_url(return_to: &str) -> String {
-    let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
-    format!("/login?{query}")
 }
 
 impl FromRequestParts<App> for Visitor {
@@ -221,9 +229,32 @@ impl FromRequestParts<App> for Human {
         match visitor.signed_in.clone() {
             Some(SignedIn { session, account, .. }) => Ok(Self { visitor, session, account }),
             None if parts.method == Method::GET || parts.method == Method::HEAD => {
-                Err(Redirect::to(&login_url(&visitor.path)).into_response())
+                Err(Redirect::to(&visitor.sign_in_url()).into_response())
             }
             None => Err(Failure(Error::SignInNeeded).into_response()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn return_to_stays_on_this_server() {
+        let page = |text| same_origin_path("https://acme.example", text);
+        assert_eq!(page("/settings/keys?a=b"), "/settings/keys?a=b");
+        for foreign in ["//evil", "/\\evil", "\\\\evil", "javascript:alert(1)", "https://evil/", "", "/a\r\nb", "/\t/evil", "claim"] {
+            assert_eq!(page(foreign), "/", "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn two_cookies_of_one_name_are_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=1; cs_1=x; b=2"));
+        assert_eq!(presented(&headers, "cs_1").as_deref(), Some("x"));
+        headers.append(header::COOKIE, HeaderValue::from_static("cs_1=y"));
+        assert_eq!(presented(&headers, "cs_1"), None);
     }
 }

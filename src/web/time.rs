@@ -7,13 +7,13 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// `90 days`, `1 hour`: the largest unit that fits, rounded down.
+/// `90 days`, `1 hour`: the largest unit that fits, rounded to the nearest.
 pub fn length(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let (count, unit) = match seconds {
-        s if s >= DAY => (s / DAY, "day"),
-        s if s >= HOUR => (s / HOUR, "hour"),
-        s if s >= MINUTE => (s / MINUTE, "minute"),
+        s if s >= DAY => ((s + DAY / 2) / DAY, "day"),
+        s if s >= HOUR => ((s + HOUR / 2) / HOUR, "hour"),
+        s if s >= MINUTE => ((s + MINUTE / 2) / MINUTE, "minute"),
         s => (s, "second"),
     };
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
