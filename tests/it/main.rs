@@ -21,6 +21,7 @@ mod http_keys;
 mod keys;
 mod mcp_http;
 mod pages;
+mod process;
 mod properties;
 mod races;
 mod review;
