@@ -120,6 +120,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RegisterResult>, ToolError> {
+        let args = args?;
         let (claims, caller) = self.claims_of(http.as_ref(), &context);
         let asked = Asked {
             agent_name: args.agent_name.trim().to_owned(),
@@ -154,6 +155,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<PollResult>, ToolError> {
+        let args = args?;
         let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT);
         if wait > MAX_WAIT {
             return Err(Error::invalid("wait_seconds", "must be 0 to 55").into());
@@ -189,6 +191,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
+        let args = args?;
         let credential = self.credential(http, &context)?;
         let ListArgs { status, environment, cursor, limit } = args;
         match self.backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
@@ -211,6 +214,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
+        let args = args?;
         let credential = self.credential(http, &context)?;
         match self.backend.call(Call::RevokeKey { credential, key_id: args.key_id, reason: args.reason }).await? {
             Reply::Revoked(revoked) => {
@@ -246,6 +250,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
+        let args = args?;
         let credential = self.credential(http, &context)?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let Reply::ScopeCheck(check) = self.backend.call(call).await? else { return Err(unexpected()) };
