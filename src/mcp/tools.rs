@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         registration::Registration,
-        scope::ScopeSet,
+        scope::{KEYS_REVOKE, ScopeSet},
         secret::{ClaimHandle, CodeVerifier},
     },
     owner::{Backend, Call, Reply},
@@ -216,7 +216,13 @@ impl Tools {
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
         let credential = self.credential(http, &context)?;
-        match self.backend.call(Call::RevokeKey { credential, key_id: args.key_id, reason: args.reason }).await? {
+        let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
+        let answer = match self.backend.call(call).await {
+            // What a key can't see looks unknown to it; say which scope would help.
+            Err(error @ Error::NotFound { .. }) => return Err(self.unless_it_lacks(KEYS_REVOKE, credential, error).await),
+            answer => answer?,
+        };
+        match answer {
             Reply::Revoked(revoked) => {
                 if let Way::Stdio(desk) = &self.way {
                     desk.forget_key(revoked.id);
@@ -310,6 +316,15 @@ impl Tools {
             (Way::Http(_), http) => http.and_then(|http| http.credential),
         };
         found.ok_or(ToolError(Error::Unauthorized { presented: false }))
+    }
+
+    /// `error`, or that the key lacks `scope`.
+    async fn unless_it_lacks(&self, scope: &str, credential: Revealed, error: Error) -> ToolError {
+        let call = Call::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
+        match self.backend.call(call).await {
+            Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => ToolError(Error::InsufficientScope { missing: check.missing }),
+            _ => ToolError(error),
+        }
     }
 
     /// Where this caller's claims are remembered, and by what name.

@@ -1,7 +1,7 @@
 """An agent as its users run it: the real Python MCP client, 1.x or 2.x, over stdio or HTTP.
 
 Speaks with the test that started it in JSON lines: what it shows its human goes out, nothing else is mocked.
-Usage: agent.py NAME stdio BINARY DATA  |  agent.py NAME http URL
+Usage: agent.py NAME stdio BINARY DATA PROFILE  |  agent.py NAME http URL
 """
 
 import asyncio
@@ -26,7 +26,7 @@ async def connect(way, where, headers=None):
         from mcp.client.streamable_http import streamablehttp_client
 
         if way == "stdio":
-            transport = stdio_client(StdioServerParameters(command=where[0], args=["mcp", "--data", where[1]]))
+            transport = stdio_client(StdioServerParameters(command=where[0], args=["mcp", "--data", where[1], "--profile", where[2]]))
         else:
             transport = streamablehttp_client(where[0], headers=headers)
         async with transport as streams, ClientSession(streams[0], streams[1]) as session:
@@ -34,7 +34,7 @@ async def connect(way, where, headers=None):
             yield session
         return
     if way == "stdio":
-        target = StdioServerParameters(command=where[0], args=["mcp", "--data", where[1]])
+        target = StdioServerParameters(command=where[0], args=["mcp", "--data", where[1], "--profile", where[2]])
     elif headers is None:
         target = where[0]
     else:
@@ -95,35 +95,36 @@ async def main(name, way, where):
         key = polled["key"]
         if way == "stdio":
             assert os.stat(polled["stored_at"]).st_mode & 0o777 == 0o600
-            assert await use_all(session, key) is None
+            await use_all(session, key)
+            lacking = await call(session, "revoke_key", key_id="key_00000000000000000000000000")
+            assert lacking["error"] == "insufficient_scope" and "keys:revoke" in lacking["next"], lacking
+            no_secret(json.load(open(polled["stored_at"]))["key"])
+            tell(key=key["id"], scopes=key["scopes"], stored=polled["stored_at"])
+            assert sys.stdin.readline().strip() == "revoked"
+            refused = await call(session, "check_scope", scopes=[])
+            assert refused["error"] == "invalid_key", refused
 
     if way == "http":
-        name_, value = header.split(": ", 1)
-        async with connect(way, where, headers={name_: value}) as session:
-            assert await use_all(session, key) is None
-        secret = value.split()[-1]
-    else:
-        secret = json.load(open(polled["stored_at"]))["key"]
-    assert all(secret not in line for line in transcript), "the key is in the transcript"
-    tell(key=key["id"], scopes=key["scopes"], stored=polled.get("stored_at"), header=None if way == "stdio" else file)
+        field, value = header.split(": ", 1)
+        async with connect(way, where, headers={field: value}) as session:
+            await use_all(session, key)
+        no_secret(value.split()[-1])
+        tell(key=key["id"], scopes=key["scopes"], header=file)
+        assert sys.stdin.readline().strip() == "revoked"
+    tell(refused=True)
 
-    if sys.stdin.readline().strip() == "revoked":
-        if way == "stdio":
-            async with connect(way, where) as session:
-                refused = await call(session, "check_scope", scopes=[])
-                assert refused["error"] == "invalid_key", refused
-        tell(refused=True)
+
+def no_secret(secret):
+    assert all(secret not in line for line in transcript), "the key is in the transcript"
 
 
 async def use_all(session, key):
-    """The three tools that take a credential."""
+    """What a key may ask about itself."""
     check = await call(session, "check_scope", scopes=["audience:read", "keys:write"])
     assert check["granted"] == ["audience:read"] and check["missing"] == ["keys:write"] and not check["allowed"], check
     assert check["key"]["id"] == key["id"], check
     listed = await call(session, "list_keys")
     assert [k["id"] for k in listed["keys"]] == [key["id"]], "without keys:read a key sees itself only"
-    other = await call(session, "revoke_key", key_id="key_00000000000000000000000000")
-    assert other["error"] == "not_found", other
 
 
 if __name__ == "__main__":

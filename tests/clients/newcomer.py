@@ -47,6 +47,10 @@ class Server:
         raise AssertionError("the server did not start: " + self.output())
 
     def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
+
+    def stop(self):
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(15) == 0, self.output()
 
@@ -63,7 +67,7 @@ class Server:
 def walk(server, page, python, way):
     """Ask, approve, use, revoke: one agent from nothing to nothing."""
     name = f"{Path(python).parts[-3]} over {way}"
-    where = ["stdio", server.binary, server.data] if way == "stdio" else ["http", f"{server.base}/mcp"]
+    where = ["stdio", server.binary, server.data, name] if way == "stdio" else ["http", f"{server.base}/mcp"]
     agent = subprocess.Popen([python, HERE / "agent.py", name, *where], env=server.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def hear():
@@ -133,8 +137,10 @@ def main(binary, pythons):
         for python in pythons:
             for way in ("stdio", "http"):
                 walk(server, page, python, way)
-    # A client that starts the server itself, with no `serve` running: the pages come with it.
-    print(f"{1 + 2 * len(pythons)} passed, 0 failed", flush=True)
+        # A client that starts everything itself, with no `serve` running: the pages come with it.
+        server.stop()
+        walk(server, page, pythons[0], "stdio")
+    print(f"{2 + 2 * len(pythons)} passed, 0 failed", flush=True)
 
 
 if __name__ == "__main__":
