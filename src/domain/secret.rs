@@ -128,7 +128,7 @@ impl CodeChallenge {
 }
 
 /// A keyed BLAKE3 hash: how every secret rests in the store. Compared in constant time.
-#[derive(Clone, Copy, Eq, Hash)]
+#[derive(Clone, Copy, Eq)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
