@@ -284,3 +284,13 @@ async fn another_server_secret_hashes_and_derives_otherwise() {
     assert!(one.hash(Purpose::ApiKey, b"x") != one.hash(Purpose::ClaimToken, b"x"), "each purpose has its own key");
     assert_ne!(one.id(), two.id());
 }
+
+#[tokio::test]
+async fn a_seed_repeats_a_test_and_another_one_does_not() {
+    let mut codes = Vec::new();
+    for seed in [1, 1, 2] {
+        let app = build().seed(seed).start().await;
+        codes.push(app.register().await.claim.user_code.expose().to_owned());
+    }
+    assert!(codes[0] == codes[1] && codes[1] != codes[2]);
+}
