@@ -32,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 /// What is under way when the server is told to end gets this long.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Where the set-up code goes when nobody watches the terminal.
+const SETUP_NOTE: &str = "setup-code";
+
 #[derive(Args, Default)]
 pub struct Serve {
     /// Address and port to listen on
@@ -67,6 +70,8 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     };
     pages.stop().await;
     mine.close().await;
+    // Its code died with this process.
+    let _ = fs::remove_file(data.join(SETUP_NOTE));
     ended?;
     Ok(0)
 }
@@ -164,7 +169,7 @@ pub async fn asked_to_end() -> Result<(), Failure> {
 async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(), Failure> {
     let Config { service_name, environment, public_url, pages_url, .. } = &*service.config;
     print::line(&format!("{service_name} · {environment} · data {}", tilde(data)))?;
-    let note = data.join("setup-code");
+    let note = data.join(SETUP_NOTE);
     match fs::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}

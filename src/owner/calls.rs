@@ -178,6 +178,26 @@ impl Call {
         matches!(self, Self::Poll { wait_seconds: 1.., .. })
     }
 
+    /// How long the owner may hold the call for a human.
+    pub fn longest_wait(&self) -> Duration {
+        match self {
+            Self::Poll { wait_seconds, .. } => Duration::from_secs((*wait_seconds).min(MAX_WAIT)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether a call whose reply was lost may be sent again. A poll without a verifier may not: the lost reply
+    /// could have been the one delivery.
+    pub fn may_be_repeated(&self) -> bool {
+        match self {
+            Self::ListKeys { .. } | Self::CheckScope { .. } | Self::Whoami { .. } | Self::RevokeKey { .. } => true,
+            Self::ListAccounts | Self::AllKeys { .. } | Self::RevokeAny { .. } | Self::Status => true,
+            Self::Poll { code_verifier, .. } => code_verifier.is_some(),
+            Self::VerifyKey { cost, .. } => *cost == 0,
+            Self::Register { .. } | Self::NewAttempt { .. } | Self::CreateAccount { .. } | Self::CreateKey { .. } => false,
+        }
+    }
+
     /// Asks the use case. Both environments are accepted here, as on every management endpoint, and reported.
     pub async fn run(self, here: &Local) -> Result<Reply, Error> {
         let service = &here.service;
