@@ -1,14 +1,18 @@
 //! `mcp`: MCP over stdin and stdout. Whoever holds the data directory also serves the pages.
+//!
+//! Several clients share one directory: every process passes its calls to the owner's socket, its own included,
+//! so that nothing changes for a client when the owner does. When the owner ends, another MCP process takes over;
+//! when a `serve` wants the directory, the MCP process that has it hands it over.
 
 use super::{
     Done, Failure,
-    serve::{Pages, asked_to_end, following_port},
+    serve::{DRAIN, Pages, asked_to_end, following_port},
     settings::{Global, Settings},
 };
 use crate::{
     config::{Config, is_loopback},
     mcp::stdio,
-    owner::{self, Mine, Opened, Role},
+    owner::{self, Backend, Mine, Opened, Role, SocketClient},
 };
 use std::{
     net::SocketAddr,
@@ -19,36 +23,55 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// After an owner's end a `serve` that starts, or starts again, goes first.
+const SERVE_FIRST: Duration = Duration::from_millis(500);
+/// Pages that are under way when the directory is handed over.
+const HAND_OVER: Duration = Duration::from_secs(1);
+
 pub async fn run(global: &Global) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
-    // Held before the store is opened: the links an agent shows need the port.
-    let listener = listen(config.listen).await?;
-    let config = following_port(config, &listener)?;
-    match owner::open(config.clone(), &data, Role::Mcp).await? {
-        Opened::Mine(mut mine) => {
-            if listener.local_addr()? != config.listen {
-                tracing::warn!("{} is taken by another program", config.listen);
+    let (holder, url) = Holder::find(&config, &data).await?;
+    match &holder {
+        Holder::Us(..) => eprintln!("countersign: pages on {url}"),
+        Holder::Them(_) => eprintln!("countersign: passing calls on to the process that serves {url}"),
+    }
+    let config = config_of(&config, &url);
+    let backend = Backend::Remote(SocketClient::of(&data)?);
+    let stop = CancellationToken::new();
+    let holding = tokio::spawn(hold(config.clone(), data.clone(), holder, stop.clone()));
+    let ended = tokio::select! {
+        ended = stdio::run(backend, &data, config) => ended.map_err(Failure::failed),
+        asked = asked_to_end() => asked,
+    };
+    stop.cancel();
+    holding.await.map_err(Failure::failed)?;
+    ended?;
+    Ok(0)
+}
+
+/// Who has the data directory.
+enum Holder {
+    Us(Pages, Box<Mine>),
+    Them(SocketClient),
+}
+
+impl Holder {
+    /// Takes the directory and serves its pages, or finds who does. Returns where the pages are, too.
+    async fn find(config: &Arc<Config>, data: &Path) -> Result<(Self, String), Failure> {
+        // Held before the store is opened: the links an agent shows need the port.
+        let listener = listen(config.listen).await?;
+        let here = following_port(config.clone(), &listener)?;
+        match owner::open(here.clone(), data, Role::Mcp).await? {
+            Opened::Theirs(theirs) => Ok((Self::Them(theirs.client), theirs.standing.url)),
+            Opened::Mine(mut mine) => {
+                if here.listen != config.listen {
+                    tracing::warn!("{} is taken by another program", config.listen);
+                }
+                let pages = Pages::start(&mut mine, listener)?;
+                Ok((Self::Us(pages, Box::new(mine)), here.public_url.clone()))
             }
-            eprintln!("countersign: pages on {}", config.public_url);
-            let pages = Pages::start(&mut mine, listener)?;
-            let ended = until_done(mine.backend(), &data, config).await;
-            pages.stop().await;
-            mine.close().await;
-            ended?;
-        }
-        Opened::Theirs(theirs) => {
-            drop(listener);
-            eprintln!("countersign: {theirs}; this process passes calls on to it");
-            let config = config_of(&config, &theirs.standing.url);
-            let stop = CancellationToken::new();
-            let heir = tokio::spawn(inherit(config.clone(), data.clone(), theirs.client.clone(), stop.clone()));
-            let ended = until_done(owner::Backend::Remote(theirs.client), &data, config).await;
-            stop.cancel();
-            heir.await.map_err(Failure::failed)?;
-            ended?;
         }
     }
-    Ok(0)
 }
 
 /// The configured port, else one the system chooses: a client must not fail because a port is taken.
@@ -56,13 +79,6 @@ async fn listen(wanted: SocketAddr) -> Result<TcpListener, Failure> {
     match TcpListener::bind(wanted).await {
         Ok(listener) => Ok(listener),
         Err(_) => Ok(TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await?),
-    }
-}
-
-async fn until_done(backend: owner::Backend, data: &Path, config: Arc<Config>) -> Result<(), Failure> {
-    tokio::select! {
-        ended = stdio::run(backend, data, config) => ended.map_err(Failure::failed),
-        asked = asked_to_end() => asked,
     }
 }
 
@@ -80,38 +96,32 @@ fn config_of(config: &Config, url: &str) -> Arc<Config> {
     Arc::new(config)
 }
 
-/// Waits for the owner's end and takes over, unless another process is quicker. Calls that wait meanwhile find the
-/// new owner at the same socket, be it this process.
-async fn inherit(config: Arc<Config>, data: PathBuf, mut owner: owner::SocketClient, stop: CancellationToken) {
+/// Sees to it that somebody holds the directory, until this process ends.
+async fn hold(config: Arc<Config>, data: PathBuf, mut holder: Holder, stop: CancellationToken) {
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = owner.gone() => {}
-        }
-        match take_over(config.clone(), &data).await {
-            Ok(Ok((pages, mine))) => {
-                stop.cancelled().await;
-                pages.stop().await;
-                return mine.close().await;
+        match holder {
+            Holder::Us(pages, mine) => {
+                let drain = tokio::select! {
+                    () = stop.cancelled() => DRAIN,
+                    () = mine.asked_for() => HAND_OVER,
+                };
+                pages.stop(drain).await;
+                mine.close().await;
             }
-            Ok(Err(next)) => owner = next,
-            Err(failure) => {
-                tracing::warn!("can't take over the data directory: {failure}");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+            Holder::Them(client) => tokio::select! {
+                () = stop.cancelled() => {}
+                () = client.gone() => {}
+            },
+        }
+        holder = loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(SERVE_FIRST) => {}
             }
-        }
-    }
-}
-
-async fn take_over(config: Arc<Config>, data: &Path) -> Result<Result<(Pages, Mine), owner::SocketClient>, Failure> {
-    let listener = listen(config.listen).await?;
-    let config = following_port(config, &listener)?;
-    match owner::open(config.clone(), data, Role::Mcp).await? {
-        Opened::Theirs(theirs) => Ok(Err(theirs.client)),
-        Opened::Mine(mut mine) => {
-            let pages = Pages::start(&mut mine, listener)?;
-            eprintln!("countersign: took over {}; pages on {}", data.display(), config.public_url);
-            Ok(Ok((pages, mine)))
-        }
+            match Holder::find(&config, &data).await {
+                Ok((found, _)) => break found,
+                Err(failure) => tracing::warn!("can't take over the data directory: {failure}"),
+            }
+        };
     }
 }

@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::Semaphore,
+    task::JoinSet,
 };
 use zeroize::Zeroizing;
 
@@ -95,7 +96,10 @@ impl Listening {
     pub async fn serve(self, here: Local) {
         let (here, places) = (Arc::new(here), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
         let Ok(uid) = own_uid() else { return };
+        // Dropped with this future: a client whose owner lets go notices at once.
+        let mut conversations = JoinSet::new();
         loop {
+            while conversations.try_join_next().is_some() {}
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -110,7 +114,7 @@ impl Listening {
             }
             let Ok(place) = places.clone().try_acquire_owned() else { continue };
             let here = here.clone();
-            tokio::spawn(async move {
+            conversations.spawn(async move {
                 if let Err(error) = converse(stream, &here).await {
                     tracing::debug!(%error, "a local client left in the middle of a call");
                 }
@@ -185,6 +189,11 @@ impl SocketClient {
     /// A client for the socket an owner announced. Nothing is sent yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
+    }
+
+    /// A client for whoever owns `data`, now and later.
+    pub fn of(data: &Path) -> io::Result<Self> {
+        socket_path(&data.canonicalize()?).map(Self::new)
     }
 
     /// Asks the owner. While one owner ends and the next begins, the call waits; it is sent again only if the
