@@ -417,7 +417,8 @@ fn a_second_process_is_told_who_holds_the_directory() {
     let dir = TempDir::new().unwrap();
     let Acquired::Mine(mut lock) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("the first takes it") };
     assert!(matches!(OwnerLock::acquire(dir.path()).unwrap(), Acquired::Theirs(None)));
-    lock.announce(&Owner { pid: 42, role: "serve".to_owned(), url: "http://127.0.0.1:4080".to_owned(), socket: Default::default() }).unwrap();
+    lock.announce(&Owner { pid: 42, role: "serve".to_owned(), url: "http://127.0.0.1:4080".to_owned(), socket: Default::default() })
+        .unwrap();
     let Acquired::Theirs(Some(owner)) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("the second is refused") };
     assert_eq!((owner.pid, owner.role.as_str(), owner.url.as_str()), (42, "serve", "http://127.0.0.1:4080"));
     drop(lock);
