@@ -85,8 +85,10 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
     if let Some(place) = host.and_then(|host| same_computer(&app, &host, &request)) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
     }
+    let path = request.uri().path();
+    let oauth = path.starts_with("/agent/") || path.starts_with("/oauth2/");
     let refusal = Failed(Error::Misdirected).into_response();
-    super::error::profile_envelope(State(app), refusal).await
+    if oauth { super::error::oauth_envelope(State(app), refusal).await } else { super::error::profile_envelope(State(app), refusal).await }
 }
 
 /// `http://localhost:4080/claim` when we publish `http://127.0.0.1:4080`.

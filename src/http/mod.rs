@@ -19,7 +19,7 @@ use axum::{
     http::StatusCode,
     middleware::{from_fn_with_state, map_response_with_state},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{any, delete, get, post},
 };
 use error::Failed;
 use std::sync::Arc;
@@ -46,7 +46,11 @@ pub fn router(app: App) -> Router {
         .route("/agent/pickup", post(agent::pickup))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/revoke", post(token::revoke))
+        // What is not there still belongs to the family, envelope and all.
+        .route("/agent/{*rest}", any(error::no_route))
+        .route("/oauth2/{*rest}", any(error::no_route))
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state(app.clone(), error::oauth_envelope));
     let api = Router::new()
         .route("/v1/whoami", get(keys::whoami))
@@ -60,10 +64,10 @@ pub fn router(app: App) -> Router {
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
+        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state(app.clone(), error::profile_envelope));
     oauth
         .merge(api)
-        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(cors(&app))
         .merge(crate::web::router(&app))
         .layer(from_fn_with_state(app.clone(), guard::known_host))

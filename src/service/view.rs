@@ -113,6 +113,7 @@ pub struct NewAttempt {
 pub struct Delivered {
     pub access_token: Revealed,
     pub token_type: String,
+    #[serde(with = "space_delimited")]
     pub scope: ScopeSet,
     pub key_id: KeyId,
     /// The approver's e-mail, masked: the agent tells its human whose account it got.
@@ -124,6 +125,19 @@ pub struct Delivered {
     pub expires_at: Option<Time>,
     pub key_prefix: String,
     pub next: String,
+}
+
+/// A `scope` member is one string (RFC 6749 §3.3), not a list.
+mod space_delimited {
+    use super::{Deserialize, Deserializer, ScopeSet, Serializer};
+
+    pub fn serialize<S: Serializer>(scopes: &ScopeSet, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(scopes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<ScopeSet, D::Error> {
+        ScopeSet::parse(&String::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
 }
 
 /// Who made a key.

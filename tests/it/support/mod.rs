@@ -1,8 +1,10 @@
 //! The product over a temporary store, with a clock the test moves and randomness it can repeat.
 
+mod http;
 mod people;
 mod world;
 
+pub use http::*;
 pub use people::*;
 pub use world::*;
 
