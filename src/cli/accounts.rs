@@ -47,7 +47,7 @@ impl Accounts {
             Self::List { json } => {
                 let Reply::Accounts(accounts) = Session::ask(global, Call::ListAccounts).await? else { return Err(unexpected()) };
                 if json {
-                    print::json(&serde_json::json!({ "accounts": accounts }))?;
+                    print::json(&std::collections::BTreeMap::from([("accounts", &accounts)]))?;
                 } else if accounts.is_empty() {
                     print::line("No accounts yet: countersign accounts create --operator --email you@example.com")?;
                 } else {

@@ -90,7 +90,7 @@ impl Doctor {
         curl(&mut findings);
         let findings = findings.0;
         if self.json {
-            print::json(&serde_json::json!({ "checks": findings }))?;
+            print::json(&std::collections::BTreeMap::from([("checks", &findings)]))?;
         } else {
             for Finding { level, subject, found, todo } in &findings {
                 let level = match level {

@@ -107,7 +107,7 @@ impl Keys {
                 session.close().await;
                 let keys = keys?;
                 if json {
-                    print::json(&serde_json::json!({ "keys": keys }))?;
+                    print::json(&std::collections::BTreeMap::from([("keys", &keys)]))?;
                 } else if keys.is_empty() {
                     print::line("No keys.")?;
                 } else {

@@ -1,18 +1,33 @@
 //! `mcp`: MCP over stdin and stdout. Whoever holds the data directory also serves the pages.
+//!
+//! Several clients share one directory: every process passes its calls to the owner's socket, its own included,
+//! so that nothing changes for a client when the owner does. When the owner ends, another MCP process takes over;
+//! when a `serve` wants the directory, the MCP process that has it hands it over.
 
 use super::{
     Done, Failure,
-    serve::{Pages, asked_to_end, following_port},
+    serve::{DRAIN, Pages, asked_to_end, following_port},
     settings::{Global, Settings},
 };
 use crate::{
-    config::Config,
+    config::{Config, is_loopback},
     mcp::stdio,
-    owner::{self, Opened, Role},
+    owner::{self, Backend, Mine, Opened, Role, SocketClient},
     world::World,
 };
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// After an owner's end a `serve` that starts, or starts again, goes first.
+const SERVE_FIRST: Duration = Duration::from_millis(500);
+/// Pages that are under way when the directory is handed over.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub struct McpArgs {
@@ -23,30 +38,48 @@ pub struct McpArgs {
 
 pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
-    // Held before the store is opened: the links an agent shows need the port.
-    let listener = listen(config.listen).await?;
-    let config = following_port(config, &listener)?;
-    match owner::open(config.clone(), &data, Role::Mcp).await? {
-        Opened::Mine(mut mine) => {
-            if listener.local_addr()? != config.listen {
-                tracing::warn!("{} is taken by another program", config.listen);
+    let (holder, url) = Holder::find(&config, &data).await?;
+    match &holder {
+        Holder::Us(..) => eprintln!("countersign: pages on {url}"),
+        Holder::Them(_) => eprintln!("countersign: passing calls on to the process that serves {url}"),
+    }
+    let config = config_of(&config, &url);
+    let backend = Backend::Remote(SocketClient::of(&data)?);
+    let stop = CancellationToken::new();
+    let holding = tokio::spawn(hold(config.clone(), data.clone(), holder, stop.clone()));
+    let ended = tokio::select! {
+        ended = stdio::run(backend, &data, &config, args.profile.clone(), World::system()) => ended.map_err(Failure::failed),
+        asked = asked_to_end() => asked,
+    };
+    stop.cancel();
+    holding.await.map_err(Failure::failed)?;
+    ended?;
+    Ok(0)
+}
+
+/// Who has the data directory.
+enum Holder {
+    Us(Pages, Box<Mine>),
+    Them(SocketClient),
+}
+
+impl Holder {
+    /// Takes the directory and serves its pages, or finds who does. Returns where the pages are, too.
+    async fn find(config: &Arc<Config>, data: &Path) -> Result<(Self, String), Failure> {
+        // Held before the store is opened: the links an agent shows need the port.
+        let listener = listen(config.listen).await?;
+        let here = following_port(config.clone(), &listener)?;
+        match owner::open(here.clone(), data, Role::Mcp).await? {
+            Opened::Theirs(theirs) => Ok((Self::Them(theirs.client), theirs.standing.url)),
+            Opened::Mine(mut mine) => {
+                if here.listen != config.listen {
+                    tracing::warn!("{} is taken by another program", config.listen);
+                }
+                let pages = Pages::start(&mut mine, listener)?;
+                Ok((Self::Us(pages, Box::new(mine)), here.public_url.clone()))
             }
-            eprintln!("countersign: pages on {}", config.public_url);
-            let pages = Pages::start(&mut mine, listener)?;
-            let ended = until_done(mine.backend(), &data, &config, args).await;
-            pages.stop().await;
-            mine.close().await;
-            ended?;
-        }
-        Opened::Theirs(theirs) => {
-            drop(listener);
-            eprintln!("countersign: {theirs}; this process passes calls on to it");
-            let mut config = (*config).clone();
-            config.public_url.clone_from(&theirs.standing.url);
-            until_done(owner::Backend::Remote(theirs.client), &data, &config, args).await?;
         }
     }
-    Ok(0)
 }
 
 /// The configured port, else one the system chooses: a client must not fail because a port is taken.
@@ -57,9 +90,46 @@ async fn listen(wanted: SocketAddr) -> Result<TcpListener, Failure> {
     }
 }
 
-async fn until_done(backend: owner::Backend, data: &Path, config: &Config, args: &McpArgs) -> Result<(), Failure> {
-    tokio::select! {
-        ended = stdio::run(backend, data, config, args.profile.clone(), World::system()) => ended.map_err(Failure::failed),
-        asked = asked_to_end() => asked,
+/// This configuration with the owner's address, so that links shown before a change of owner stay good.
+fn config_of(config: &Config, url: &str) -> Arc<Config> {
+    let mut config = config.clone();
+    let here = url::Url::parse(url).ok().filter(|url| url.scheme() == "http" && is_loopback(url));
+    if let Some(port) = here.and_then(|url| url.port_or_known_default()) {
+        config.listen.set_port(port);
+    }
+    if config.pages_url == config.public_url {
+        config.pages_url = url.to_owned();
+    }
+    config.public_url = url.to_owned();
+    Arc::new(config)
+}
+
+/// Sees to it that somebody holds the directory, until this process ends.
+async fn hold(config: Arc<Config>, data: PathBuf, mut holder: Holder, stop: CancellationToken) {
+    loop {
+        match holder {
+            Holder::Us(pages, mine) => {
+                let drain = tokio::select! {
+                    () = stop.cancelled() => DRAIN,
+                    () = mine.asked_for() => HAND_OVER,
+                };
+                pages.stop(drain).await;
+                mine.close().await;
+            }
+            Holder::Them(client) => tokio::select! {
+                () = stop.cancelled() => {}
+                () = client.gone() => {}
+            },
+        }
+        holder = loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(SERVE_FIRST) => {}
+            }
+            match Holder::find(&config, &data).await {
+                Ok((found, _)) => break found,
+                Err(failure) => tracing::warn!("can't take over the data directory: {failure}"),
+            }
+        };
     }
 }

@@ -146,7 +146,9 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Config(config)) => config.run(global),
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Completion { shell }) => {
-            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut script);
+            print::text(&String::from_utf8_lossy(&script))?;
             Ok(0)
         }
     }

@@ -30,7 +30,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// What is under way when the server is told to end gets this long.
-const DRAIN: Duration = Duration::from_secs(10);
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// Where the set-up code goes when nobody watches the terminal.
+const SETUP_NOTE: &str = "setup-code";
 
 #[derive(Args, Default)]
 pub struct Serve {
@@ -50,14 +53,12 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
     flags.extend(serve.public_url.map(|url| ("public_url", url)));
     let Settings { config, data } = global.load(&flags, serve.insecure)?;
-    let listener = match TcpListener::bind(config.listen).await {
-        Ok(listener) => listener,
-        Err(error) => return Err(taken(config, &data, error).await),
-    };
+    let listener = bind(&config, &data).await?;
     let config = following_port(config, &listener)?;
-    let mut mine = match owner::open(config, &data, Role::Serve).await? {
-        Opened::Mine(mine) => mine,
-        Opened::Theirs(theirs) => return Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
+    let mut mine = match owner::open(config.clone(), &data, Role::Serve).await? {
+        // An MCP process was quicker than we after the last owner's end.
+        Opened::Theirs(_) if owner::have_handed_over(&data).await => own(owner::open(config, &data, Role::Serve).await?)?,
+        opened => own(opened)?,
     };
     let pages = Pages::start(&mut mine, listener)?;
     announce(&mine.service, &data, global).await?;
@@ -65,10 +66,32 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
         asked = asked_to_end() => asked,
         ended = pages.ended() => ended,
     };
-    pages.stop().await;
+    pages.stop(DRAIN).await;
     mine.close().await;
+    // Its code died with this process.
+    let _ = fs::remove_file(data.join(SETUP_NOTE));
     ended?;
     Ok(0)
+}
+
+/// Binds the port, having an MCP process that serves the pages in our place hand it over.
+async fn bind(config: &Arc<Config>, data: &Path) -> Result<TcpListener, Failure> {
+    let mut tries = if owner::have_handed_over(data).await { 40 } else { 1 };
+    loop {
+        tries -= 1;
+        match TcpListener::bind(config.listen).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if tries == 0 || error.kind() != io::ErrorKind::AddrInUse => return Err(taken(config.clone(), data, error).await),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn own(opened: Opened) -> Result<Mine, Failure> {
+    match opened {
+        Opened::Mine(mine) => Ok(mine),
+        Opened::Theirs(theirs) => Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
+    }
 }
 
 /// Why the port can't be had; if this directory's own server has it, that is what to say.
@@ -135,11 +158,11 @@ impl Pages {
     }
 
     /// Takes no more, and gives what is under way some time.
-    pub async fn stop(self) {
+    pub async fn stop(self, drain: Duration) {
         self.stop.cancel();
         let mut serving = self.serving.into_inner();
-        if !serving.is_finished() && tokio::time::timeout(DRAIN, &mut serving).await.is_err() {
-            tracing::warn!("some requests were still under way after {} seconds", DRAIN.as_secs());
+        if !serving.is_finished() && tokio::time::timeout(drain, &mut serving).await.is_err() {
+            tracing::warn!("some requests were still under way after {} seconds", drain.as_secs());
             serving.abort();
         }
         for task in self.background {
@@ -164,7 +187,7 @@ pub async fn asked_to_end() -> Result<(), Failure> {
 async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(), Failure> {
     let Config { service_name, environment, public_url, pages_url, .. } = &*service.config;
     print::line(&format!("{service_name} · {environment} · data {}", tilde(data)))?;
-    let note = data.join("setup-code");
+    let note = data.join(SETUP_NOTE);
     match fs::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}

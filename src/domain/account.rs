@@ -3,9 +3,10 @@
 use crate::domain::{id::AccountId, name::Email, secret::Digest, source::Source};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A human who owns keys. The e-mail is an unverified name until `email_verified` says otherwise.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Account {
     pub id: AccountId,
     pub email: Email,
@@ -23,6 +24,19 @@ pub struct Account {
     pub created_at: Timestamp,
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
+}
+
+// The password's hash is nothing to print: it can be guessed at leisure.
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, email, plan, operator, .. } = self;
+        f.debug_struct("Account")
+            .field("id", id)
+            .field("email", email)
+            .field("plan", plan)
+            .field("operator", operator)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A signed-in browser. Stored by the hash of its token.

@@ -412,7 +412,9 @@ impl Registration {
     /// An approval withdrawn before the key was taken: the agent reads `access_denied`.
     pub fn withdraw(self, now: Timestamp) -> Self {
         match self {
-            Self::Approved { request, approval, .. } => Self::Denied { request, by: approval.account, at: now },
+            Self::Approved { request, approval, .. } if now < request.deliverable_until() => {
+                Self::Denied { request, by: approval.account, at: now }
+            }
             other => other,
         }
     }

@@ -26,7 +26,7 @@ while sleep "$interval"; do
   case $(printf '%s' "$reply" | field error) in
     authorization_pending) ;;
     slow_down) interval=$((interval + 5)) ;;
-    '') printf '%s' "$reply" > "$KEY_FILE"; chmod 600 "$KEY_FILE"; printf 'Key stored in %s\n' "$KEY_FILE"; exit 0 ;;
+    '') [ -n "$reply" ] || exit 1; rm -f "$KEY_FILE"; printf '%s' "$reply" > "$KEY_FILE"; printf 'Key stored in %s\n' "$KEY_FILE"; exit 0 ;;
     *) printf '%s\n' "$reply" >&2; exit 1 ;;
   esac
 done

@@ -6,7 +6,7 @@ use crate::{
         key::{Environment, Status},
         secret::ApiKey,
     },
-    service::view::Revealed,
+    service::{Error, view::Revealed},
 };
 use axum::http::request::Parts;
 use rmcp::{
@@ -54,17 +54,16 @@ impl FromContextPart<ToolCallContext<'_, Tools>> for Http {
     }
 }
 
-/// Typed arguments; an error says which field and what it allows, and becomes an `isError` result.
-pub struct Args<T>(pub T);
+/// Typed arguments, or what is wrong with which field: an error a model can act on, not one of the protocol.
+pub struct Args<T>(pub Result<T, Error>);
 
 impl<T: DeserializeOwned> FromContextPart<ToolCallContext<'_, Tools>> for Args<T> {
     fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {
         let arguments = serde_json::Value::Object(context.arguments.take().unwrap_or_default());
-        serde_path_to_error::deserialize(arguments).map(Args).map_err(|error| {
-            // rmcp turns errors with this beginning into tool results, which a model can act on.
-            let message = format!("failed to deserialize parameters: `{}`: {}", error.path(), error.inner());
-            ErrorData::invalid_params(message, None)
-        })
+        Ok(Self(serde_path_to_error::deserialize(arguments).map_err(|error| {
+            let path = error.path().to_string();
+            Error::invalid(if path == "." { "arguments".to_owned() } else { path }, error.inner().to_string())
+        })))
     }
 }
 

@@ -25,7 +25,7 @@ use std::{path::PathBuf, sync::Arc};
 
 /// `/mcp`, with its own answers to foreign hosts and origins.
 pub fn router(app: &App) -> Router {
-    let local = Local { service: app.clone(), role: Role::Serve, data: PathBuf::new() };
+    let local = Local::new(app.clone(), Role::Serve, PathBuf::new());
     let tools = Tools {
         backend: Backend::Local(local),
         way: Way::Http(app.clone()),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         registration::Registration,
-        scope::ScopeSet,
+        scope::{KEYS_REVOKE, ScopeSet},
         secret::{ClaimHandle, CodeVerifier},
     },
     owner::{Backend, Call, Reply},
@@ -120,6 +120,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RegisterResult>, ToolError> {
+        let args = args?;
         let (claims, caller) = self.claims_of(http.as_ref(), &context);
         let asked = Asked {
             agent_name: args.agent_name.trim().to_owned(),
@@ -154,6 +155,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<PollResult>, ToolError> {
+        let args = args?;
         let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT);
         if wait > MAX_WAIT {
             return Err(Error::invalid("wait_seconds", "must be 0 to 55").into());
@@ -189,6 +191,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
+        let args = args?;
         let credential = self.credential(http, &context)?;
         let ListArgs { status, environment, cursor, limit } = args;
         match self.backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
@@ -211,8 +214,15 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
+        let args = args?;
         let credential = self.credential(http, &context)?;
-        match self.backend.call(Call::RevokeKey { credential, key_id: args.key_id, reason: args.reason }).await? {
+        let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
+        let answer = match self.backend.call(call).await {
+            // What a key can't see looks unknown to it; say which scope would help.
+            Err(error @ Error::NotFound { .. }) => return Err(self.unless_it_lacks(KEYS_REVOKE, credential, error).await),
+            answer => answer?,
+        };
+        match answer {
             Reply::Revoked(revoked) => {
                 if let Way::Stdio(desk) = &self.way {
                     desk.forget_key(revoked.id);
@@ -246,6 +256,7 @@ impl Tools {
         Http(http): Http,
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
+        let args = args?;
         let credential = self.credential(http, &context)?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let Reply::ScopeCheck(check) = self.backend.call(call).await? else { return Err(unexpected()) };
@@ -305,6 +316,15 @@ impl Tools {
             (Way::Http(_), http) => http.and_then(|http| http.credential),
         };
         found.ok_or(ToolError(Error::Unauthorized { presented: false }))
+    }
+
+    /// `error`, or that the key lacks `scope`.
+    async fn unless_it_lacks(&self, scope: &str, credential: Revealed, error: Error) -> ToolError {
+        let call = Call::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
+        match self.backend.call(call).await {
+            Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => ToolError(Error::InsufficientScope { missing: check.missing }),
+            _ => ToolError(error),
+        }
     }
 
     /// Where this caller's claims are remembered, and by what name.

@@ -23,6 +23,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 /// Longest a poll is held, in seconds: below every client's usual timeout of a minute.
 pub const MAX_WAIT: u64 = 55;
@@ -110,6 +111,8 @@ pub enum Call {
         cost: u32,
     },
     Status,
+    /// `serve` outranks `mcp`: the owner lets go of the directory, and asks whoever takes it from then on.
+    HandOver,
 }
 
 /// One answer.
@@ -128,6 +131,7 @@ pub enum Reply {
     KeyCreated(Box<Created>),
     Verdict(Box<Verdict>),
     Status(Standing),
+    HandingOver,
 }
 
 /// Which process answers, and for what.
@@ -150,9 +154,15 @@ pub struct Local {
     pub service: Arc<Service>,
     pub role: Role,
     pub data: PathBuf,
+    /// Cancelled when another process asked for the directory.
+    pub(super) asked_for: CancellationToken,
 }
 
 impl Local {
+    pub fn new(service: Arc<Service>, role: Role, data: PathBuf) -> Self {
+        Self { service, role, data, asked_for: CancellationToken::new() }
+    }
+
     fn standing(&self) -> Standing {
         let config = &self.service.config;
         Standing {
@@ -176,6 +186,26 @@ impl Call {
     /// Whether it may wait for a human: such a call ends when its caller goes away.
     pub fn waits(&self) -> bool {
         matches!(self, Self::Poll { wait_seconds: 1.., .. })
+    }
+
+    /// How long the owner may hold the call for a human.
+    pub fn longest_wait(&self) -> Duration {
+        match self {
+            Self::Poll { wait_seconds, .. } => Duration::from_secs((*wait_seconds).min(MAX_WAIT)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether a call whose reply was lost may be sent again. A poll without a verifier may not: the lost reply
+    /// could have been the one delivery.
+    pub fn may_be_repeated(&self) -> bool {
+        match self {
+            Self::ListKeys { .. } | Self::CheckScope { .. } | Self::Whoami { .. } | Self::RevokeKey { .. } => true,
+            Self::ListAccounts | Self::AllKeys { .. } | Self::RevokeAny { .. } | Self::Status => true,
+            Self::Poll { code_verifier, .. } => code_verifier.is_some(),
+            Self::VerifyKey { cost, .. } => *cost == 0,
+            Self::Register { .. } | Self::NewAttempt { .. } | Self::CreateAccount { .. } | Self::CreateKey { .. } | Self::HandOver => false,
+        }
     }
 
     /// Asks the use case. Both environments are accepted here, as on every management endpoint, and reported.
@@ -251,6 +281,11 @@ impl Call {
                 service.verify_as_operator(key.expose(), need).await.map(|it| Reply::Verdict(Box::new(it)))
             }
             Self::Status => Ok(Reply::Status(here.standing())),
+            Self::HandOver if here.role == Role::Mcp => {
+                here.asked_for.cancel();
+                Ok(Reply::HandingOver)
+            }
+            Self::HandOver => Err(Error::Conflict { detail: "a server hands over to nobody: end it first".to_owned() }),
         }
     }
 }

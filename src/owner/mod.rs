@@ -28,6 +28,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// What a process does with the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ impl Opened {
 /// The directory is this process's, for as long as this value lives.
 pub struct Mine {
     pub service: Arc<Service>,
-    role: Role,
+    local: Local,
     lock: OwnerLock,
 }
 
@@ -112,7 +113,7 @@ impl fmt::Display for Theirs {
 
 impl Mine {
     pub fn local(&self) -> Local {
-        Local { service: self.service.clone(), role: self.role, data: self.lock.dir().to_owned() }
+        self.local.clone()
     }
 
     pub fn backend(&self) -> Backend {
@@ -124,11 +125,16 @@ impl Mine {
         let socket = socket::Listening::bind(self.lock.dir())?;
         self.lock.announce(&Owner {
             pid: std::process::id(),
-            role: self.role.to_string(),
+            role: self.local.role.to_string(),
             url: self.service.config.public_url.clone(),
             socket: socket.path().to_owned(),
         })?;
         Ok(tokio::spawn(socket.serve(self.local())))
+    }
+
+    /// Ends when a process that outranks this one wants the directory.
+    pub fn asked_for(&self) -> WaitForCancellationFutureOwned {
+        self.local.asked_for.clone().cancelled_owned()
     }
 
     /// Writes everything out; the directory is free once this returns.
@@ -188,6 +194,24 @@ pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened
     }
 }
 
+/// `serve` outranks `mcp`: has an MCP process that holds the directory hand it over. Returns whether one did.
+pub async fn have_handed_over(data: &Path) -> bool {
+    let Ok(Acquired::Theirs(Some(owner))) = OwnerLock::acquire(data) else { return false };
+    if owner.role != Role::Mcp.to_string() {
+        return false;
+    }
+    let client = SocketClient::new(owner.socket);
+    let gone = async {
+        // A lost reply is as good as one: the owner is on its way out.
+        let refused = matches!(client.ask(&Call::HandOver).await, Ok(Err(_)));
+        if !refused {
+            client.gone().await;
+        }
+        !refused
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap_or(false)
+}
+
 async fn answering(owner: Option<&Owner>) -> Option<Theirs> {
     let owner = owner.filter(|owner| !owner.socket.as_os_str().is_empty())?;
     let client = SocketClient::new(owner.socket.clone());
@@ -209,5 +233,6 @@ async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Result<
         Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
     };
     let service = Service::open(config, Store::new(Arc::new(engine)), secret, world).await?;
-    Ok(Mine { service: Arc::new(service), role, lock })
+    let service = Arc::new(service);
+    Ok(Mine { local: Local::new(service.clone(), role, data), service, lock })
 }

@@ -10,11 +10,13 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::Semaphore,
+    task::JoinSet,
 };
 use zeroize::Zeroizing;
 
@@ -24,6 +26,9 @@ const MAX_CALL: usize = 64 << 10;
 const MAX_REPLY: usize = 4 << 20;
 /// `sun_path` holds 108 bytes on Linux and 104 on macOS, the last one is zero.
 const MAX_PATH: usize = 103;
+/// How long a call waits for a new owner. Taking over takes well under a second.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(25);
 /// Connections at once; each waiting poll is one.
 const MAX_CONNECTIONS: usize = 512;
 
@@ -91,12 +96,15 @@ impl Listening {
     pub async fn serve(self, here: Local) {
         let (here, places) = (Arc::new(here), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
         let Ok(uid) = own_uid() else { return };
+        // Dropped with this future: a client whose owner lets go notices at once.
+        let mut conversations = JoinSet::new();
         loop {
+            while conversations.try_join_next().is_some() {}
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "the owner's socket could not accept");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
@@ -106,7 +114,7 @@ impl Listening {
             }
             let Ok(place) = places.clone().try_acquire_owned() else { continue };
             let here = here.clone();
-            tokio::spawn(async move {
+            conversations.spawn(async move {
                 if let Err(error) = converse(stream, &here).await {
                     tracing::debug!(%error, "a local client left in the middle of a call");
                 }
@@ -183,21 +191,53 @@ impl SocketClient {
         Self { path }
     }
 
-    pub async fn call(&self, call: &Call) -> Result<Reply, Error> {
-        self.ask(call).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, socket = %self.path.display(), "the process that owns the data directory did not answer");
-            Err(Error::Unavailable)
-        })
+    /// A client for whoever owns `data`, now and later.
+    pub fn of(data: &Path) -> io::Result<Self> {
+        socket_path(&data.canonicalize()?).map(Self::new)
     }
 
-    /// One call and what became of it; the outer error means that the owner could not be asked.
+    /// Asks the owner. While one owner ends and the next begins, the call waits; it is sent again only if the
+    /// first may be repeated without doing anything twice.
+    pub async fn call(&self, call: &Call) -> Result<Reply, Error> {
+        let found = async {
+            loop {
+                let error = match self.connect().await {
+                    Ok(stream) => match converse_once(stream, call).await {
+                        Ok(result) => return result,
+                        Err(error) if call.may_be_repeated() => error,
+                        Err(error) => return self.unavailable(&error),
+                    },
+                    // Somebody else's socket stays somebody else's.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return self.unavailable(&error),
+                    Err(error) => error,
+                };
+                tracing::debug!(%error, "the data directory has no owner at the moment");
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        let patience = PATIENCE + call.longest_wait();
+        match tokio::time::timeout(patience, found).await {
+            Ok(result) => result,
+            Err(_) => self.unavailable(&io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn unavailable(&self, error: &io::Error) -> Result<Reply, Error> {
+        tracing::warn!(%error, socket = %self.path.display(), "the process that owns the data directory did not answer");
+        Err(Error::Unavailable)
+    }
+
+    /// Returns once the owner is gone.
+    pub async fn gone(&self) {
+        if let Ok(mut stream) = self.connect().await {
+            // It never speaks first: whatever ends this read ends the connection.
+            let _ = stream.read(&mut [0]).await;
+        }
+    }
+
+    /// One call, tried once; the outer error means that the owner could not be asked.
     pub async fn ask(&self, call: &Call) -> io::Result<Result<Reply, Error>> {
-        let stream = self.connect().await?;
-        let (read, mut write) = stream.into_split();
-        write.write_all(&encoded(call)?).await?;
-        let reply = line(&mut BufReader::new(read), MAX_REPLY).await?;
-        let reply = reply.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"))?;
-        Ok(serde_json::from_slice(&reply)?)
+        converse_once(self.connect().await?, call).await
     }
 
     async fn connect(&self) -> io::Result<UnixStream> {
@@ -212,4 +252,12 @@ impl SocketClient {
         }
         Ok(stream)
     }
+}
+
+async fn converse_once(stream: UnixStream, call: &Call) -> io::Result<Result<Reply, Error>> {
+    let (read, mut write) = stream.into_split();
+    write.write_all(&encoded(call)?).await?;
+    let reply = line(&mut BufReader::new(read), MAX_REPLY).await?;
+    let reply = reply.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"))?;
+    Ok(serde_json::from_slice(&reply)?)
 }

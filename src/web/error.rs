@@ -3,7 +3,11 @@
 use crate::{
     http::App,
     service::Error,
-    web::{field, layout::Width, session::Visitor},
+    web::{
+        field,
+        layout::{Width, guarded},
+        session::Visitor,
+    },
 };
 use axum::{
     http::{HeaderValue, StatusCode, header, request::Parts},
@@ -197,5 +201,5 @@ fn way_forward(visitor: &Visitor, next: Next) -> Markup {
 
 /// The same page for whatever is refused before a page is reached.
 pub fn error_page(app: &App, parts: &Parts, error: &Error) -> Response {
-    show(&Visitor::nobody(app, parts), error)
+    guarded(show(&Visitor::nobody(app, parts), error))
 }

@@ -1,7 +1,6 @@
 //! `/setup`: the first start, when whoever reads the server's output becomes its operator.
 
 use crate::{
-    domain::source::Source,
     http::App,
     service::Error,
     web::{
@@ -22,8 +21,7 @@ pub async fn show(visitor: Visitor) -> Answer {
 
 pub async fn set_up(State(app): State<App>, visitor: Visitor, mut form: Form) -> Answer {
     let password = form.password();
-    let source: Source = visitor.source;
-    match app.set_up(form.text("code"), form.text("email"), password, source).await {
+    match app.set_up(form.text("code"), form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(with_retry_after(page(&visitor, form.text("return_to"), form.text("email"), Some(&error)), &error)),
     }
@@ -31,7 +29,7 @@ pub async fn set_up(State(app): State<App>, visitor: Visitor, mut form: Form) ->
 
 fn page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) -> Response {
     if !visitor.app.awaits_setup() {
-        return already(visitor);
+        return already(visitor, if error.is_some() { StatusCode::CONFLICT } else { StatusCode::OK });
     }
     let problem = error.map(|error| match error {
         Error::WrongCode => Problem::of(&Error::invalid(
@@ -62,7 +60,7 @@ fn page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) 
     visitor.page(problem.map_or(StatusCode::OK, |p| p.status), Width::Card, "Set up", &content)
 }
 
-fn already(visitor: &Visitor) -> Response {
+fn already(visitor: &Visitor, status: StatusCode) -> Response {
     let content = html! {
         section.panel {
             h1 { "Nothing to set up" }
@@ -70,5 +68,5 @@ fn already(visitor: &Visitor) -> Response {
             p.actions { a.button.primary href="/login" { "Sign in" } }
         }
     };
-    visitor.page(StatusCode::OK, Width::Card, "Set up", &content)
+    visitor.page(status, Width::Card, "Set up", &content)
 }

@@ -528,6 +528,8 @@ async fn a37_the_first_use_ends_redelivery_and_erases_the_salt() {
     assert!(salt(&app, agent.registration_id).await.is_some());
     app.call(key.access_token.expose()).await.unwrap();
     assert_eq!(salt(&app, agent.registration_id).await, None);
+    let row = app.store.read(|rows| rows::key(rows, key.key_id)).await.unwrap().unwrap();
+    assert_eq!(row.redeliverable, None, "later uses write nothing");
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
 }
 

@@ -9,7 +9,7 @@ use countersign::{
         secret::Purpose,
     },
     store::{
-        Engine, Order, Rows, SledEngine, Store, StoreError, Table,
+        Engine, Order, Rows, SledEngine, Store, StoreError, Table, Write,
         lock::{Acquired, Owner, OwnerLock},
         rows,
     },
@@ -70,8 +70,18 @@ conformance!(
 
 const T: Table = Table::Usage;
 
+/// A transaction that looks at nothing.
+async fn change(store: &Store, change: impl Fn(&mut dyn Write) + Send + 'static) -> Result<(), StoreError> {
+    store
+        .write(move |rows| {
+            change(rows);
+            Ok(())
+        })
+        .await
+}
+
 async fn put(store: &Store, key: &'static [u8], value: &'static [u8]) {
-    store.write(move |rows| Ok::<_, StoreError>(rows.put(T, key, value.to_vec()))).await.unwrap();
+    change(store, move |rows| rows.put(T, key, value.to_vec())).await.unwrap();
 }
 
 async fn get(store: &Store, key: &[u8]) -> Option<Vec<u8>> {
@@ -106,7 +116,7 @@ async fn what_was_acknowledged_is_read_back<E: Opens>(dir: &TempDir) {
     put(&store, b"a", b"1").await;
     put(&store, b"a", b"2").await;
     assert_eq!(get(&store, b"a").await, Some(b"2".to_vec()));
-    store.write(|rows| Ok::<_, StoreError>(rows.remove(T, b"a"))).await.unwrap();
+    change(&store, |rows| rows.remove(T, b"a")).await.unwrap();
     assert_eq!(get(&store, b"a").await, None);
 }
 
@@ -270,9 +280,9 @@ async fn a_transaction_sees_earlier_jobs_of_its_group<E: Opens>(dir: &TempDir) {
 async fn a_failed_job_of_a_group_leaves_the_others<E: Opens>(dir: &TempDir) {
     let store = store::<E>(dir.path());
     let (open, wait) = gate();
-    let first = store.write(move |rows| {
+    let first = change(&store, move |rows| {
         wait();
-        Ok::<_, StoreError>(rows.put(T, b"first", b"1".to_vec()))
+        rows.put(T, b"first", b"1".to_vec());
     });
     let failing = store.write(|rows| {
         rows.put(T, b"first", b"overwritten".to_vec());
@@ -337,7 +347,7 @@ async fn indexes_follow_their_row<E: Opens>(dir: &TempDir) {
         .await
         .unwrap();
     assert_eq!(found, (true, Some(child.id), 2, 1));
-    store.write(move |rows| Ok::<_, StoreError>(rows::erase(rows, &moved))).await.unwrap();
+    change(&store, move |rows| rows::erase(rows, &moved)).await.unwrap();
     let left = store
         .read(|rows| {
             let mut left = 0;
@@ -355,7 +365,7 @@ async fn a_reopened_store_has_everything_acknowledged<E: Opens>(dir: &TempDir) {
     let store = store::<E>(dir.path());
     let tasks = (0..100u32).map(|n| {
         let store = store.clone();
-        tokio::spawn(async move { store.write(move |rows| Ok::<_, StoreError>(rows.put(T, &n.to_be_bytes(), vec![1]))).await })
+        tokio::spawn(async move { change(&store, move |rows| rows.put(T, &n.to_be_bytes(), vec![1])).await })
     });
     futures::future::join_all(tasks).await.into_iter().for_each(|done| done.unwrap().unwrap());
     store.close().await;
@@ -368,7 +378,7 @@ async fn a_closed_store_refuses_everything<E: Opens>(dir: &TempDir) {
     let store = store::<E>(dir.path());
     put(&store, b"a", b"1").await;
     store.close().await;
-    assert_err!(store.write(|rows| Ok::<_, StoreError>(rows.put(T, b"late", vec![1]))).await, StoreError::Unavailable(_));
+    assert_err!(change(&store, |rows| rows.put(T, b"late", vec![1])).await, StoreError::Unavailable(_));
     assert_err!(store.read(|rows| rows.get(T, b"a")).await, StoreError::Unavailable(_));
 }
 
