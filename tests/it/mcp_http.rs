@@ -467,3 +467,48 @@ async fn a_stateless_call_of_2026_07_28_needs_no_session() {
     let polled = call("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await;
     assert_eq!(polled["result"]["structuredContent"]["status"], "approved", "{polled}");
 }
+
+// Sessions.
+
+#[tokio::test]
+async fn a_session_belongs_to_the_key_that_opened_it() {
+    let (app, address) = listening().await;
+    let human = app.human("alice@example.com").await;
+    let (one, two) = (app.key(&human, &["audience:read"]).await, app.key(&human, &["audience:read"]).await);
+    let check = json!({"name": "check_scope", "arguments": {"scopes": []}});
+    let mine = Mcp::open(address, "2025-11-25", Some(one.key.expose())).await;
+    let anonymous = Mcp::open(address, "2025-11-25", None).await;
+    for (session, key) in [(&mine, Some(two.key.expose())), (&mine, None), (&anonymous, Some(one.key.expose()))] {
+        let mut headers: Vec<_> = session.headers.iter().filter(|(name, _)| name != "authorization").cloned().collect();
+        headers.extend(key.map(|key| ("authorization".to_owned(), format!("Bearer {key}"))));
+        let mut thief = Mcp { address, headers, seen: Vec::new(), id: 100 };
+        assert_eq!(thief.exchange_any("tools/call", check.clone()).await.0.status, 404);
+    }
+    let mut mine = mine;
+    mine.done("check_scope", json!({"scopes": []})).await;
+}
+
+#[tokio::test]
+async fn a87_one_address_has_twenty_anonymous_sessions_and_the_oldest_goes_first() {
+    let (app, address) = listening().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await;
+    let mut with_key = Mcp::open(address, "2025-11-25", Some(key.key.expose())).await;
+    let mut first = Mcp::open(address, "2025-11-25", None).await;
+    let mut second = Mcp::open(address, "2025-11-25", None).await;
+    for _ in 0..19 {
+        Mcp::open(address, "2025-11-25", None).await;
+    }
+    assert_eq!(first.exchange_any("tools/list", json!({})).await.0.status, 404);
+    assert_eq!(second.exchange("tools/list", json!({})).await.0.status, 200);
+    with_key.done("check_scope", json!({"scopes": []})).await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_deleted_is_gone() {
+    let (_app, address) = listening().await;
+    let mut mcp = Mcp::open(address, "2025-11-25", None).await;
+    let headers: Vec<_> = mcp.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert!((200..300).contains(&exchange(address, "DELETE", "/mcp", &headers, b"").await.unwrap().status));
+    assert_eq!(mcp.exchange_any("tools/list", json!({})).await.0.status, 404);
+}
