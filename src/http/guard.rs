@@ -6,7 +6,10 @@ use crate::{
 };
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, header, uri::Authority},
+    http::{
+        HeaderValue, Method, StatusCode, header,
+        uri::{Authority, Uri},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -35,18 +38,20 @@ pub async fn request_id(State(app): State<App>, request: Request, next: Next) ->
 
 /// A credential in the query is refused before anything else looks at it (RFC 9700 §4.3.2).
 pub async fn no_credentials_in_query(State(_): State<App>, request: Request, next: Next) -> Response {
-    let query = request.uri().query().unwrap_or("");
-    let found = form_urlencoded::parse(query.as_bytes())
-        .map(|(name, _)| name.to_ascii_lowercase())
-        .find(|name| SECRET_PARAMETERS.contains(&name.as_str()));
-    match found {
+    match secret_in_query(request.uri()) {
         Some(name) => Failed(Error::invalid(name, "does not belong in the address: send it in a header or the body")).into_response(),
         None => next.run(request).await,
     }
 }
 
+/// The first parameter of an address that would carry a secret.
+pub fn secret_in_query(address: &Uri) -> Option<String> {
+    let names = form_urlencoded::parse(address.query().unwrap_or("").as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
+    names.into_iter().find(|name| SECRET_PARAMETERS.contains(&name.as_str()))
+}
+
 /// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.
-fn named_host(request: &Request) -> Option<String> {
+pub fn named_host(request: &Request) -> Option<String> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next().map(|value| value.to_str().map(str::to_ascii_lowercase));
     if hosts.next().is_some() {

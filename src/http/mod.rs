@@ -30,7 +30,7 @@ use tower_http::{
 
 pub use credential::presented;
 pub use error::challenge;
-pub use guard::host_is_ours;
+pub use guard::{host_is_ours, named_host, secret_in_query};
 
 /// What every handler is given.
 pub type App = Arc<Service>;
@@ -72,10 +72,10 @@ pub fn router(app: App) -> Router {
         .merge(crate::web::router(&app))
         .layer(from_fn_with_state(app.clone(), guard::known_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(app.clone(), guard::request_id))
         .with_state(app.clone())
         .merge(crate::mcp::router(&app))
+        .layer(CatchPanicLayer::new())
+        .layer(from_fn_with_state(app, guard::request_id))
 }
 
 /// Off but for the configured origins; never with credentials.

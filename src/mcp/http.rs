@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::scope::{KEYS_REVOKE, KEYS_WRITE},
-    http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, presented},
+    http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, named_host, presented, secret_in_query},
     owner::{Backend, Local, Role},
     service::{Error, verify::Need},
 };
@@ -54,12 +54,6 @@ fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
     })
 }
 
-fn host_is_known(app: &App, request: &Request) -> bool {
-    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_ascii_lowercase);
-    let named = named.or_else(|| request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase()));
-    named.is_some_and(|host| host_is_ours(app, &host))
-}
-
 /// What a client sends that has nothing yet: an empty bearer, or a placeholder its configuration left as it was.
 fn is_placeholder(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
@@ -82,6 +76,16 @@ fn refused(app: &App, error: &Error) -> Response {
     response
 }
 
+/// A request, a notification or a response (JSON-RPC 2.0 §§4, 5). The SDK would answer others in plain text.
+fn is_json_rpc(message: &Value) -> bool {
+    let id_is_fine = match &message["id"] {
+        Value::Null => message.get("id").is_none(),
+        id => id.is_string() || id.is_i64(),
+    };
+    let says_something = message["method"].is_string() || message.get("result").is_some() || message.get("error").is_some();
+    message["jsonrpc"] == "2.0" && id_is_fine && says_something && message.get("params").is_none_or(Value::is_object)
+}
+
 /// The key named by a `revoke_key` call, if the message is one.
 fn key_to_revoke(message: &Value) -> Option<&str> {
     let params = message.get("params").filter(|_| message["method"] == "tools/call")?;
@@ -89,19 +93,23 @@ fn key_to_revoke(message: &Value) -> Option<&str> {
 }
 
 async fn gate(State((app, sessions)): State<(App, Arc<Sessions>)>, request: Request, next: Next) -> Response {
-    if !host_is_known(&app, &request) {
+    if !named_host(&request).is_some_and(|host| host_is_ours(&app, &host)) {
         return rpc_error(StatusCode::FORBIDDEN, -32600, "this server does not answer for that host name");
     }
     if !origin_is_ours(&app, request.headers()) {
         return rpc_error(StatusCode::FORBIDDEN, -32600, "this origin may not call here");
     }
     let (mut parts, body) = request.into_parts();
+    if let Some(name) = secret_in_query(&parts.uri) {
+        return rpc_error(StatusCode::BAD_REQUEST, -32600, &format!("`{name}` does not belong in the address: send it in a header"));
+    }
     let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
         return rpc_error(StatusCode::PAYLOAD_TOO_LARGE, -32600, "the body must not be larger than 64 KiB");
     };
     let message: Value = match (parts.method == Method::POST, serde_json::from_slice(&bytes)) {
         (false, _) => Value::Null,
-        (true, Ok(message)) => message,
+        (true, Ok(message)) if is_json_rpc(&message) => message,
+        (true, Ok(_)) => return rpc_error(StatusCode::BAD_REQUEST, -32600, "Invalid Request"),
         (true, Err(_)) => return rpc_error(StatusCode::BAD_REQUEST, -32700, "Parse error"),
     };
     let credential = match if is_placeholder(&parts.headers) { Ok(None) } else { presented(&parts.headers, app.config.auth.extra_headers) }
@@ -145,7 +153,22 @@ async fn gate(State((app, sessions)): State<(App, Arc<Sessions>)>, request: Requ
         (Some(id), _) if ends || response.status() == StatusCode::NOT_FOUND => sessions.ended(&id),
         _ => {}
     }
-    response
+    in_json_rpc(response).await
+}
+
+/// What the SDK refuses in plain text, as the JSON-RPC error its clients expect.
+async fn in_json_rpc(response: Response) -> Response {
+    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if json || !(response.status().is_client_error() || response.status().is_server_error()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let said = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let message = if said.trim().is_empty() { parts.status.canonical_reason().unwrap_or("refused") } else { said.trim() };
+    let mut answer = rpc_error(parts.status, -32600, message);
+    answer.headers_mut().extend(parts.headers.into_iter().filter(|(name, _)| name.as_ref() == Some(&header::ALLOW)));
+    answer
 }
 
 fn session_of(headers: &HeaderMap) -> Option<String> {

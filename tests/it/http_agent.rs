@@ -356,6 +356,21 @@ async fn a_new_attempt_for_a_registration_that_is_over_is_gone() {
     app.http().post("/agent/identity/claim").json(&json!({"claim_token": token})).send().await.oauth_error(410, "claim_expired");
 }
 
+#[tokio::test]
+async fn a_registration_has_twelve_codes_at_most() {
+    let app = app().await;
+    let (token, _) = registered(&app.http()).await;
+    let again = || async { app.http().post("/agent/identity/claim").json(&json!({"claim_token": token})).send().await };
+    for _ in 1..12 {
+        app.advance(10);
+        again().await.ok();
+    }
+    app.advance(10);
+    let refused = again().await;
+    refused.oauth_error(429, "too_many_attempts");
+    assert_eq!(refused.header("retry-after"), "", "waiting does not help");
+}
+
 // The token endpoint.
 
 #[tokio::test]

@@ -468,6 +468,93 @@ async fn a_stateless_call_of_2026_07_28_needs_no_session() {
     assert_eq!(polled["result"]["structuredContent"]["status"], "approved", "{polled}");
 }
 
+#[tokio::test]
+async fn a63_two_hosts_are_none() {
+    let (_app, address) = listening().await;
+    let ours = address.to_string();
+    for hosts in [[("host", ours.as_str()), ("host", "evil.example")], [("host", "evil.example"), ("host", ours.as_str())]] {
+        let answer = exchange(address, "POST", "/mcp", &[ACCEPT, JSON, hosts[0], hosts[1]], &hello()).await.unwrap();
+        assert!(matches!(answer.status, 400 | 403), "{}", answer.status);
+    }
+}
+
+#[tokio::test]
+async fn a59_a_key_in_the_address_of_mcp_is_refused() {
+    let (app, address) = listening().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await.key.expose().to_owned();
+    for name in ["access_token", "api_key", "key"] {
+        let answer = exchange(address, "POST", &format!("/mcp?{name}={key}"), &[ACCEPT, JSON], &hello()).await.unwrap();
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32600)), "{name}");
+        assert!(!answer.text().contains(&key));
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_no_request_is_an_invalid_request() {
+    let (_app, address) = listening().await;
+    for body in [
+        "[]",
+        "5",
+        "null",
+        "\"x\"",
+        "{}",
+        "{\"jsonrpc\":\"2.0\"}",
+        "{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"tools/list\"}",
+        "{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"tools/list\"}",
+    ] {
+        let answer = exchange(address, "POST", "/mcp", &[ACCEPT, JSON], body.as_bytes()).await.unwrap();
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32600)), "{body}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_do_not_fit_are_a_json_rpc_error() {
+    let (_app, address) = listening().await;
+    let mut mcp = Mcp::open(address, "2025-11-25", None).await;
+    for (method, params) in [
+        ("tools/call", json!({})),
+        ("tools/call", json!({"name": 5})),
+        ("tools/call", json!({"name": "nonsense"})),
+        ("tools/call", json!({"name": "list_keys", "arguments": 5})),
+    ] {
+        let (answer, body) = mcp.exchange_any(method, params.clone()).await;
+        let text = answer.text();
+        assert!(
+            answer.status < 500 && (body["error"]["code"].is_i64() || text.contains("\"code\":-326")),
+            "{params}: {} {text}",
+            answer.status
+        );
+    }
+    let bare = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}).to_string();
+    let answer = exchange(address, "POST", "/mcp", &[ACCEPT, JSON], bare.as_bytes()).await.unwrap();
+    assert!(answer.status < 500 && answer.text().contains("\"code\":-32"), "{} {}", answer.status, answer.text());
+}
+
+#[tokio::test]
+async fn whatever_mcp_refuses_it_refuses_in_json_rpc() {
+    let (_app, address) = listening().await;
+    let refusals = [
+        exchange(address, "GET", "/mcp", &[("accept", "text/event-stream")], b"").await.unwrap(),
+        exchange(address, "DELETE", "/mcp", &[], b"").await.unwrap(),
+        exchange(address, "PUT", "/mcp", &[ACCEPT, JSON], &hello()).await.unwrap(),
+        exchange(address, "POST", "/mcp", &[JSON], &hello()).await.unwrap(),
+        exchange(address, "POST", "/mcp", &[ACCEPT], &hello()).await.unwrap(),
+        exchange(address, "POST", "/mcp", &[ACCEPT, JSON, ("mcp-session-id", "nonsense")], &hello()).await.unwrap(),
+    ];
+    for refused in refusals {
+        assert!((400..500).contains(&refused.status), "{}", refused.status);
+        assert!(refused.json()["error"]["code"].is_i64() && refused.json()["jsonrpc"] == "2.0", "{} {}", refused.status, refused.text());
+    }
+}
+
+#[tokio::test]
+async fn every_answer_of_mcp_names_its_request() {
+    let (_app, address) = listening().await;
+    let answer = exchange(address, "POST", "/mcp", &[ACCEPT, JSON], &hello()).await.unwrap();
+    assert!(!answer.header("x-request-id").is_empty());
+}
+
 // Sessions.
 
 #[tokio::test]
