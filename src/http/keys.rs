@@ -79,14 +79,16 @@ pub struct Create {
     expires_in: Option<i64>,
 }
 
-/// `POST /v1/keys`: a child of the calling key. The secret is in this reply only.
+/// `POST /v1/keys`: a child of the calling key. The secret is in this reply only. Who calls is asked before what is
+/// wanted: without a key it is 401, whatever the body.
 pub async fn create(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    JsonBody(body): JsonBody<Create>,
+    body: Result<JsonBody<Create>, Failed>,
 ) -> Result<Response, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
+    let JsonBody(body) = body?;
     let new = NewKey {
         name: required("name", body.name)?,
         scopes: required("scopes", body.scopes)?,
@@ -129,8 +131,9 @@ pub struct Verify {
 }
 
 /// `POST /v1/keys/verify`: always 200 with the verdict; 401 and 403 concern the caller's own key.
-pub async fn verify(State(app): State<App>, presented: Presented, JsonBody(body): JsonBody<Verify>) -> Result<Response, Failed> {
+pub async fn verify(State(app): State<App>, presented: Presented, body: Result<JsonBody<Verify>, Failed>) -> Result<Response, Failed> {
     let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
+    let JsonBody(body) = body?;
     let key = required("key", body.key)?;
     let scopes = ScopeSet::parse(body.scope.as_deref().unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
     let need = Need { scopes, environment: Some(body.environment.unwrap_or(app.config.environment)), cost: body.cost.unwrap_or(1) };

@@ -485,7 +485,7 @@ async fn a_verdict_has_every_member_and_is_always_200() {
     let human = app.human("alice@example.com").await;
     let (caller, key) = (app.key(&human, &["keys:verify"]).await.key.expose().to_owned(), app.key(&human, &["audience:read"]).await);
     let answer = verify(&app, &caller, json!({"key": key.key.expose(), "scope": "audience:read"})).send().await;
-    let verdict = data(&answer);
+    let verdict = data(answer.not_stored());
     for member in [
         "valid",
         "code",
@@ -575,6 +575,55 @@ async fn every_answer_to_a_key_carries_where_its_limit_stands() {
     assert_eq!(refused.json()["retryAfter"], wait);
     app.advance(wait);
     app.http().projects(&key).await.ok();
+}
+
+#[tokio::test]
+async fn errors_too_say_where_the_limit_of_a_key_stands() {
+    let app = app().await;
+    let key = key(&app, &["keys:write", "keys:verify"]).await;
+    let call = |method: &str, path: &str, kind: &str, body: &str| app.http().call(method, path).bearer(&key).body(kind, body);
+    for (call, status) in [
+        (call("GET", "/v1/keys/key_nothing", "", ""), 404),
+        (call("GET", "/v1/keys?limit=0", "", ""), 400),
+        (call("POST", "/v1/keys", "application/json", "{"), 400),
+        (call("POST", "/v1/keys", "text/plain", "x"), 415),
+        (call("POST", "/v1/keys/verify", "application/json", "[]"), 400),
+        (call("POST", "/v1/keys", "application/json", &" ".repeat(65_537)), 413),
+    ] {
+        let answer = call.send().await;
+        assert_eq!((answer.status, answer.header("x-ratelimit-limit")), (status, "10"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_it_is_401_whatever_the_body() {
+    let app = app().await;
+    for path in ["/v1/keys", "/v1/keys/verify"] {
+        for body in ["", "{", "{}", &" ".repeat(65_537)] {
+            assert_eq!(app.http().post(path).body("application/json", body).send().await.status, 401, "{path}");
+        }
+        assert_eq!(app.http().post(path).body("text/plain", "x").send().await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn keys_look_as_configured_and_older_ones_go_on_working() {
+    let mut app = build().set("plans.free.requests_per_minute", "100").start().await;
+    let mut keys = vec![key(&app, &["audience:read"]).await];
+    let formats: [(&[(&str, &str)], &str, usize); 2] = [
+        (&[("keys.prefix", "mgma_sk")], "mgma_sk_live_", 13 + 36),
+        (&[("keys.prefix", "mgp"), ("keys.format", "hex40"), ("keys.environments", "false")], "mgp_", 4 + 40),
+    ];
+    for (settings, head, length) in formats {
+        app = app.restart_with(settings).await;
+        let key = key_of(&app, &format!("{length}@example.com"), &["audience:read"]).await;
+        assert!(key.starts_with(head) && key.len() == length, "{key}");
+        keys.push(key);
+        for key in &keys {
+            app.http().projects(key).await.ok();
+        }
+    }
+    assert!(keys[2][4..].chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
 }
 
 #[tokio::test]
