@@ -610,12 +610,12 @@ async fn without_a_key_it_is_401_whatever_the_body() {
 async fn keys_look_as_configured_and_older_ones_go_on_working() {
     let mut app = build().set("plans.free.requests_per_minute", "100").start().await;
     let mut keys = vec![key(&app, &["audience:read"]).await];
-    let formats: [(&[(&str, &str)], &str, usize); 2] = [
-        (&[("keys.prefix", "mgma_sk")], "mgma_sk_live_", 13 + 36),
-        (&[("keys.prefix", "mgp"), ("keys.format", "hex40"), ("keys.environments", "false")], "mgp_", 4 + 40),
+    let formats = [
+        (vec![("keys.prefix", "mgma_sk")], "mgma_sk_live_", 13 + 36),
+        (vec![("keys.prefix", "mgp"), ("keys.format", "hex40"), ("keys.environments", "false")], "mgp_", 4 + 40),
     ];
     for (settings, head, length) in formats {
-        app = app.restart_with(settings).await;
+        app = app.restart_with(&settings).await;
         let key = key_of(&app, &format!("{length}@example.com"), &["audience:read"]).await;
         assert!(key.starts_with(head) && key.len() == length, "{key}");
         keys.push(key);
