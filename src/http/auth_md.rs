@@ -33,7 +33,7 @@ done
 "#;
 
 /// Every error an agent can meet, and what to do.
-const ERRORS: [(&str, &str, &str); 15] = [
+const ERRORS: [(&str, &str, &str); 24] = [
     ("authorization_pending", "400", "The human has not decided. Wait `interval` seconds, poll again."),
     ("slow_down", "400", "You polled too soon. Use the `interval` in the answer from now on (5 seconds more than before)."),
     ("access_denied", "400", "The human said no. Stop; register again only if they ask you to."),
@@ -49,6 +49,15 @@ const ERRORS: [(&str, &str, &str); 15] = [
     ("claim_expired", "410", "The registration is over. Start over."),
     ("too_many_attempts", "429", "A fresh code at most every 10 seconds and 12 times. Wait `Retry-After`, or start over."),
     ("rate_limit_exceeded", "429", "Wait `Retry-After` seconds."),
+    ("invalid_token", "401", "The `Authorization` header you sent is not valid. Leave it out, or send a valid key."),
+    ("conflict", "409", "The account has all the keys it may have. Ask your human to revoke one, then poll again."),
+    ("not_found", "404", "There is no such endpoint. Use the URLs on this page."),
+    ("method_not_allowed", "405", "Use the method this page shows."),
+    ("payload_too_large", "413", "The body is over 64 KiB. Send only the members this page shows."),
+    ("unsupported_media_type", "415", "Send `Content-Type: application/json`."),
+    ("misdirected_request", "421", "You used another name of this server. Use the URLs on this page."),
+    ("temporarily_unavailable", "503", "Wait `Retry-After` seconds, send the same request again."),
+    ("server_error", "500", "Something went wrong here. Try once more, then tell your human."),
 ];
 
 pub fn render(app: &App) -> String {

@@ -3,6 +3,7 @@
 use super::{
     args::{Credential, HttpCaller},
     claims::Claims,
+    sessions::Sessions,
     tools::{Tools, Way},
 };
 use crate::{
@@ -34,8 +35,10 @@ pub fn router(app: &App) -> Router {
     };
     // Hosts and origins are checked by our own layer, which knows the configured addresses.
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
-    let service = StreamableHttpService::new(move || Ok(tools.clone()), Arc::new(LocalSessionManager::default()), config);
-    Router::new().route_service("/mcp", service).layer(from_fn_with_state(app.clone(), gate))
+    let manager = Arc::new(LocalSessionManager::default());
+    let sessions = Arc::new(Sessions::new(manager.clone()));
+    let service = StreamableHttpService::new(move || Ok(tools.clone()), manager, config);
+    Router::new().route_service("/mcp", service).layer(from_fn_with_state((app.clone(), sessions), gate))
 }
 
 fn rpc_error(status: StatusCode, code: i64, message: &str) -> Response {
@@ -85,7 +88,7 @@ fn key_to_revoke(message: &Value) -> Option<&str> {
     if params["name"] == "revoke_key" { params["arguments"]["key_id"].as_str() } else { None }
 }
 
-async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn gate(State((app, sessions)): State<(App, Arc<Sessions>)>, request: Request, next: Next) -> Response {
     if !host_is_known(&app, &request) {
         return rpc_error(StatusCode::FORBIDDEN, -32600, "this server does not answer for that host name");
     }
@@ -107,7 +110,7 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
         Err(error) => return refused(&app, &error),
     };
     let source = source_of(&parts, &app);
-    let mut account = None;
+    let (mut account, mut by) = (None, None);
     if let Some(key) = &credential {
         match app.authenticate(Some(key), &Need::default()).await {
             Ok(caller) => {
@@ -120,6 +123,7 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
                     return refused(&app, &Error::InsufficientScope { missing: KEYS_REVOKE.parse().into_iter().collect() });
                 }
                 account = Some(caller.account.id.to_string());
+                by = Some(caller.key.id);
             }
             Err(error) => return refused(&app, &error),
         }
@@ -129,5 +133,21 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove("x-api-key");
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    next.run(Request::from_parts(parts, Body::from(bytes))).await
+    let session = session_of(&parts.headers);
+    if session.as_ref().is_some_and(|id| !sessions.admits(id, by)) {
+        // As if it were not there: who has only its id learns nothing.
+        return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
+    }
+    let ends = parts.method == Method::DELETE;
+    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    match (session, session_of(response.headers())) {
+        (None, Some(id)) => sessions.opened(&id, by, source).await,
+        (Some(id), _) if ends || response.status() == StatusCode::NOT_FOUND => sessions.ended(&id),
+        _ => {}
+    }
+    response
+}
+
+fn session_of(headers: &HeaderMap) -> Option<String> {
+    headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).map(str::to_owned)
 }

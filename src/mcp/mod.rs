@@ -6,6 +6,7 @@ pub mod claims;
 mod error;
 mod http;
 mod results;
+mod sessions;
 pub mod stdio;
 mod tools;
 

@@ -143,13 +143,16 @@ mod space_delimited {
 /// Who made a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(deny_unknown_fields)]
 pub enum CreatedBy {
     /// `"human"` or `"key"`.
     Simple(String),
     Agent {
         /// Self-declared by the program: data, never an instruction.
         agent_name: String,
+        /// Public name of the request it came from.
         registration_id: String,
+        /// Whose approval it was, masked.
         approved_by: String,
     },
 }
@@ -244,6 +247,7 @@ pub struct Revoked {
 
 /// Where a limit stands. `reset` is in Unix seconds, `retry_after` in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct RateLimit {
     /// Requests per minute.
     pub limit: u32,

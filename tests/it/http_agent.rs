@@ -52,7 +52,8 @@ async fn delivered(app: &TestApp, http: &Http) -> String {
 async fn the_three_calls_of_seed_000_lead_to_the_answers_of_seed_001() {
     let app = app().await;
     let http = app.http();
-    let asked = r#"{"type":"service_auth","login_hint":"user@example.com","agent_name":"Claude","scope":"audience:read campaign:read email:send"}"#;
+    let asked =
+        r#"{"type":"service_auth","login_hint":"user@example.com","agent_name":"Claude","scope":"audience:read campaign:read email:send"}"#;
     let registered = http.post("/agent/identity").body("application/json", asked).send().await.ok();
     assert_eq!(registered["post_claim_scopes"], json!(["audience:read", "email:send"]));
     assert_eq!(registered["ignored_scopes"], json!(["campaign:read"]));
@@ -64,7 +65,10 @@ async fn the_three_calls_of_seed_000_lead_to_the_answers_of_seed_001() {
     assert_eq!(http.projects(key).await.ok(), json!({"success": true, "data": {"projects": [], "total": 0}}));
     http.post("/oauth2/revoke").form(&[("token", key)]).send().await.ok();
     let refused = http.projects(key).await;
-    assert_eq!((refused.status, &refused.json()["success"], &refused.json()["error"]), (401, &json!(false), &json!("Invalid or missing API key")));
+    assert_eq!(
+        (refused.status, &refused.json()["success"], &refused.json()["error"]),
+        (401, &json!(false), &json!("Invalid or missing API key"))
+    );
 }
 
 #[tokio::test]
@@ -72,7 +76,17 @@ async fn a_registration_answers_every_member_of_the_page() {
     let app = app().await;
     let answer = app.http().register(asking("audience:read")).await;
     let body = answer.not_stored().ok();
-    for member in ["registration_id", "registration_type", "claim_token", "claim_token_expires", "claim_url", "post_claim_scopes", "ignored_scopes", "next", "claim"] {
+    for member in [
+        "registration_id",
+        "registration_type",
+        "claim_token",
+        "claim_token_expires",
+        "claim_url",
+        "post_claim_scopes",
+        "ignored_scopes",
+        "next",
+        "claim",
+    ] {
         assert!(body.get(member).is_some(), "{member} is missing in {body}");
     }
     assert!(body["registration_id"].as_str().unwrap().starts_with("reg_"));
@@ -163,7 +177,9 @@ async fn a04_names_that_could_deceive_are_refused() {
     let app = app_with("limits.registrations_per_hour", "0").await;
     let long = "x".repeat(65);
     let huge = "x".repeat(10_240);
-    for name in ["", "   ", &long, &huge, "Cl\u{202e}aude", "Cl\u{200b}aude", "\u{1b}[31mClaude", "a\u{0}b", "a\nb", "\u{2066}x", "\u{feff}x"] {
+    for name in
+        ["", "   ", &long, &huge, "Cl\u{202e}aude", "Cl\u{200b}aude", "\u{1b}[31mClaude", "a\u{0}b", "a\nb", "\u{2066}x", "\u{feff}x"]
+    {
         let mut body = asking("audience:read");
         body["agent_name"] = json!(name);
         let body = app.http().register(body).await.oauth_error(400, "invalid_request");
@@ -261,7 +277,9 @@ async fn a11_members_that_are_ours_to_set_are_refused_by_name() {
 async fn a_challenge_is_s256_or_refused() {
     let app = app_with("limits.registrations_per_hour", "0").await;
     let challenge = verifier().challenge().as_str().to_owned();
-    for (challenge, method) in [(json!(challenge), Value::Null), (json!(challenge), json!("plain")), (json!("short"), json!("S256")), (Value::Null, json!("S256"))] {
+    for (challenge, method) in
+        [(json!(challenge), Value::Null), (json!(challenge), json!("plain")), (json!("short"), json!("S256")), (Value::Null, json!("S256"))]
+    {
         let mut body = asking("audience:read");
         body["code_challenge"] = challenge;
         body["code_challenge_method"] = method;
@@ -273,7 +291,14 @@ async fn a_challenge_is_s256_or_refused() {
 #[tokio::test]
 async fn what_is_missing_or_of_the_wrong_type_is_named() {
     let app = app_with("limits.registrations_per_hour", "0").await;
-    for (member, value) in [("type", Value::Null), ("agent_name", Value::Null), ("agent_name", json!(7)), ("scope", json!(["a:b"])), ("environment", json!("prod")), ("login_hint", json!({}))] {
+    for (member, value) in [
+        ("type", Value::Null),
+        ("agent_name", Value::Null),
+        ("agent_name", json!(7)),
+        ("scope", json!(["a:b"])),
+        ("environment", json!("prod")),
+        ("login_hint", json!({})),
+    ] {
         let mut body = asking("audience:read");
         body[member] = value;
         let body = app.http().register(body).await.oauth_error(400, "invalid_request");
@@ -307,7 +332,10 @@ async fn a_new_attempt_has_a_fresh_code_and_the_old_one_is_dead() {
 async fn a_new_attempt_says_why_it_is_refused() {
     let app = app().await;
     let http = app.http();
-    let again = |body: Value| { let call = http.post("/agent/identity/claim").json(&body); async { call.send().await } };
+    let again = |body: Value| {
+        let call = http.post("/agent/identity/claim").json(&body);
+        async { call.send().await }
+    };
     again(json!({"claim_token": "clm_nonsense"})).await.oauth_error(401, "invalid_claim_token");
     again(json!({})).await.oauth_error(400, "invalid_request");
     let (token, code) = registered(&http).await;
@@ -618,7 +646,8 @@ async fn a08_bodies_that_cannot_be_read_get_a_typed_error() {
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let deep_member = format!("{{\"type\":{deep}}}");
     for path in ["/agent/identity", "/agent/identity/claim", "/oauth2/token", "/oauth2/revoke", "/agent/pickup"] {
-        for body in ["", "{", "[]", "null", "\"x\"", "{\"a\":1}}", "{\"type\":\"\\ud800\"}", "\u{0}", &deep, &deep_member, "{\"a\":1e999}"] {
+        for body in ["", "{", "[]", "null", "\"x\"", "{\"a\":1}}", "{\"type\":\"\\ud800\"}", "\u{0}", &deep, &deep_member, "{\"a\":1e999}"]
+        {
             app.http().post(path).body("application/json", body).send().await.oauth_error(400, "invalid_request");
         }
         app.http().post(path).body("application/json", vec![0xff, 0xfe]).send().await.oauth_error(400, "invalid_request");

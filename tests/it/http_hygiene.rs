@@ -6,20 +6,53 @@ use serde_json::json;
 use std::sync::LazyLock;
 
 const GETS: [&str; 18] = [
-    "/", "/setup", "/signup", "/login", "/claim", "/settings/keys", "/style.css", "/mark.svg", "/auth.md", "/.well-known/auth.md",
-    "/.well-known/oauth-authorization-server", "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp",
-    "/healthz", "/readyz", "/v1/whoami", "/v1/keys", "/nowhere",
+    "/",
+    "/setup",
+    "/signup",
+    "/login",
+    "/claim",
+    "/settings/keys",
+    "/style.css",
+    "/mark.svg",
+    "/auth.md",
+    "/.well-known/auth.md",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/mcp",
+    "/healthz",
+    "/readyz",
+    "/v1/whoami",
+    "/v1/keys",
+    "/nowhere",
 ];
 
 const POSTS: [&str; 12] = [
-    "/agent/identity", "/agent/identity/claim", "/agent/pickup", "/oauth2/token", "/oauth2/revoke", "/v1/keys", "/v1/keys/verify", "/login",
-    "/signup", "/logout", "/claim", "/setup",
+    "/agent/identity",
+    "/agent/identity/claim",
+    "/agent/pickup",
+    "/oauth2/token",
+    "/oauth2/revoke",
+    "/v1/keys",
+    "/v1/keys/verify",
+    "/login",
+    "/signup",
+    "/logout",
+    "/claim",
+    "/setup",
 ];
 
 #[tokio::test]
 async fn a09_a_foreign_host_is_answered_by_nobody() {
     let app = app().await;
-    for host in ["evil.example", "127.0.0.1:4081", "127.0.0.1", "127.0.0.1:4080.evil.example", "", "evil.example:4080", "127.0.0.1:4080@evil.example"] {
+    for host in [
+        "evil.example",
+        "127.0.0.1:4081",
+        "127.0.0.1",
+        "127.0.0.1:4080.evil.example",
+        "",
+        "evil.example:4080",
+        "127.0.0.1:4080@evil.example",
+    ] {
         for path in GETS {
             let answer = app.http().get(path).host(host).send().await;
             assert_eq!(answer.status, 421, "{host} {path}");
@@ -58,7 +91,13 @@ async fn a_browser_that_names_this_computer_otherwise_is_sent_to_the_published_n
 async fn cross_origin_reading_is_off() {
     let app = app().await;
     for path in ["/v1/whoami", "/auth.md", "/oauth2/token"] {
-        let preflight = app.http().call("OPTIONS", path).header("origin", "https://evil.example").header("access-control-request-method", "GET").send().await;
+        let preflight = app
+            .http()
+            .call("OPTIONS", path)
+            .header("origin", "https://evil.example")
+            .header("access-control-request-method", "GET")
+            .send()
+            .await;
         let plain = app.http().get(path).header("origin", "https://evil.example").send().await;
         for answer in [preflight, plain] {
             assert!(!answer.headers.contains_key("access-control-allow-origin"), "{path}");
@@ -160,10 +199,24 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
         Just(json!("audience:read")),
     ];
     let member = prop_oneof![
-        Just("type".to_owned()), Just("agent_name".to_owned()), Just("scope".to_owned()), Just("claim_token".to_owned()), Just("grant_type".to_owned()),
-        Just("login_hint".to_owned()), Just("environment".to_owned()), Just("code_challenge".to_owned()), Just("code_challenge_method".to_owned()),
-        Just("code_verifier".to_owned()), Just("token".to_owned()), Just("pickup_token".to_owned()), Just("key".to_owned()), Just("name".to_owned()),
-        Just("scopes".to_owned()), Just("expires_in".to_owned()), Just("cost".to_owned()), "\\PC{0,12}",
+        Just("type".to_owned()),
+        Just("agent_name".to_owned()),
+        Just("scope".to_owned()),
+        Just("claim_token".to_owned()),
+        Just("grant_type".to_owned()),
+        Just("login_hint".to_owned()),
+        Just("environment".to_owned()),
+        Just("code_challenge".to_owned()),
+        Just("code_challenge_method".to_owned()),
+        Just("code_verifier".to_owned()),
+        Just("token".to_owned()),
+        Just("pickup_token".to_owned()),
+        Just("key".to_owned()),
+        Just("name".to_owned()),
+        Just("scopes".to_owned()),
+        Just("expires_in".to_owned()),
+        Just("cost".to_owned()),
+        "\\PC{0,12}",
     ];
     leaf.prop_recursive(3, 24, 6, move |inner| {
         prop_oneof![

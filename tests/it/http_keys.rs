@@ -95,7 +95,10 @@ async fn a_missing_key_and_a_wrong_one_are_challenged_differently() {
     assert_eq!(missing.header("www-authenticate"), format!("Bearer {CHALLENGE}"));
     let wrong = app.http().projects("cs_live_wrong").await;
     let challenge = wrong.header("www-authenticate");
-    assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\"") && challenge.contains(CHALLENGE), "{challenge}");
+    assert!(
+        challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\"") && challenge.contains(CHALLENGE),
+        "{challenge}"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +118,13 @@ async fn a_403_names_every_scope_that_is_missing() {
 async fn a59_a_key_comes_in_one_of_three_headers_in_any_case() {
     let app = app_with("plans.free.requests_per_minute", "100").await;
     let key = key(&app, &["audience:read"]).await;
-    for (name, scheme) in [("authorization", "Bearer "), ("Authorization", "bearer "), ("authorization", "BEARER  "), ("authorization", "ApiKey "), ("x-api-key", "")] {
+    for (name, scheme) in [
+        ("authorization", "Bearer "),
+        ("Authorization", "bearer "),
+        ("authorization", "BEARER  "),
+        ("authorization", "ApiKey "),
+        ("x-api-key", ""),
+    ] {
         app.http().get("/v1/projects").header(name, &format!("{scheme}{key}")).send().await.ok();
     }
 }
@@ -136,7 +145,12 @@ async fn a59_two_credentials_at_once_are_ambiguous() {
     let app = app().await;
     let key = key(&app, &["audience:read"]).await;
     let value = format!("Bearer {key}");
-    for (name, value) in [("authorization", value.as_str()), ("x-api-key", &key), ("authorization", "Basic eDp5"), ("authorization", &format!("ApiKey {key}"))] {
+    for (name, value) in [
+        ("authorization", value.as_str()),
+        ("x-api-key", &key),
+        ("authorization", "Basic eDp5"),
+        ("authorization", &format!("ApiKey {key}")),
+    ] {
         let refused = app.http().get("/v1/projects").bearer(&key).header(name, value).send().await;
         assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_request")), "{name}: {value}");
     }
@@ -145,7 +159,9 @@ async fn a59_two_credentials_at_once_are_ambiguous() {
 #[tokio::test]
 async fn a59_other_schemes_and_oversized_keys_are_no_key() {
     let app = app().await;
-    for value in ["Basic dXNlcjpwYXNz", "Digest x", "Bearer", "Bearer ", "cs_live_x", &format!("Bearer {}", "x".repeat(20_000)), "Bearer a b c"] {
+    for value in
+        ["Basic dXNlcjpwYXNz", "Digest x", "Bearer", "Bearer ", "cs_live_x", &format!("Bearer {}", "x".repeat(20_000)), "Bearer a b c"]
+    {
         let refused = app.http().get("/v1/projects").header("authorization", value).send().await;
         assert_eq!(refused.status, 401, "{value:.40}");
         assert!(refused.header("www-authenticate").starts_with("Bearer "), "{value:.40}");
@@ -169,7 +185,10 @@ async fn a59_a_credential_in_the_query_is_refused_everywhere() {
 async fn unknown_revoked_expired_and_malformed_keys_look_the_same() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
-    let (revoked, expiring) = (app.key(&human, &["audience:read"]).await, countersign::service::keys::NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) });
+    let (revoked, expiring) = (
+        app.key(&human, &["audience:read"]).await,
+        countersign::service::keys::NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) },
+    );
     let expired = app.service.create_key(human.actor(), human.account, expiring, human.source).await.unwrap();
     app.service.revoke_key(&human.actor(), revoked.view.id, None, human.source).await.unwrap();
     app.advance(61);
@@ -226,7 +245,10 @@ async fn a47_a_mistyped_key_is_refused_without_a_look_at_the_store() {
 async fn a49_a_test_key_on_a_live_resource_is_any_invalid_key_and_the_owner_reads_why() {
     let app = app_with("keys.offered_environments", "[\"live\", \"test\"]").await;
     let human = app.human("alice@example.com").await;
-    let new = countersign::service::keys::NewKey { environment: Some(countersign::domain::key::Environment::Test), ..new_key(&["audience:read"]) };
+    let new = countersign::service::keys::NewKey {
+        environment: Some(countersign::domain::key::Environment::Test),
+        ..new_key(&["audience:read"])
+    };
     let test = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
     assert!(test.starts_with("cs_test_"));
     let (wrong, unknown) = (app.http().projects(&test).await, app.http().projects("cs_live_x").await);
@@ -249,7 +271,20 @@ async fn a_key_is_made_shown_once_listed_read_and_revoked() {
     let made = data(&made);
     let (secret, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
     assert!(secret.starts_with(made["prefix"].as_str().unwrap()) && made["prefix"].as_str().unwrap().len() == "cs_live_".len() + 8);
-    for member in ["id", "name", "prefix", "environment", "scopes", "plan", "created_at", "last_used_at", "expires_at", "status", "created_by", "usage"] {
+    for member in [
+        "id",
+        "name",
+        "prefix",
+        "environment",
+        "scopes",
+        "plan",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "status",
+        "created_by",
+        "usage",
+    ] {
         assert!(made.get(member).is_some(), "{member} is missing in {made}");
     }
     let listed = app.http().get("/v1/keys").bearer(&parent).send().await;
@@ -270,13 +305,27 @@ async fn a_list_is_paged_and_filtered_and_says_which_parameter_is_wrong() {
         app.advance(1);
         app.key(&human, &["audience:read"]).await;
     }
-    let list = |query: String| { let call = app.http().get(&format!("/v1/keys{query}")).bearer(&reader); async { call.send().await } };
+    let list = |query: String| {
+        let call = app.http().get(&format!("/v1/keys{query}")).bearer(&reader);
+        async { call.send().await }
+    };
     let first = data(&list("?limit=3".to_owned()).await);
     let rest = data(&list(format!("?limit=3&cursor={}", first["next_cursor"].as_str().unwrap())).await);
-    assert_eq!((first["keys"].as_array().unwrap().len(), rest["keys"].as_array().unwrap().len(), &rest["next_cursor"]), (3, 2, &Value::Null));
+    assert_eq!(
+        (first["keys"].as_array().unwrap().len(), rest["keys"].as_array().unwrap().len(), &rest["next_cursor"]),
+        (3, 2, &Value::Null)
+    );
     assert_eq!(data(&list("?status=revoked".to_owned()).await)["keys"], json!([]));
     assert_eq!(data(&list("?environment=test".to_owned()).await)["keys"], json!([]));
-    for (query, field) in [("?limit=0", "limit"), ("?limit=101", "limit"), ("?limit=x", "limit"), ("?cursor=x", "cursor"), ("?status=odd", "status"), ("?environment=prod", "environment"), ("?limit=1&limit=2", "limit")] {
+    for (query, field) in [
+        ("?limit=0", "limit"),
+        ("?limit=101", "limit"),
+        ("?limit=x", "limit"),
+        ("?cursor=x", "cursor"),
+        ("?status=odd", "status"),
+        ("?environment=prod", "environment"),
+        ("?limit=1&limit=2", "limit"),
+    ] {
         let refused = list(query.to_owned()).await;
         assert_eq!(refused.status, 400, "{query}");
         assert!(refused.json()["error"].as_str().unwrap().contains(field), "{query}: {}", refused.text());
@@ -289,10 +338,24 @@ async fn bad_bodies_for_a_key_name_the_field() {
     let key = key(&app, &["keys:write", "audience:read"]).await;
     let good = json!({"name": "x", "scopes": ["audience:read"]});
     let changes = [
-        ("name", Value::Null), ("name", json!("")), ("name", json!("a\u{202e}b")), ("name", json!(5)), ("scopes", Value::Null), ("scopes", json!([])),
-        ("scopes", json!("audience:read")), ("scopes", json!(["nope:it"])), ("scopes", json!([1])), ("environment", json!("prod")),
-        ("expires_in", json!(59)), ("expires_in", json!(-1)), ("expires_in", json!(1e12)), ("expires_in", json!("1d")),
-        ("account_id", json!("x")), ("plan", json!("enterprise")), ("rate_limit", json!(1)), ("status", json!("active")),
+        ("name", Value::Null),
+        ("name", json!("")),
+        ("name", json!("a\u{202e}b")),
+        ("name", json!(5)),
+        ("scopes", Value::Null),
+        ("scopes", json!([])),
+        ("scopes", json!("audience:read")),
+        ("scopes", json!(["nope:it"])),
+        ("scopes", json!([1])),
+        ("environment", json!("prod")),
+        ("expires_in", json!(59)),
+        ("expires_in", json!(-1)),
+        ("expires_in", json!(1e12)),
+        ("expires_in", json!("1d")),
+        ("account_id", json!("x")),
+        ("plan", json!("enterprise")),
+        ("rate_limit", json!(1)),
+        ("status", json!("active")),
     ];
     for (field, value) in changes {
         let mut body = good.clone();
@@ -311,7 +374,10 @@ async fn a45_another_accounts_key_answers_like_an_unknown_one() {
     let key = app.key(&theirs, &["audience:read"]).await;
     let unknown = key.view.id.to_string().replace(&key.view.id.to_string()[10..14], "0000");
     for method in ["GET", "DELETE"] {
-        let call = |id: &str| { let call = app.http().call(method, &format!("/v1/keys/{id}")).bearer(&mine); async { call.send().await } };
+        let call = |id: &str| {
+            let call = app.http().call(method, &format!("/v1/keys/{id}")).bearer(&mine);
+            async { call.send().await }
+        };
         let (foreign, none, odd) = (call(&key.view.id.to_string()).await, call(&unknown).await, call("key_nonsense").await);
         assert_eq!((foreign.status, foreign.text()), (404, none.text()));
         assert_eq!(odd.text(), none.text());
@@ -370,8 +436,12 @@ async fn a_key_without_scopes_for_keys_sees_and_ends_itself() {
 async fn a81_every_descendant_is_dead_before_the_reply() {
     let app = app().await;
     let parent = key(&app, &["keys:write", "audience:read"]).await;
-    let child = data(&create(&app, &parent, json!({"name": "c", "scopes": ["keys:write", "audience:read"]})).send().await)["key"].as_str().unwrap().to_owned();
-    let grandchild = data(&create(&app, &child, json!({"name": "g", "scopes": ["audience:read"]})).send().await)["key"].as_str().unwrap().to_owned();
+    let child = data(&create(&app, &parent, json!({"name": "c", "scopes": ["keys:write", "audience:read"]})).send().await)["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let grandchild =
+        data(&create(&app, &child, json!({"name": "g", "scopes": ["audience:read"]})).send().await)["key"].as_str().unwrap().to_owned();
     app.http().projects(&grandchild).await.ok();
     app.http().post("/oauth2/revoke").json(&json!({"token": parent})).send().await.ok();
     for key in [&parent, &child, &grandchild] {
@@ -396,7 +466,10 @@ async fn the_eleventh_key_of_an_account_limited_to_ten_is_a_conflict() {
 async fn whoami_tells_what_the_key_is_and_may_do() {
     let app = app().await;
     let body = data(&app.http().get("/v1/whoami").bearer(&key(&app, &["audience:read"]).await).send().await);
-    assert_eq!((&body["key"]["scopes"], &body["plan"], &body["key"]["status"]), (&json!(["audience:read"]), &json!("free"), &json!("active")));
+    assert_eq!(
+        (&body["key"]["scopes"], &body["plan"], &body["key"]["status"]),
+        (&json!(["audience:read"]), &json!("free"), &json!("active"))
+    );
     assert!(body["account_id"].is_string());
 }
 
@@ -413,10 +486,25 @@ async fn a_verdict_has_every_member_and_is_always_200() {
     let (caller, key) = (app.key(&human, &["keys:verify"]).await.key.expose().to_owned(), app.key(&human, &["audience:read"]).await);
     let answer = verify(&app, &caller, json!({"key": key.key.expose(), "scope": "audience:read"})).send().await;
     let verdict = data(&answer);
-    for member in ["valid", "code", "key_id", "account_id", "external_id", "plan", "scopes", "missing_scopes", "environment", "expires_at", "ratelimit"] {
+    for member in [
+        "valid",
+        "code",
+        "key_id",
+        "account_id",
+        "external_id",
+        "plan",
+        "scopes",
+        "missing_scopes",
+        "environment",
+        "expires_at",
+        "ratelimit",
+    ] {
         assert!(verdict.get(member).is_some(), "{member} is missing in {verdict}");
     }
-    assert_eq!((&verdict["valid"], &verdict["code"], &verdict["ratelimit"]["limit"], &verdict["ratelimit"]["remaining"]), (&json!(true), &json!("VALID"), &json!(10), &json!(9)));
+    assert_eq!(
+        (&verdict["valid"], &verdict["code"], &verdict["ratelimit"]["limit"], &verdict["ratelimit"]["remaining"]),
+        (&json!(true), &json!("VALID"), &json!(10), &json!(9))
+    );
     let lacking = data(&verify(&app, &caller, json!({"key": key.key.expose(), "scope": "email:send audience:read"})).send().await);
     assert_eq!((&lacking["code"], &lacking["missing_scopes"]), (&json!("INSUFFICIENT_SCOPE"), &json!(["email:send"])));
     for unknown in ["", "x", "cs_live_x"] {
@@ -448,8 +536,14 @@ async fn a_caller_of_verify_needs_the_scope() {
 async fn verifying_charges_the_verified_key_until_it_is_limited() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
-    let (caller, key) = (app.key(&human, &["keys:verify"]).await.key.expose().to_owned(), app.key(&human, &["audience:read"]).await.key.expose().to_owned());
-    let spend = |cost: Value| { let call = verify(&app, &caller, json!({"key": key, "cost": cost})); async { call.send().await } };
+    let (caller, key) = (
+        app.key(&human, &["keys:verify"]).await.key.expose().to_owned(),
+        app.key(&human, &["audience:read"]).await.key.expose().to_owned(),
+    );
+    let spend = |cost: Value| {
+        let call = verify(&app, &caller, json!({"key": key, "cost": cost}));
+        async { call.send().await }
+    };
     assert_eq!(data(&spend(json!(10)).await)["code"], "VALID");
     let limited = data(&spend(json!(1)).await);
     assert_eq!((&limited["code"], limited["ratelimit"]["retry_after"].as_u64().is_some_and(|s| s > 0)), (&json!("RATE_LIMITED"), true));

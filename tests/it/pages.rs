@@ -40,7 +40,20 @@ async fn from_set_up_to_a_key_and_its_end() {
     let agent = app.register().await;
     let path = browser.enter(&code_of(&agent)).await;
     let review = browser.page.text();
-    for shown in ["An agent calling itself", "Claude", "op@example.com", "View subscribers, tags and segments", "Low risk", "self-declared", "Your first agent", "this computer", "Asked from", "You are at", "live", "90 days"] {
+    for shown in [
+        "An agent calling itself",
+        "Claude",
+        "op@example.com",
+        "View subscribers, tags and segments",
+        "Low risk",
+        "self-declared",
+        "Your first agent",
+        "this computer",
+        "Asked from",
+        "You are at",
+        "live",
+        "90 days",
+    ] {
         assert!(review.contains(shown), "{shown:?} is not on the page:\n{review}");
     }
     let decided = browser.submit(&path, &[("decision", "approve")]).await;
@@ -139,10 +152,26 @@ async fn a13_head_and_get_of_every_page_change_nothing() {
     let app = app().await;
     let (mut browser, agent, path) = reviewing(&app, &["audience:read"]).await;
     let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
-    let key = app.service.create_key(countersign::service::keys::Actor::Owner(owner), owner, new_key(&["audience:read"]), at("127.0.0.1")).await.unwrap();
+    let key = app
+        .service
+        .create_key(countersign::service::keys::Actor::Owner(owner), owner, new_key(&["audience:read"]), at("127.0.0.1"))
+        .await
+        .unwrap();
     let revoke = format!("/settings/keys/{}/revoke", key.view.id);
     let before = (app.row_counts().await, app.stored(agent.registration_id).await.map(|row| format!("{row:?}")));
-    for page in ["/", "/setup", "/signup", "/login", "/logout", "/claim", "/settings/keys", &path, &format!("{path}/done"), &revoke, &format!("{path}?decision=approve")] {
+    for page in [
+        "/",
+        "/setup",
+        "/signup",
+        "/login",
+        "/logout",
+        "/claim",
+        "/settings/keys",
+        &path,
+        &format!("{path}/done"),
+        &revoke,
+        &format!("{path}?decision=approve"),
+    ] {
         for method in ["GET", "HEAD"] {
             let answer = browser.send(browser.http.call(method, page)).await;
             assert!(answer.status < 500, "{method} {page}");
@@ -377,7 +406,8 @@ async fn a85_a_tossed_session_cookie_is_not_adopted() {
     browser.open("/login").await;
     browser.submit("/login", &[("email", "alice@example.com"), ("password", PASSWORD)]).await;
     assert_ne!(browser.cookie("cs_4080").unwrap(), "A".repeat(43));
-    let doubled = browser.http.get("/settings/keys").header("cookie", &format!("cs_4080={}; cs_4080=evil", browser.cookie("cs_4080").unwrap()));
+    let doubled =
+        browser.http.get("/settings/keys").header("cookie", &format!("cs_4080={}; cs_4080=evil", browser.cookie("cs_4080").unwrap()));
     assert_eq!(doubled.send().await.status, 303, "two cookies of one name count as none");
 }
 
@@ -414,7 +444,9 @@ async fn a_session_ends_after_thirty_idle_minutes_and_after_twelve_hours() {
 
 #[tokio::test]
 async fn a23_cookies_are_strict_on_https_and_named_by_port_on_loopback() {
-    for (url, session, anonymous, secure) in [("https://acme.example", "__Host-cs=", "__Host-cs-anon=", true), ("http://127.0.0.1:4080", "cs_4080=", "cs_4080_anon=", false)] {
+    for (url, session, anonymous, secure) in
+        [("https://acme.example", "__Host-cs=", "__Host-cs-anon=", true), ("http://127.0.0.1:4080", "cs_4080=", "cs_4080_anon=", false)]
+    {
         let app = app_with("public_url", url).await;
         app.human("alice@example.com").await;
         let mut browser = app.browser();
@@ -422,7 +454,10 @@ async fn a23_cookies_are_strict_on_https_and_named_by_port_on_loopback() {
         cookies.extend(browser.submit("/login", &[("email", "alice@example.com"), ("password", PASSWORD)]).await.cookies());
         for name in [session, anonymous] {
             let cookie = cookies.iter().find(|cookie| cookie.starts_with(name)).unwrap_or_else(|| panic!("{name} in {cookies:?}"));
-            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/") && !cookie.contains("Domain"), "{cookie}");
+            assert!(
+                cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/") && !cookie.contains("Domain"),
+                "{cookie}"
+            );
             assert_eq!(cookie.contains("Secure"), secure, "{cookie}");
         }
     }
@@ -432,7 +467,16 @@ async fn a23_cookies_are_strict_on_https_and_named_by_port_on_loopback() {
 async fn a22_no_address_but_a_path_of_ours_is_returned_to() {
     let app = app().await;
     app.human("alice@example.com").await;
-    for evil in ["//evil.example", "\\\\evil.example", "/\\evil.example", "javascript:alert(1)", "https://evil.example", "/%0d%0aset-cookie:x", "http:evil", " //evil"] {
+    for evil in [
+        "//evil.example",
+        "\\\\evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "https://evil.example",
+        "/%0d%0aset-cookie:x",
+        "http:evil",
+        " //evil",
+    ] {
         let mut browser = app.browser();
         let query: String = form_urlencoded::byte_serialize(evil.as_bytes()).collect();
         browser.open(&format!("/login?return_to={query}")).await;
@@ -482,7 +526,7 @@ async fn a_decision_needs_a_session_and_no_key_will_do() {
     let human = app.human("carol@example.com").await;
     let key = app.key(&human, &["keys:write"]).await;
     let call = browser.submission(&path, &[("decision", "approve")]).header("origin", "http://127.0.0.1:4080").bearer(key.key.expose());
-    assert_eq!(call.send().await.status, 403);
+    assert_eq!(call.send().await.status, 401);
     assert!(is_pending(&app, &agent).await);
 }
 
@@ -508,7 +552,12 @@ async fn a21_a_hint_of_somebody_else_is_told_or_refused() {
 #[tokio::test]
 async fn a24_a_request_from_elsewhere_is_shown_as_such() {
     let app = app().await;
-    let asked = app.http().from("203.0.113.9").register(json!({"type": "service_auth", "agent_name": "Claude", "scope": "audience:read"})).await.ok();
+    let asked = app
+        .http()
+        .from("203.0.113.9")
+        .register(json!({"type": "service_auth", "agent_name": "Claude", "scope": "audience:read"}))
+        .await
+        .ok();
     let mut browser = app.signed_in("alice@example.com").await;
     browser.http = browser.http.from("198.51.100.1");
     browser.enter(asked["claim"]["user_code"].as_str().unwrap()).await;
@@ -538,7 +587,9 @@ async fn a24_i_did_not_start_this_denies_and_warns_the_next_one() {
 async fn a04_a_name_is_shown_escaped_marked_and_warned_about() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
-    for (name, shown, lookalike) in [("<script>alert(1)</script>", "&lt;script&gt;alert(1)", false), ("C\u{217c}aude", "C\u{217c}aude", true)] {
+    for (name, shown, lookalike) in
+        [("<script>alert(1)</script>", "&lt;script&gt;alert(1)", false), ("C\u{217c}aude", "C\u{217c}aude", true)]
+    {
         let agent = app.ask(countersign::service::claim::Ask { agent_name: name.to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
         browser.enter(&code_of(&agent)).await;
         let page = browser.page.text();
@@ -609,7 +660,14 @@ async fn the_approver_drops_scopes_and_shortens_the_lifetime() {
 async fn nonsense_in_the_form_is_refused_and_nothing_is_decided() {
     let app = app().await;
     let (mut browser, agent, path) = reviewing(&app, &["audience:read"]).await;
-    for typed in [("decision", "maybe"), ("lifetime", "999999999999"), ("lifetime", "-1"), ("lifetime", "x"), ("environment", "test"), ("environment", "prod")] {
+    for typed in [
+        ("decision", "maybe"),
+        ("lifetime", "999999999999"),
+        ("lifetime", "-1"),
+        ("lifetime", "x"),
+        ("environment", "test"),
+        ("environment", "prod"),
+    ] {
         browser.open(&path).await;
         let mut fields = vec![("decision", "approve")];
         fields.retain(|(name, _)| *name != typed.0);
@@ -654,7 +712,9 @@ async fn a19_every_page_is_unframed_unstored_and_runs_no_script() {
     let (mut browser, _, path) = reviewing(&app, &["audience:read"]).await;
     let mut anonymous = app.browser();
     let mut pages = Vec::new();
-    for page in ["/", "/setup", "/signup", "/login", "/claim", "/settings/keys", &path, "/claim/reg_nothing", "/settings/keys/key_nothing/revoke"] {
+    for page in
+        ["/", "/setup", "/signup", "/login", "/claim", "/settings/keys", &path, "/claim/reg_nothing", "/settings/keys/key_nothing/revoke"]
+    {
         pages.push((page.to_owned(), browser.visit(page).await));
         pages.push((format!("{page} (nobody)"), anonymous.visit(page).await));
     }
@@ -666,7 +726,11 @@ async fn a19_every_page_is_unframed_unstored_and_runs_no_script() {
             assert!(csp.contains(rule), "{name}: {csp}");
         }
         assert!(!csp.contains("unsafe") && !csp.contains("script-src") && !csp.contains("http"), "{name}: {csp}");
-        assert_eq!((page.header("x-frame-options"), page.header("referrer-policy"), page.header("x-content-type-options")), ("DENY", "no-referrer", "nosniff"), "{name}");
+        assert_eq!(
+            (page.header("x-frame-options"), page.header("referrer-policy"), page.header("x-content-type-options")),
+            ("DENY", "no-referrer", "nosniff"),
+            "{name}"
+        );
         page.not_stored();
         let html = page.text();
         for inline in ["<script", "style=\"", "<style", " onclick", " onload", "javascript:", "http-equiv", "<iframe"] {

@@ -18,10 +18,17 @@ use tower::ServiceExt;
 pub const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
 pub const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 
-/// A program that calls the router from one address.
+/// How requests get there.
+#[derive(Clone)]
+enum Way {
+    Router(Router),
+    Wire(SocketAddr),
+}
+
+/// A program that calls the router from one address, or a listening server.
 #[derive(Clone)]
 pub struct Http {
-    router: Router,
+    way: Way,
     host: String,
     peer: IpAddr,
 }
@@ -31,7 +38,7 @@ impl TestApp {
     pub fn http(&self) -> Http {
         let url = url::Url::parse(&self.service.config.public_url).unwrap();
         let host = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
-        Http { router: countersign::http::router(self.service.clone()), host, peer: [127, 0, 0, 1].into() }
+        Http { way: Way::Router(countersign::http::router(self.service.clone())), host, peer: [127, 0, 0, 1].into() }
     }
 
     /// A browser without cookies.
@@ -58,6 +65,11 @@ impl TestApp {
 }
 
 impl Http {
+    /// A caller of a server that listens.
+    pub fn over(address: SocketAddr) -> Self {
+        Self { way: Way::Wire(address), host: address.to_string(), peer: address.ip() }
+    }
+
     /// The same caller from another address.
     pub fn from(&self, ip: &str) -> Self {
         Self { peer: ip.parse().unwrap(), ..self.clone() }
@@ -142,6 +154,14 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
+        let router = match &self.http.way {
+            Way::Router(router) => router.clone(),
+            Way::Wire(address) => {
+                let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                headers.extend(self.host.as_deref().map(|host| ("host", host)));
+                return super::exchange(*address, &self.method, &self.path, &headers, &self.body).await.expect("the server answers");
+            }
+        };
         let mut request = Request::builder().method(self.method.as_str()).uri(self.path.as_str());
         if let Some(host) = &self.host {
             request = request.header("host", host);
@@ -151,7 +171,7 @@ impl Call {
         }
         let mut request = request.body(Body::from(self.body)).expect("a request that can be sent");
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.http.peer, 50_000)));
-        let response = self.http.router.oneshot(request).await.expect("the router never fails");
+        let response = router.oneshot(request).await.expect("the router never fails");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body is whole").to_bytes().to_vec();
         Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
@@ -228,6 +248,11 @@ pub struct Browser {
 }
 
 impl Browser {
+    /// A browser without cookies, for a server that listens.
+    pub fn over(address: SocketAddr) -> Self {
+        Self { http: Http::over(address), origin: format!("http://{address}"), jar: BTreeMap::new(), page: Answer::default() }
+    }
+
     fn with_cookies(&self, call: Call) -> Call {
         let cookies: Vec<String> = self.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if cookies.is_empty() { call } else { call.header("cookie", &cookies.join("; ")) }

@@ -2,10 +2,12 @@
 
 mod http;
 mod people;
+mod wire;
 mod world;
 
 pub use http::*;
 pub use people::*;
+pub use wire::*;
 pub use world::*;
 
 use countersign::{

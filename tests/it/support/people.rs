@@ -167,3 +167,21 @@ pub fn everything(review: &Review) -> Decision {
         ..Decision::default()
     }
 }
+
+impl TestApp {
+    /// A new session of somebody who has an account.
+    pub async fn human_again(&self, account: AccountId) -> Human {
+        let (now, token) = (self.service.world.now(), SessionToken::new(self.service.world.bytes()));
+        let session = Session {
+            token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
+            account,
+            created_at: now,
+            seen_at: now,
+            authenticated_at: now,
+            source: Source::Local,
+        };
+        let row = session.clone();
+        self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
+        Human { account, session, source: Source::Local }
+    }
+}
