@@ -100,7 +100,7 @@ async def main(name, way, where):
             assert lacking["error"] == "insufficient_scope" and "keys:revoke" in lacking["next"], lacking
             no_secret(json.load(open(polled["stored_at"]))["key"])
             tell(key=key["id"], scopes=key["scopes"], stored=polled["stored_at"])
-            assert sys.stdin.readline().strip() == "revoked"
+            assert (await asyncio.to_thread(sys.stdin.readline)).strip() == "revoked"
             refused = await call(session, "check_scope", scopes=[])
             assert refused["error"] == "invalid_key", refused
 
@@ -110,7 +110,7 @@ async def main(name, way, where):
             await use_all(session, key)
         no_secret(value.split()[-1])
         tell(key=key["id"], scopes=key["scopes"], header=file)
-        assert sys.stdin.readline().strip() == "revoked"
+        assert (await asyncio.to_thread(sys.stdin.readline)).strip() == "revoked"
     tell(refused=True)
 
 

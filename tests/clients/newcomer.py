@@ -33,7 +33,10 @@ class Server:
         self.data = f"{self.home}/data"
         self.base = f"http://127.0.0.1:{free_port()}"
         self.env = {**os.environ, "HOME": self.home, "XDG_CONFIG_HOME": f"{self.home}/.config", "COUNTERSIGN_DATA": self.data}
-        self.env |= {"COUNTERSIGN_LISTEN": self.base.removeprefix("http://")} | settings
+        os.makedirs(self.data, mode=0o700)
+        # A client starts its server with an environment of its own, so the port is in the file.
+        Path(f"{self.data}/countersign.toml").write_text(f'listen = "{self.base.removeprefix("http://")}"')
+        self.env |= settings
 
     def __enter__(self):
         self.log = open(f"{self.home}/log", "wb")
@@ -64,9 +67,9 @@ class Server:
         return subprocess.run([self.binary, *words], env=self.env, capture_output=True, text=True, check=check, input=stdin)
 
 
-def walk(server, page, python, way):
+def walk(server, page, python, way, how=""):
     """Ask, approve, use, revoke: one agent from nothing to nothing."""
-    name = f"{Path(python).parts[-3]} over {way}"
+    name = f"{Path(python).parts[-3]} over {way}{how}"
     where = ["stdio", server.binary, server.data, name] if way == "stdio" else ["http", f"{server.base}/mcp"]
     agent = subprocess.Popen([python, HERE / "agent.py", name, *where], env=server.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -75,37 +78,40 @@ def walk(server, page, python, way):
         assert line, f"{name} died"
         return json.loads(line)
 
-    shown = hear()
-    human.open_review(page, shown["link"], shown["code"])
-    words = page.inner_text("main")
-    assert f'An agent calling itself "{name}"' in words.replace("“", '"').replace("”", '"'), words
-    human.approve(page, shown["code"], drop=["email:send"])
-    got = hear()
-    assert got["scopes"] == ["audience:read"], got
-
-    if way == "stdio":
-        used = server.run("curl", "--key", got["key"], "-sS", "/v1/projects").stdout
-        shown_env = server.run("exec", "--key", got["key"], "--env", "API_KEY", "--", "sh", "-c", "echo ${#API_KEY} $API_KEY").stdout
-        secret = json.load(open(got["stored"]))["key"]
-        assert secret not in shown_env and shown_env.split()[0] == str(len(secret)), "exec shows the key"
-    else:
-        used = subprocess.run(["curl", "-sS", "-H", f"@{got['header']}", f"{server.base}/v1/projects"], capture_output=True, text=True).stdout
-        secret = Path(got["header"]).read_text().split()[-1]
-    assert json.loads(used) == {"success": True, "data": {"projects": [], "total": 0}}, used
-
-    human.revoke(page, server.base, got["key"])
-    refused = urllib.request.Request(f"{server.base}/v1/projects", headers={"Authorization": f"Bearer {secret}"})
     try:
-        raise AssertionError(urllib.request.urlopen(refused).read())
-    except urllib.error.HTTPError as error:
-        answer = json.load(error)
-        assert error.code == 401 and answer["success"] is False and answer["error"] == "Invalid or missing API key", answer
-    agent.stdin.write("revoked\n")
-    agent.stdin.flush()
-    assert hear() == {"refused": True}
-    assert agent.wait(20) == 0
-    assert secret not in server.output(), "the key is in the log"
-    print(f"ok: {name}", flush=True)
+        shown = hear()
+        human.open_review(page, shown["link"], shown["code"])
+        words = page.inner_text("main")
+        assert f'An agent calling itself "{name}"' in words.replace("“", '"').replace("”", '"'), words
+        human.approve(page, shown["code"], drop=["email:send"])
+        got = hear()
+        assert got["scopes"] == ["audience:read"], got
+
+        if way == "stdio":
+            used = server.run("curl", "--key", got["key"], "-sS", "/v1/projects").stdout
+            shown_env = server.run("exec", "--key", got["key"], "--env", "API_KEY", "--", "sh", "-c", "echo ${#API_KEY} $API_KEY").stdout
+            secret = json.load(open(got["stored"]))["key"]
+            assert secret not in shown_env and shown_env.split()[0] == str(len(secret)), "exec shows the key"
+        else:
+            used = subprocess.run(["curl", "-sS", "-H", f"@{got['header']}", f"{server.base}/v1/projects"], capture_output=True, text=True).stdout
+            secret = Path(got["header"]).read_text().split()[-1]
+        assert json.loads(used) == {"success": True, "data": {"projects": [], "total": 0}}, used
+
+        human.revoke(page, server.base, got["key"])
+        refused = urllib.request.Request(f"{server.base}/v1/projects", headers={"Authorization": f"Bearer {secret}"})
+        try:
+            raise AssertionError(urllib.request.urlopen(refused).read())
+        except urllib.error.HTTPError as error:
+            answer = json.load(error)
+            assert error.code == 401 and answer["success"] is False and answer["error"] == "Invalid or missing API key", answer
+        agent.stdin.write("revoked\n")
+        agent.stdin.flush()
+        assert hear() == {"refused": True}
+        assert agent.wait(20) == 0
+        assert secret not in server.output(), "the key is in the log"
+        print(f"ok: {name}", flush=True)
+    finally:
+        agent.kill()
 
 
 def seed_000(server, page):
@@ -139,7 +145,7 @@ def main(binary, pythons):
                 walk(server, page, python, way)
         # A client that starts everything itself, with no `serve` running: the pages come with it.
         server.stop()
-        walk(server, page, pythons[0], "stdio")
+        walk(server, page, pythons[0], "stdio", " alone")
     print(f"{2 + 2 * len(pythons)} passed, 0 failed", flush=True)
 
 
