@@ -231,6 +231,8 @@ pub struct Signin {
 #[serde(default)]
 pub struct Limits {
     pub registrations_per_hour: u32,
+    /// Past this many waiting registrations the oldest ends.
+    pub pending_registrations: u32,
     pub sources: BTreeMap<IpNet, u32>,
 }
 
@@ -330,7 +332,7 @@ impl Default for Claim {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { registrations_per_hour: 10, sources: BTreeMap::new() }
+        Self { registrations_per_hour: 10, pending_registrations: 100_000, sources: BTreeMap::new() }
     }
 }
 

@@ -162,7 +162,8 @@ pub struct Approval {
     pub at: Timestamp,
     pub scopes: ScopeSet,
     pub environment: Environment,
-    pub key_expires_at: Option<Timestamp>,
+    /// How long the key lives from its delivery, in seconds; `None`: until it is revoked.
+    pub key_lifetime: Option<i64>,
     /// The key's form, frozen here so that a changed configuration derives no other key.
     pub format: KeyFormat,
     /// Drawn at approval when a code challenge was given; erased when no redelivery is possible any more.

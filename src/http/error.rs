@@ -4,7 +4,7 @@
 use crate::{config::Profile, http::App, service::Error};
 use axum::{
     Json,
-    extract::State,
+    extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -27,8 +27,15 @@ impl IntoResponse for Failed {
     }
 }
 
-pub async fn no_route() -> Failed {
-    Failed(Error::NoRoute)
+/// Browsers get a page, programs the envelope.
+pub async fn no_route(State(app): State<App>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    if accept.contains("text/html") {
+        crate::web::error_page(&app, &parts, &Error::NoRoute)
+    } else {
+        Failed(Error::NoRoute).into_response()
+    }
 }
 
 pub async fn method_not_allowed() -> Failed {

@@ -19,7 +19,7 @@ use crate::{
     },
     store::{Order, Read, Table, Write, rows},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -30,9 +30,6 @@ use std::{
 /// When each pending registration was last polled. In memory: after a restart the first poll is never too early,
 /// while the interval itself is stored.
 pub type PollTimes = HashMap<RegistrationId, Timestamp>;
-
-/// Past this many pending registrations the oldest ends.
-const MAX_PENDING: i64 = 100_000;
 
 /// Who registers, for limits and for the human to see.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +166,7 @@ impl Service {
         }
         let (expires, environment) = (request.expires_at, request.environment);
         let limit: Vec<Limit> = self.registration_limit(&who).into_iter().collect();
-        let full = self.pending.load(Ordering::Relaxed) >= MAX_PENDING;
+        let full = self.pending.load(Ordering::Relaxed) >= i64::from(self.config.limits.pending_registrations);
         let registration = Registration::open(request, attempt, interval);
         let evicted = self
             .store
@@ -406,7 +403,7 @@ impl Service {
                     environment: approval.environment,
                     scopes: approval.scopes.clone(),
                     created_at: now,
-                    expires_at: approval.key_expires_at,
+                    expires_at: approval.key_lifetime.map(|seconds| now + SignedDuration::from_secs(seconds)),
                     revoked: None,
                     disabled_at: None,
                     parent: None,

@@ -257,7 +257,7 @@ impl Service {
                     at: now,
                     scopes: chosen.clone(),
                     environment: environment.unwrap_or(request.environment),
-                    key_expires_at: lifetime.map(|lifetime| now + lifetime),
+                    key_lifetime: lifetime.map(|lifetime| lifetime.as_secs()),
                     format: format.clone(),
                     salt,
                 };

@@ -121,7 +121,7 @@ pub async fn done(State(app): State<App>, human: Human, Path(id): Path<String>) 
             let active = active_agent_keys(&app, account.id).await?;
             Ok(review_page::disowned(&visitor, decided.request(), &active, app.world.now()))
         }
-        Ok(decided) => Ok(review_page::decided(&visitor, &decided, app.world.now())),
+        Ok(decided) => Ok(review_page::decided(&visitor, &decided)),
         Err(error @ Error::WrongCode) => Ok(not_decided(&visitor, &error)),
         Err(error) => Err(error.into()),
     }

@@ -196,7 +196,7 @@ fn proofs(review: &Review, problem: Option<&Problem>) -> Markup {
 }
 
 /// After Approve or Deny.
-pub fn decided(visitor: &Visitor, decided: &Registration, now: Timestamp) -> Response {
+pub fn decided(visitor: &Visitor, decided: &Registration) -> Response {
     let name = decided.request().agent_name.as_str();
     let (title, content) = match decided {
         Registration::Approved { approval, .. } | Registration::Delivered { approval, .. } => {
@@ -212,7 +212,7 @@ pub fn decided(visitor: &Visitor, decided: &Registration, now: Timestamp) -> Res
                     div { dt { "Agent" } dd { bdi { (name) } } }
                     div { dt { "May" } dd { @for scope in approval.scopes.iter() { code { (scope) } " " } } }
                     div { dt { "Environment" } dd { (approval.environment) } }
-                    div { dt { "Ends" } dd { @if let Some(at) = approval.key_expires_at { (time::moment(at, now)) } @else { "When you revoke it" } } }
+                    div { dt { "Lives" } dd { @if let Some(seconds) = approval.key_lifetime { (time::length(SignedDuration::from_secs(seconds))) " from when your agent picks it up" } @else { "Until you revoke it" } } }
                 }
                 p { "The key appears in " a href="/settings/keys" { "your keys" } ", where you can revoke it." }
                 p.actions { a.button href="/settings/keys" { "Your keys" } }

@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import human
+import keyboard
 
 HERE = Path(__file__).parent
 
@@ -140,13 +141,15 @@ def main(binary, pythons):
     with Server(binary) as server, human.browser() as page:
         human.set_up(page, server.base, server.setup_code())
         seed_000(server, page)
+        keyboard.a30_keyboard_only_at_320_px(server, page)
+        page.set_viewport_size({"width": 768, "height": 1000})
         for python in pythons:
             for way in ("stdio", "http"):
                 walk(server, page, python, way)
         # A client that starts everything itself, with no `serve` running: the pages come with it.
         server.stop()
         walk(server, page, pythons[0], "stdio", " alone")
-    print(f"{2 + 2 * len(pythons)} passed, 0 failed", flush=True)
+    print(f"{3 + 2 * len(pythons)} passed, 0 failed", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ use countersign::{
     service::{
         Error,
         claim::{Ask, Registrant},
+        review::Decision,
         verify::Need,
         view::{Code, Delivered},
     },
@@ -732,4 +733,28 @@ async fn purging_twice_or_at_any_time_changes_no_answer() {
     app.advance_and_purge(30).await;
     app.advance_and_purge(30).await;
     app.poll(&agent).await.unwrap();
+}
+
+#[tokio::test]
+async fn a03_a_flood_of_requests_ends_the_oldest_and_no_other() {
+    let app = app_with("limits.pending_registrations", "50").await;
+    let oldest = app.register().await;
+    app.advance(6);
+    let mine = app.register().await;
+    for _ in 0..49 {
+        app.register().await;
+    }
+    assert_err!(app.poll(&oldest).await, Error::ExpiredToken { register: true });
+    assert_err!(app.poll(&mine).await, Error::AuthorizationPending { .. });
+}
+
+#[tokio::test]
+async fn a_short_lived_key_lives_from_its_delivery() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let agent = app.register().await;
+    let review = app.reviewed(&human, &agent).await;
+    app.decide(&human, &review, Decision { lifetime: Some(60), ..everything(&review) }).await.unwrap();
+    app.advance(3000);
+    assert_eq!(app.poll(&agent).await.unwrap().expires_in, Some(60));
 }

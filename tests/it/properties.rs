@@ -429,7 +429,7 @@ impl Watched {
             at: self.now,
             scopes: set(scopes),
             environment: Environment::Live,
-            key_expires_at: None,
+            key_lifetime: None,
             format: KeyFormat { prefix: "cs".to_owned(), body: Body::Checksummed, environments: true },
             salt: self.registration.request().challenge.as_ref().map(|_| [self.drawn; 32]),
         }
