@@ -457,7 +457,7 @@ async fn a_harmless_request_of_a_known_account_needs_neither_code_nor_password()
 async fn the_code_must_be_typed(app: &TestApp, human: &Human, agent: &Registered) {
     let review = followed(app, human, agent).await;
     assert!(review.needs_code);
-    assert_err!(app.decide(human, &review, everything(&review)).await, Error::WrongCode);
+    assert_err!(app.decide(human, &review, everything(&review)).await, Error::Invalid { field, .. } if field == "code");
     let wrong = Decision { code: code(WRONG_CODE), ..everything(&review) };
     assert_err!(app.decide(human, &review, wrong).await, Error::WrongCode);
     assert_err!(app.poll(agent).await, Error::AuthorizationPending { .. });
