@@ -39,6 +39,7 @@ pub struct McpArgs {
 pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
     let (holder, url) = Holder::find(&config, &data).await?;
+    let asked = asked_to_end()?;
     match &holder {
         Holder::Us(..) => eprintln!("countersign: pages on {url}"),
         Holder::Them(_) => eprintln!("countersign: passing calls on to the process that serves {url}"),
@@ -49,7 +50,7 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let holding = tokio::spawn(hold(config.clone(), data.clone(), holder, stop.clone()));
     let ended = tokio::select! {
         ended = stdio::run(backend, &data, &config, args.profile.clone(), World::system()) => ended.map_err(Failure::failed),
-        asked = asked_to_end() => asked,
+        () = asked => Ok(()),
     };
     stop.cancel();
     holding.await.map_err(Failure::failed)?;

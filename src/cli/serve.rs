@@ -61,9 +61,11 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
         opened => own(opened)?,
     };
     let pages = Pages::start(&mut mine, listener)?;
+    // Before anything is printed: whoever reads that we run may end us at once.
+    let asked = asked_to_end()?;
     announce(&mine.service, &data, global).await?;
     let ended = tokio::select! {
-        asked = asked_to_end() => asked,
+        () = asked => Ok(()),
         ended = pages.ended() => ended,
     };
     pages.stop(DRAIN).await;
@@ -173,14 +175,15 @@ impl Pages {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn asked_to_end() -> Result<(), Failure> {
+/// Takes SIGTERM and SIGINT from now on; what it returns waits for one.
+pub fn asked_to_end() -> Result<impl Future<Output = ()>, Failure> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
 }
 
 /// Says where everything is, and how to begin.

@@ -463,6 +463,71 @@ fn an_unknown_setting_names_the_nearest_one() {
     assert!(home.run(&["config", "show"], "").ok().contains("interval = 3"));
 }
 
+/// Keeps a made-up key in the home, as a client that got one would; puts a `curl` that tells on itself into PATH.
+fn with_a_stored_key(home: &Home, key: &str) -> std::path::PathBuf {
+    use countersign::{credentials, domain, service::view};
+    fs::create_dir(home.data()).unwrap();
+    fs::set_permissions(home.data(), fs::Permissions::from_mode(0o700)).unwrap();
+    let now = countersign::world::World::system().now();
+    let credential = credentials::Credential {
+        key_id: domain::id::KeyId::new(now, [7; 16]),
+        key: view::Revealed::new(key),
+        prefix: "cs_live_madeup".to_owned(),
+        origin: "http://127.0.0.1:4080".to_owned(),
+        api_origin: "http://127.0.0.1:4080".to_owned(),
+        profile: "default".to_owned(),
+        scopes: domain::scope::ScopeSet::default(),
+        environment: domain::key::Environment::Live,
+        expires_at: None,
+        stored_at: view::Time(now),
+    };
+    credentials::Credentials::new(&home.data()).store(&credential).unwrap();
+    let tools = home.0.path().join("bin");
+    fs::create_dir(&tools).unwrap();
+    let told = "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$HOME/argv\"\nenv > \"$HOME/env\"\ncat > \"$HOME/stdin\"\n";
+    fs::write(tools.join("curl"), told).unwrap();
+    fs::set_permissions(tools.join("curl"), fs::Permissions::from_mode(0o755)).unwrap();
+    tools
+}
+
+fn run_with(home: &Home, tools: &Path, arguments: &[&str]) -> Done {
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let mut command = std::process::Command::new(PROGRAM);
+    command.arg("--data").arg(home.data()).args(arguments).env_clear().envs(environment(home.0.path())).env("PATH", path);
+    Done(command.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn a70_curl_is_given_the_key_on_stdin_and_neither_in_its_arguments_nor_its_environment() {
+    let (home, key) = (Home::new(), "cs_live_madeup_secret");
+    let tools = with_a_stored_key(&home, key);
+    run_with(&home, &tools, &["curl", "-sS", "http://127.0.0.1:4080/v1/projects"]).ok();
+    let left = |name: &str| fs::read_to_string(home.0.path().join(name)).unwrap();
+    assert!(left("stdin").contains(key) && left("argv").contains("http://127.0.0.1:4080/v1/projects"));
+    assert!(!left("argv").contains(key) && !left("env").contains(key));
+}
+
+#[test]
+fn a_stored_key_goes_to_the_origin_it_was_issued_for_and_nowhere_else() {
+    let (home, key) = (Home::new(), "cs_live_madeup_secret");
+    let tools = with_a_stored_key(&home, key);
+    let elsewhere: [&[&str]; 8] = [
+        &["https://evil.example/"],
+        &["http://127.0.0.1:4081/"],
+        &["http://127.0.0.1:4080@evil.example/"],
+        &["--url", "https://evil.example", "/v1/projects"],
+        &["-x", "http://evil.example", "/v1/projects"],
+        &["--connect-to", "::evil.example:", "/v1/projects"],
+        &["--location-trusted", "/v1/projects"],
+        &["-v", "/v1/projects"],
+    ];
+    for arguments in elsewhere {
+        let done = run_with(&home, &tools, &[&["curl"], arguments].concat());
+        assert!(matches!(done.0.status.code(), Some(2 | 4)), "{arguments:?}: {:?}", done.said());
+        assert!(!home.0.path().join("stdin").exists() && !done.said().contains(key), "{arguments:?}");
+    }
+}
+
 // MCP over stdio.
 
 /// A client that started `countersign mcp`, and every byte it was sent.
