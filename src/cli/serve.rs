@@ -129,6 +129,7 @@ pub fn following_port(config: Arc<Config>, listener: &TcpListener) -> io::Result
 
 /// The running server: HTTP, the owner's socket and upkeep.
 pub struct Pages {
+    service: Arc<Service>,
     stop: CancellationToken,
     serving: tokio::sync::Mutex<JoinHandle<io::Result<()>>>,
     background: Vec<JoinHandle<()>>,
@@ -144,11 +145,12 @@ impl Pages {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
         });
-        let app = http::router(service.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let (app, draining) = (http::router(service.clone()), service.clone());
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         let socket = mine.listen()?;
         let upkeep = tokio::spawn(async move { service.upkeep().await });
-        Ok(Self { stop, serving: tokio::spawn(async move { serving.await }).into(), background: vec![socket, upkeep] })
+        Ok(Self { service: draining, stop, serving: tokio::spawn(async move { serving.await }).into(), background: vec![socket, upkeep] })
     }
 
     /// Ends when serving fails by itself.
@@ -161,6 +163,7 @@ impl Pages {
 
     /// Takes no more, and gives what is under way some time.
     pub async fn stop(self, drain: Duration) {
+        self.service.drain();
         self.stop.cancel();
         let mut serving = self.serving.into_inner();
         if !serving.is_finished() && tokio::time::timeout(drain, &mut serving).await.is_err() {

@@ -278,7 +278,7 @@ impl Registration {
                 }
                 let pause_ends = attempt.started_at + ATTEMPT_PAUSE;
                 if now < pause_ends {
-                    let wait = pause_ends.duration_since(now).as_secs().max(0).unsigned_abs() + 1;
+                    let wait = u64::try_from(pause_ends.duration_since(now).as_millis()).unwrap_or(0).div_ceil(1000);
                     return Err(Refused::TooManyAttempts { retry_after: Some(wait) });
                 }
                 let number = attempt.number + 1;

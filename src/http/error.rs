@@ -30,8 +30,7 @@ impl IntoResponse for Failed {
 /// Browsers get a page, programs the envelope.
 pub async fn no_route(State(app): State<App>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
-    if accept.contains("text/html") {
+    if super::guard::wants_page(&parts.headers) {
         crate::web::error_page(&app, &parts, &Error::NoRoute)
     } else {
         Failed(Error::NoRoute).into_response()

@@ -7,7 +7,7 @@ use crate::{
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderValue, Method, StatusCode, header,
+        HeaderMap, HeaderValue, Method, StatusCode, header,
         uri::{Authority, Uri},
     },
     middleware::Next,
@@ -48,6 +48,11 @@ pub async fn no_credentials_in_query(State(_): State<App>, request: Request, nex
 pub fn secret_in_query(address: &Uri) -> Option<String> {
     let names = form_urlencoded::parse(address.query().unwrap_or("").as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
     names.into_iter().find(|name| SECRET_PARAMETERS.contains(&name.as_str()))
+}
+
+/// Whether a browser asks, and an answer should be a page.
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.
@@ -92,6 +97,9 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
     }
     let path = request.uri().path();
     let oauth = path.starts_with("/agent/") || path.starts_with("/oauth2/");
+    if wants_page(request.headers()) {
+        return crate::web::error_page(&app, &request.into_parts().0, &Error::Misdirected);
+    }
     let refusal = Failed(Error::Misdirected).into_response();
     if oauth { super::error::oauth_envelope(State(app), refusal).await } else { super::error::profile_envelope(State(app), refusal).await }
 }
@@ -100,10 +108,9 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
 fn same_computer(app: &App, host: &str, request: &Request) -> Option<HeaderValue> {
     let ours = Url::parse(&app.config.pages_url).ok().filter(crate::config::is_loopback)?;
     let named: Authority = host.parse().ok()?;
-    let wants_page = request.method() == Method::GET
-        && request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    let page = request.method() == Method::GET && wants_page(request.headers());
     let local = matches!(named.host(), "localhost" | "127.0.0.1" | "[::1]") && named.port_u16() == ours.port();
-    if !(wants_page && local) {
+    if !(page && local) {
         return None;
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());

@@ -2,6 +2,7 @@
 //! model and kept in transcripts, so no result ever carries a secret.
 
 mod args;
+mod ceremony;
 pub mod claims;
 mod error;
 mod http;

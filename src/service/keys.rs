@@ -349,7 +349,7 @@ pub(super) fn revoke_with_descendants(rows: &mut dyn Write, id: KeyId, reason: O
             continue;
         }
         if let Some(registration) = key.redeliverable {
-            super::claim::forget_salt(rows, registration)?;
+            super::delivery::forget_salt(rows, registration)?;
         }
         if let Origin::Agent { grant, .. } = &key.origin
             && let Some(mut grant) = rows::grant(rows, *grant)?

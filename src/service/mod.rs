@@ -1,10 +1,11 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
-//! [`claim`] is the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
+//! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
 //! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
 
 pub mod accounts;
 pub mod claim;
+mod delivery;
 mod error;
 pub mod keys;
 mod plans;
@@ -33,10 +34,11 @@ use crate::{
     world::World,
 };
 use jiff::Timestamp;
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicI64, AtomicUsize},
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, atomic::AtomicI64},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Raised when the stored form changes; an older binary refuses a newer store.
 const SCHEMA: u32 = 1;
@@ -54,7 +56,7 @@ pub struct Service {
     plans: plans::PlanLimits,
     usage: usage::UsageLog,
     waiters: waiters::Waiters,
-    polls: Mutex<claim::PollTimes>,
+    polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
     pending: AtomicI64,
@@ -62,7 +64,8 @@ pub struct Service {
     setup: Mutex<Option<accounts::SetupCode>>,
     /// argon2 of nothing: what an unknown account's password is checked against, so that both take the same time.
     decoy: String,
-    pub waiting: AtomicUsize,
+    /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
+    draining: CancellationToken,
 }
 
 impl Service {
@@ -103,7 +106,7 @@ impl Service {
             pending: AtomicI64::new(pending),
             hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),
             setup: Mutex::new(None),
-            waiting: AtomicUsize::new(0),
+            draining: CancellationToken::new(),
             secret: Arc::new(secret),
             config,
             world,
@@ -118,9 +121,14 @@ impl Service {
         &self.catalogue
     }
 
-    /// Whether the store answers.
+    /// Whether the store answers and the process is not about to end.
     pub async fn ready(&self) -> bool {
-        self.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
+        !self.draining.is_cancelled() && self.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
+    }
+
+    /// The process is about to end: waiting polls are told to come again.
+    pub fn drain(&self) {
+        self.draining.cancel();
     }
 
     /// Writes what is still in memory and waits until all of it is on disk.
@@ -129,6 +137,19 @@ impl Service {
             tracing::warn!(%error, "usage counts of the last minute are lost");
         }
         self.store.close().await;
+    }
+
+    /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has.
+    pub fn source_of(&self, peer: IpAddr, forwarded_for: &[IpAddr]) -> Source {
+        let ours = |ip: &IpAddr| self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+        let mut here = peer;
+        for hop in forwarded_for.iter().rev() {
+            if !ours(&here) {
+                break;
+            }
+            here = *hop;
+        }
+        Source::address(here)
     }
 
     pub(crate) fn store(&self) -> &Store {

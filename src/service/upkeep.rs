@@ -2,10 +2,15 @@
 
 use super::{Error, Service};
 use crate::{
-    domain::account::Session,
-    domain::limit::Counter,
-    store::{Order, Read, StoreError, Table, rows},
+    domain::{
+        account::Session,
+        id::{KeyId, RegistrationId},
+        limit::Counter,
+        registration::Registration,
+    },
+    store::{Order, Read, StoreError, Table, Write, rows},
 };
+use std::sync::{PoisonError, atomic::Ordering};
 
 /// Rows per transaction: keeps the store's one writer free for others.
 const BATCH: usize = 500;
@@ -20,6 +25,58 @@ impl Service {
         self.plans.forget_idle();
         self.unknown_tokens.forget_idle();
         self.flush_usage(false).await
+    }
+
+    /// Step 6, by itself: ends what is over. Returns whether there may be more.
+    pub(super) async fn sweep_registrations(&self, limit: usize) -> Result<bool, Error> {
+        let now = self.world.now();
+        let (swept, ended) = self
+            .store
+            .write(move |rows| {
+                let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
+                let (mut swept, mut ended) = (Vec::new(), 0);
+                for key in &due {
+                    let Some(registration) = rows::load::<Registration>(rows, key)?.filter(|r| r.due_at() <= now) else { continue };
+                    let id = registration.id();
+                    let (before, was_pending) = (registration.clone(), matches!(registration, Registration::Pending { .. }));
+                    if let Registration::Delivered { key, .. } = &before {
+                        end_redelivery_of_key(rows, *key)?;
+                    }
+                    if let Registration::Approved { approval, .. } = &before
+                        && let Some(mut grant) = rows::grant(rows, approval.grant)?
+                    {
+                        grant.ended_at.get_or_insert(now);
+                        rows::save(rows, &grant)?;
+                    }
+                    match registration.sweep(now) {
+                        Some(next) => rows::save(rows, &next)?,
+                        None => rows::erase(rows, &before),
+                    }
+                    ended += i64::from(was_pending);
+                    swept.push(id);
+                }
+                Ok::<_, Error>((swept, ended))
+            })
+            .await?;
+        self.pending.fetch_sub(ended, Ordering::Relaxed);
+        self.forget_polls(&swept);
+        for id in &swept {
+            self.waiters.wake(*id);
+        }
+        Ok(swept.len() == limit)
+    }
+
+    pub(super) fn forget_polls(&self, of: &[RegistrationId]) {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in of {
+            polls.remove(id);
+        }
+    }
+
+    /// A decision was made: wakes who waits, and frees a place.
+    pub(super) fn decided(&self, id: RegistrationId) {
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+        self.waiters.wake(id);
     }
 
     async fn sweep_rows(&self, limit: usize) -> Result<bool, Error> {
@@ -69,4 +126,14 @@ pub(super) fn count_pending(rows: &dyn Read) -> Result<i64, StoreError> {
         }
         after = page.last().map(|(key, _)| key.clone());
     }
+}
+
+/// The salt is erased with the registration; the key forgets that it could be had again.
+fn end_redelivery_of_key(rows: &mut dyn Write, key: KeyId) -> Result<(), Error> {
+    if let Some(mut key) = rows::key(rows, key)?
+        && key.redeliverable.take().is_some()
+    {
+        rows::save(rows, &key)?;
+    }
+    Ok(())
 }

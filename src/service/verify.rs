@@ -116,7 +116,7 @@ impl Service {
                     key.redeliverable = None;
                     rows::save(rows, &key)?;
                 }
-                super::claim::forget_salt(rows, registration)
+                super::delivery::forget_salt(rows, registration)
             })
             .await
     }

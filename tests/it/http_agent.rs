@@ -341,7 +341,7 @@ async fn a_new_attempt_says_why_it_is_refused() {
     let (token, code) = registered(&http).await;
     let soon = again(json!({"claim_token": token})).await;
     soon.oauth_error(429, "too_many_attempts");
-    assert!(matches!(soon.header("retry-after"), "10" | "11"), "{:?}", soon.headers);
+    assert_eq!(soon.header("retry-after"), "10");
     again(json!({"claim_token": token, "email": "else@example.com"})).await.oauth_error(400, "invalid_request");
     approved(&app, &code).await;
     again(json!({"claim_token": token})).await.oauth_error(409, "claimed_or_in_flight");

@@ -1,0 +1,262 @@
+//! register_agent and poll_claim behind the scenes: over stdio the client keeps its own proofs, over HTTP the server does.
+
+use super::{
+    args::{FromHttp, RegisterArgs},
+    claims::{Asked, Claim, Claims},
+    error::ToolError,
+    results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult},
+    stdio::Desk,
+    tools::{Tools, Way, strings, unexpected},
+};
+use crate::{
+    domain::{
+        registration::Registration,
+        secret::{ClaimHandle, CodeVerifier},
+    },
+    owner::{Call, Reply},
+    service::{
+        Error, Service,
+        claim::{Ask, MadeHandle, Registrant},
+        view::{ClaimBlock, Delivered, Registered, Revealed, Time},
+    },
+};
+use jiff::SignedDuration;
+use rmcp::{RoleServer, service::RequestContext};
+use std::time::Duration;
+
+impl From<&Delivered> for KeyRef {
+    fn from(key: &Delivered) -> Self {
+        Self {
+            id: key.key_id.to_string(),
+            prefix: key.key_prefix.clone(),
+            scopes: strings(&key.scope),
+            environment: key.environment,
+            expires_at: key.expires_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+pub fn registered_result(claim: &Claim) -> RegisterResult {
+    RegisterResult {
+        registration_id: claim.registration_id.clone(),
+        claim_id: claim.claim_id.expose().to_owned(),
+        verification_uri: claim.verification_uri.clone(),
+        verification_uri_complete: format!("{}?code={}", claim.verification_uri, claim.user_code.expose()),
+        user_code: claim.user_code.expose().to_owned(),
+        expires_at: Time(claim.code_expires_at).to_string(),
+        interval: claim.interval,
+        scopes: claim.scopes.clone(),
+        ignored_scopes: claim.ignored_scopes.clone(),
+        next: format!(
+            "Show your human this link and code exactly as they are and say why you ask: {} code {}. Then call poll_claim with this claim_id; never open the link yourself.",
+            claim.verification_uri,
+            claim.user_code.expose()
+        ),
+    }
+}
+
+fn undecided(status: ClaimStatus, requested: Vec<String>, next: &str) -> PollResult {
+    PollResult { status, key: None, requested_scopes: requested, approved_by: None, stored_at: None, pickup: None, next: next.to_owned() }
+}
+
+const PENDING: &str = "Call poll_claim again with the same claim_id; your human has not decided yet.";
+const DENIED: &str = "Your human said no: stop, and register again only if they ask you to.";
+const EXPIRED: &str = "Call register_agent again for a fresh code and show it to your human.";
+
+impl Tools {
+    /// A claim that still waits, with a fresh code if the old is over; `None` once it was decided or is gone.
+    pub(super) async fn still_open(&self, claims: &Claims, mut claim: Claim) -> Result<Option<Claim>, ToolError> {
+        let now = self.world.now();
+        let token = match (&self.way, &claim.claim_token) {
+            (_, Some(token)) => token.clone(),
+            (Way::Http(service), None) => match claim.registration_id.parse() {
+                Ok(id) => Revealed::new(service.claim_token_of(id).expose()),
+                Err(_) => return Ok(None),
+            },
+            (Way::Stdio(_), None) => return Ok(None),
+        };
+        // A margin, so that the human has time to type what is shown.
+        if now + SignedDuration::from_secs(60) < claim.code_expires_at {
+            return Ok(Some(claim));
+        }
+        match self.backend.call(Call::NewAttempt { claim_token: token, login_hint: None }).await {
+            Ok(Reply::NewAttempt(fresh)) => {
+                claim.user_code = fresh.attempt.user_code.clone();
+                claim.code_expires_at = fresh.expires_at.0;
+                claims.remember(claim.clone(), now)?;
+                Ok(Some(claim))
+            }
+            Ok(_) => Err(unexpected()),
+            // Decided, over, or out of codes: a new registration is the way on.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn claim(&self, registered: &Registered, asked: Asked, claim_id: &str, verifier: Option<&CodeVerifier>, keep_token: bool) -> Claim {
+        let now = self.world.now();
+        let ClaimBlock { user_code, verification_uri, expires_in, interval, .. } = &registered.claim;
+        Claim {
+            claim_id: Revealed::new(claim_id),
+            registration_id: registered.registration_id.to_string(),
+            asked,
+            claim_token: keep_token.then(|| registered.claim_token.clone()),
+            code_verifier: verifier.map(|verifier| Revealed::new(verifier.expose())),
+            user_code: user_code.clone(),
+            verification_uri: verification_uri.clone(),
+            scopes: strings(&registered.post_claim_scopes),
+            ignored_scopes: registered.ignored_scopes.clone(),
+            interval: *interval,
+            created_at: now,
+            code_expires_at: now + SignedDuration::from_secs(*expires_in),
+            expires_at: registered.claim_token_expires.0,
+            stored: None,
+        }
+    }
+
+    /// Over stdio: the client proves itself with a verifier of its own.
+    pub(super) async fn register_here(&self, args: RegisterArgs, asked: Asked) -> Result<Claim, ToolError> {
+        let verifier = CodeVerifier::new(self.world.bytes());
+        let call = Call::Register {
+            agent_name: args.agent_name,
+            scopes: args.scopes,
+            login_hint: args.login_hint,
+            environment: args.environment,
+            code_challenge: Some(verifier.challenge().as_str().to_owned()),
+        };
+        let Reply::Registered(registered) = self.backend.call(call).await? else { return Err(unexpected()) };
+        let claim_id = ClaimHandle::new(self.world.bytes());
+        Ok(self.claim(&registered, asked, claim_id.expose(), Some(&verifier), true))
+    }
+
+    /// Over HTTP: the claim token is derived and never leaves the server; the client polls with a handle.
+    pub(super) async fn register_for(
+        &self,
+        service: &Service,
+        args: RegisterArgs,
+        asked: Asked,
+        caller: Option<String>,
+        http: Option<&FromHttp>,
+    ) -> Result<Claim, ToolError> {
+        let http = http.ok_or_else(unexpected)?;
+        let handle = ClaimHandle::new(self.world.bytes());
+        let ask = Ask {
+            agent_name: args.agent_name,
+            scopes: args.scopes,
+            login_hint: args.login_hint,
+            environment: args.environment,
+            challenge: None,
+            handle: Some(MadeHandle { handle: handle.clone(), bound_to: caller }),
+        };
+        let account = http.account.as_ref().and_then(|id| id.parse().ok());
+        let registered = service.register(ask, Registrant { source: http.source, account }).await?;
+        Ok(self.claim(&registered, asked, handle.expose(), None, false))
+    }
+
+    pub(super) async fn poll_here(
+        &self,
+        desk: &Desk,
+        context: &RequestContext<RoleServer>,
+        claim_id: &str,
+        wait: Duration,
+    ) -> Result<PollResult, ToolError> {
+        let claims = desk.claims(context);
+        let mut claim = claims.get(claim_id).ok_or_else(|| Error::not_found("claim"))?;
+        let requested = claim.scopes.clone();
+        if let Some(stored) = &claim.stored {
+            return Ok(desk.delivered(stored.clone(), requested));
+        }
+        // Before the key is taken: a key that can't be stored would be lost.
+        desk.check_place()?;
+        let token = claim.claim_token.clone().ok_or_else(|| Error::not_found("claim"))?;
+        let call = Call::Poll { claim_token: token, code_verifier: claim.code_verifier.clone(), wait_seconds: wait.as_secs() };
+        match self.backend.call(call).await {
+            Ok(Reply::Delivered(delivered)) => {
+                let stored = desk.store(context, &delivered)?;
+                claim.stored = Some(stored.clone());
+                claim.claim_token = None;
+                claim.code_verifier = None;
+                claims.remember(claim, self.world.now())?;
+                Ok(desk.delivered(stored, requested))
+            }
+            Ok(_) => Err(unexpected()),
+            Err(Error::AuthorizationPending { .. } | Error::SlowDown { .. }) => Ok(undecided(ClaimStatus::Pending, requested, PENDING)),
+            Err(Error::AccessDenied) => {
+                claims.forget(claim_id, self.world.now())?;
+                Ok(undecided(ClaimStatus::Denied, requested, DENIED))
+            }
+            Err(Error::ExpiredToken { .. }) => Ok(undecided(ClaimStatus::Expired, requested, EXPIRED)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn poll_for(
+        &self,
+        service: &Service,
+        claim_id: &str,
+        caller: Option<&str>,
+        wait: Duration,
+    ) -> Result<PollResult, ToolError> {
+        let handle = ClaimHandle::parse(claim_id).ok_or_else(|| Error::not_found("claim"))?;
+        let id = service.by_handle(&handle, caller).await?.id();
+        let registration = service.wait_for_decision(id, wait).await?;
+        let requested = strings(&registration.request().scopes);
+        let now = self.world.now();
+        match registration {
+            Registration::Pending { request, attempt, .. } if now >= attempt.expires_at || now >= request.expires_at => {
+                Ok(undecided(ClaimStatus::Expired, requested, EXPIRED))
+            }
+            Registration::Pending { .. } => Ok(undecided(ClaimStatus::Pending, requested, PENDING)),
+            Registration::Denied { .. } => Ok(undecided(ClaimStatus::Denied, requested, DENIED)),
+            Registration::Expired { .. } => Ok(undecided(ClaimStatus::Expired, requested, EXPIRED)),
+            Registration::Approved { request, .. } if now >= request.deliverable_until() => {
+                Ok(undecided(ClaimStatus::Expired, requested, EXPIRED))
+            }
+            Registration::Approved { .. } => {
+                let (token, expires) = service.offer_pickup(id).await?;
+                Ok(PollResult {
+                    status: ClaimStatus::Approved,
+                    key: None,
+                    requested_scopes: requested,
+                    approved_by: service.approver(id).await?,
+                    stored_at: None,
+                    pickup: Some(PickupOut {
+                        command: pickup_command(&service.config.public_url, token.expose()),
+                        expires_at: Time(expires).to_string(),
+                    }),
+                    next: "Run pickup.command once, in a shell on the computer that needs the key; it prints where the key is and never the key. Then call poll_claim again to see that it was delivered.".to_owned(),
+                })
+            }
+            Registration::Delivered { key, .. } => {
+                let view = service.delivered_key(key).await?;
+                Ok(PollResult {
+                    status: ClaimStatus::Delivered,
+                    key: Some(KeyRef {
+                        id: view.id.to_string(),
+                        prefix: view.prefix,
+                        scopes: strings(&view.scopes),
+                        environment: view.environment,
+                        expires_at: view.expires_at.map(|at| at.to_string()),
+                    }),
+                    requested_scopes: requested,
+                    approved_by: service.approver(id).await?,
+                    stored_at: None,
+                    pickup: None,
+                    next:
+                        "The key was picked up: use it with `curl -H @FILE`, or set it as the Authorization header of this MCP connection."
+                            .to_owned(),
+                })
+            }
+        }
+    }
+}
+
+/// A shell line that leaves the key, as a header, in a 0600 file. `printf` is the shell's own, so neither token nor
+/// key is ever in an argument list.
+fn pickup_command(base: &str, token: &str) -> String {
+    let host: String = base.chars().skip_while(|c| *c != '/').filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect();
+    format!(
+        "(umask 077; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}.header\"; mkdir -p \"$d\" && \
+         k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) && \
+         rm -f \"$f\" && printf 'Authorization: Bearer %s\\n' \"$k\" > \"$f\" && printf 'Key stored. Use it with: curl -H @%s URL\\n' \"$f\")"
+    )
+}
