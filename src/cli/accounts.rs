@@ -21,6 +21,14 @@ pub enum Accounts {
         #[arg(long)]
         json: bool,
     },
+    /// Set a new password, and sign the account out everywhere
+    ResetPassword {
+        #[arg(long)]
+        email: String,
+        /// Read the password from the first line of stdin
+        #[arg(long)]
+        password_stdin: bool,
+    },
     /// List accounts
     List {
         /// Print JSON
@@ -43,6 +51,13 @@ impl Accounts {
                     let kind = if account.operator { "operator account" } else { "account" };
                     print::line(&format!("Made the {kind} {} ({})", account.email, account.id))?;
                 }
+            }
+            Self::ResetPassword { email, password_stdin } => {
+                let password = password(password_stdin)?;
+                let Reply::PasswordReset(account) = Session::ask(global, Call::ResetPassword { email, password }).await? else {
+                    return Err(unexpected());
+                };
+                print::line(&format!("Set a new password for {}; it is signed out everywhere", account.email))?;
             }
             Self::List { json } => {
                 let Reply::Accounts(accounts) = Session::ask(global, Call::ListAccounts).await? else { return Err(unexpected()) };

@@ -5,7 +5,7 @@
 
 use super::{
     Done, Failure,
-    exec::{exit_code, no_key},
+    exec::{exit_code, no_key, still_works},
     settings::{Global, Settings},
 };
 use crate::credentials::{Credential, Credentials};
@@ -99,6 +99,9 @@ const VALUED: [&str; 32] = [
 const SHORT_FLAGS: &str = "sSfiILGOJN#46gZ";
 const SHORT_VALUED: &str = "dHXomAFerTCDbcwyY";
 
+/// curl's exit code when nobody listens.
+const COULD_NOT_CONNECT: u8 = 7;
+
 /// Why an option is not passed on.
 fn refusal(option: &str) -> String {
     let why = match option {
@@ -131,6 +134,9 @@ impl Curl {
         let origin = origin.map(|url| url.origin().ascii_serialization());
         let credential =
             chosen(&store, self.key, origin.as_deref().unwrap_or(&config.public_url), origin.is_some(), self.profile.as_deref())?;
+        if !still_works(&store, &data, &credential).await? {
+            return Err(no_key(&credential.origin));
+        }
         let targets = urls.iter().map(|url| target(url, &credential)).collect::<Result<Vec<_>, _>>()?;
 
         // `-q` first: a ~/.curlrc must not add a proxy, a trace or a second URL.
@@ -154,7 +160,11 @@ impl Curl {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(lines.as_bytes()).await?;
         }
-        Ok(exit_code(child.wait().await?))
+        let code = exit_code(child.wait().await?);
+        if code == COULD_NOT_CONNECT {
+            eprintln!("countersign: nothing answers at {}; on this computer, start it with `countersign`", credential.api_origin);
+        }
+        Ok(code)
     }
 }
 

@@ -202,7 +202,7 @@ fn proxies(config: &Config, findings: &mut Findings) {
         findings.fail("trusted_proxies", "trusts strangers", todo);
     } else if public && config.trusted_proxies.is_empty() && config.listen.ip().is_loopback() {
         let todo = "add the proxy's address, such as trusted_proxies = [\"127.0.0.1/32\"]: else all callers share one limit";
-        findings.warn("trusted_proxies", "is empty, but others reach this server through a proxy", todo);
+        findings.fail("trusted_proxies", "is empty, but others reach this server through a proxy", todo);
     } else {
         let named: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
         findings.ok("trusted_proxies", if named.is_empty() { "none, none needed".to_owned() } else { named.join(", ") });

@@ -4,12 +4,17 @@ use super::{
     Done, Failure,
     settings::{Global, Settings},
 };
-use crate::credentials::Credentials;
-use crate::{domain::id::KeyId, service::view::Revealed};
+use crate::{
+    credentials::{Credential, Credentials},
+    domain::id::KeyId,
+    owner::{Call, Reply, SocketClient},
+    service::{Error, view::Revealed},
+};
 use clap::Args;
 use std::{
     ffi::OsString,
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{ExitStatus, Stdio},
 };
 use tokio::{
@@ -54,6 +59,9 @@ impl Exec {
             },
         };
         let credential = found.ok_or_else(|| no_key(origin))?;
+        if !still_works(&store, &data, &credential).await? {
+            return Err(no_key(origin));
+        }
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(Failure::Usage("say which program to run, after --".to_owned()));
         };
@@ -95,10 +103,27 @@ pub fn exit_code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
+/// Whether a stored key still works, asked of the server on this computer if that is the one that issued it.
+/// A dead one is forgotten, so that the next call takes another or says what to do.
+pub async fn still_works(store: &Credentials, data: &Path, credential: &Credential) -> Result<bool, Failure> {
+    let Ok(owner) = SocketClient::of(data) else { return Ok(true) };
+    match owner.ask(&Call::Status).await {
+        Ok(Ok(Reply::Status(standing))) if standing.url == credential.origin => {}
+        _ => return Ok(true),
+    }
+    let check = Call::CheckScope { credential: credential.key.clone(), scopes: Vec::new(), environment: None };
+    if !matches!(owner.ask(&check).await, Ok(Err(Error::Unauthorized { .. }))) {
+        return Ok(true);
+    }
+    eprintln!("countersign: {}… was revoked or has expired; forgetting it", credential.prefix);
+    store.remove(credential.key_id).map_err(Failure::failed)?;
+    Ok(false)
+}
+
 /// What to say when nothing is stored.
 pub fn no_key(origin: &str) -> Failure {
     Failure::NotAllowed(format!(
-        "no key is stored on this computer. Ask for one: call register_agent and poll_claim over MCP \
+        "no key that works is stored on this computer. Ask for one: call register_agent and poll_claim over MCP \
          (`countersign connect claude`), or follow {origin}/auth.md"
     ))
 }

@@ -102,7 +102,7 @@ impl Keys {
                 Ok(0)
             }
             Self::List { account, status, environment, json } => {
-                let session = Session::open(global).await?;
+                let session = Session::open(global, false).await?;
                 let keys = every_key(&session, account, status, environment).await;
                 session.close().await;
                 let keys = keys?;

@@ -6,8 +6,8 @@
 
 use super::{
     Done, Failure,
-    serve::{DRAIN, Pages, asked_to_end, following_port},
-    settings::{Global, Settings},
+    serve::{DRAIN, Pages, asked_to_end, following_port, shell_line},
+    settings::{Global, Settings, text},
 };
 use crate::{
     config::{Config, is_loopback},
@@ -46,10 +46,13 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     }
     let config = config_of(&config, &url);
     let backend = Backend::Remote(SocketClient::of(&data)?);
+    let exe = text(&std::env::current_exe()?)?;
+    let program = shell_line(&[vec![exe], global.repeated()?].concat());
+    let client = stdio::Client { profile: args.profile.clone(), program };
     let stop = CancellationToken::new();
     let holding = tokio::spawn(hold(config.clone(), data.clone(), holder, stop.clone()));
     let ended = tokio::select! {
-        ended = stdio::run(backend, &data, &config, args.profile.clone(), World::system()) => ended.map_err(Failure::failed),
+        ended = stdio::run(backend, &data, &config, client, World::system()) => ended.map_err(Failure::failed),
         () = asked => Ok(()),
     };
     stop.cancel();

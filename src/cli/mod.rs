@@ -26,6 +26,9 @@ use std::process::ExitCode;
 struct Cli {
     #[command(flatten)]
     global: Global,
+    /// What `serve` takes, for when no command is named
+    #[command(flatten)]
+    serve: serve::Serve,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -135,7 +138,8 @@ fn report(failure: &Failure) -> ExitCode {
 async fn run(cli: Cli) -> Done {
     let global = &cli.global;
     match cli.command {
-        None => serve::run(global, serve::Serve::default()).await,
+        None => serve::run(global, cli.serve).await,
+        Some(_) if cli.serve.is_given() => Err(Failure::Usage("put --listen, --public-url and --insecure behind `serve`".to_owned())),
         Some(Command::Serve(serve)) => serve::run(global, serve).await,
         Some(Command::Mcp(args)) => mcp::run(global, &args).await,
         Some(Command::Connect(connect)) => connect.run(global),
@@ -158,8 +162,15 @@ async fn run(cli: Cli) -> Done {
 struct Session(Opened);
 
 impl Session {
-    async fn open(global: &Global) -> Result<Self, Failure> {
+    /// With `new` a directory without data gets some; else a mistyped one would silently become a second deployment.
+    async fn open(global: &Global, new: bool) -> Result<Self, Failure> {
         let Settings { config, data } = global.load(&[], false)?;
+        if !new && !config.secret_path(&data).exists() {
+            let place = data.display();
+            return Err(Failure::failed(format!(
+                "there is no data in {place}: start `countersign` on it first, or name another with --data"
+            )));
+        }
         Ok(Self(owner::open(config, &data, Role::Command).await?))
     }
 
@@ -173,7 +184,7 @@ impl Session {
 
     /// One call and the end.
     async fn ask(global: &Global, call: Call) -> Result<Reply, Failure> {
-        let session = Self::open(global).await?;
+        let session = Self::open(global, matches!(call, Call::CreateAccount { .. })).await?;
         let reply = session.call(call).await;
         session.close().await;
         reply

@@ -18,7 +18,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -48,6 +48,12 @@ pub struct Serve {
     insecure: bool,
 }
 
+impl Serve {
+    pub fn is_given(&self) -> bool {
+        self.listen.is_some() || self.public_url.is_some() || self.insecure
+    }
+}
+
 pub async fn run(global: &Global, serve: Serve) -> Done {
     let mut flags = Vec::new();
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
@@ -64,16 +70,29 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     // Before anything is printed: whoever reads that we run may end us at once.
     let asked = asked_to_end()?;
     announce(&mine.service, &data, global).await?;
+    let spent = tokio::spawn(forget_setup_note(mine.service.clone(), data.join(SETUP_NOTE)));
     let ended = tokio::select! {
         () = asked => Ok(()),
         ended = pages.ended() => ended,
     };
+    spent.abort();
     pages.stop(DRAIN).await;
     mine.close().await;
     // Its code died with this process.
     let _ = fs::remove_file(data.join(SETUP_NOTE));
     ended?;
     Ok(0)
+}
+
+/// Removes the note with the set-up code once there is an operator.
+async fn forget_setup_note(service: Arc<Service>, note: PathBuf) {
+    let mut tick = tokio::time::interval(Duration::from_secs(2));
+    while note.exists() {
+        tick.tick().await;
+        if service.has_operator().await.unwrap_or(false) {
+            let _ = fs::remove_file(&note);
+        }
+    }
 }
 
 /// Binds the port, having an MCP process that serves the pages in our place hand it over.

@@ -119,8 +119,39 @@ impl Config {
         if self.service_name.parse::<crate::domain::name::Name>().is_err() {
             return Err(wrong("`service_name` must be 1 to 64 visible characters"));
         }
-        if !self.brand.accent.is_empty() {
-            return Err(wrong("`brand.accent` is not supported yet: leave it empty"));
+        let variable = &self.api.key_env;
+        if !variable.starts_with(|c: char| c.is_ascii_uppercase())
+            || !variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        {
+            return Err(wrong(format!("`api.key_env` = {variable} must be upper-case letters, digits and '_'")));
+        }
+        for allowed in &self.http.cors_origins {
+            if origin("http.cors_origins", allowed)? != *allowed {
+                return Err(wrong(format!("`http.cors_origins`: write {allowed} as browsers do, without a slash at the end")));
+            }
+        }
+        let unbuilt = [
+            ("brand.accent", !self.brand.accent.is_empty()),
+            ("brand.logo_file", !self.brand.logo_file.is_empty()),
+            ("metrics_listen", !self.metrics_listen.is_empty()),
+            ("sessions.password_grant", self.sessions.password_grant),
+            ("sessions.publishable_key", !self.sessions.publishable_key.is_empty()),
+            ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery),
+        ];
+        if let Some((name, _)) = unbuilt.iter().find(|(_, set)| *set) {
+            return Err(wrong(format!("`{name}` does nothing in this version: leave it out")));
+        }
+        for (name, url) in [
+            ("signin.url", &self.signin.url),
+            ("brand.terms_url", &self.brand.terms_url),
+            ("brand.privacy_url", &self.brand.privacy_url),
+            ("brand.support_url", &self.brand.support_url),
+            ("api.url", &self.api.url),
+            ("api.docs_url", &self.api.docs_url),
+        ] {
+            if !url.is_empty() && !matches!(parse_url(name, url)?.scheme(), "http" | "https") {
+                return Err(wrong(format!("`{name}` = {url} must start with https:// or http://")));
+            }
         }
         Ok(())
     }

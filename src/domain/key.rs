@@ -193,6 +193,9 @@ pub struct Key {
     pub disabled_at: Option<Timestamp>,
     #[serde(default)]
     pub parent: Option<KeyId>,
+    /// The first ancestor, whose rate limit the whole lineage shares: children must not multiply it.
+    #[serde(default)]
+    pub root: Option<KeyId>,
     pub origin: Origin,
     /// Set while the delivery may still be repeated; the first use clears it.
     #[serde(default)]
@@ -210,6 +213,10 @@ impl Key {
         } else {
             Status::Active
         }
+    }
+
+    pub fn root(&self) -> KeyId {
+        self.root.unwrap_or(self.id)
     }
 
     pub fn is_active(&self, now: Timestamp) -> bool {

@@ -32,13 +32,14 @@ impl Limit {
         Self::new("registrations", subject, max, HOUR)
     }
 
-    /// Wrong codes charge the guesser: the account, its address, and all young accounts together.
+    /// Wrong codes charge the guesser: the account, its address, and all young accounts together. The operator's own
+    /// account is not one of those: strangers must not lock it out on its first day.
     pub fn wrong_codes(account: &Account, source: &Source, now: Timestamp) -> Vec<Self> {
         let mut limits = vec![
             Self::new("wrong_codes_account", account.id.to_string(), 10, HOUR),
             Self::new("wrong_codes_source", source.bucket(), 20, HOUR),
         ];
-        if now.duration_since(account.created_at) < YOUNG {
+        if now.duration_since(account.created_at) < YOUNG && !account.operator {
             limits.push(Self::new("wrong_codes_young", String::new(), 300, HOUR));
         }
         limits
@@ -61,8 +62,9 @@ impl Limit {
         Self::new("signups", source.bucket(), 5, HOUR)
     }
 
-    pub fn setup_codes(source: &Source) -> Self {
-        Self::new("setup_codes", source.bucket(), 10, HOUR)
+    /// `round` tells one printed code from the next.
+    pub fn setup_codes(source: &Source, round: i64) -> Self {
+        Self::new("setup_codes", format!("{} {round}", source.bucket()), 10, HOUR)
     }
 
     /// One note an hour and key that it was used in the wrong environment.

@@ -12,6 +12,8 @@ use std::{
 pub enum Source {
     /// A program on this machine, over stdio or the data directory's socket.
     Local,
+    /// Behind a proxy that `trusted_proxies` does not name: it could be anybody, anywhere.
+    Hidden,
     Address(IpAddr),
 }
 
@@ -25,6 +27,9 @@ impl Source {
     pub fn bucket(&self) -> String {
         match self {
             Self::Local => "local".to_owned(),
+            Self::Hidden => "hidden".to_owned(),
+            // All of 127.0.0.0/8 and ::1 is one computer.
+            Self::Address(ip) if ip.is_loopback() => "loopback".to_owned(),
             Self::Address(IpAddr::V4(ip)) => ip.to_string(),
             Self::Address(IpAddr::V6(ip)) => {
                 let s = ip.segments();
@@ -36,13 +41,14 @@ impl Source {
     pub fn is_this_computer(&self) -> bool {
         match self {
             Self::Local => true,
+            Self::Hidden => false,
             Self::Address(ip) => ip.is_loopback(),
         }
     }
 
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            Self::Local => None,
+            Self::Local | Self::Hidden => None,
             Self::Address(ip) => Some(*ip),
         }
     }
@@ -52,7 +58,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(ip) if !ip.is_loopback() => ip.fmt(f),
-            _ => f.write_str("this computer"),
+            Self::Hidden => f.write_str("somewhere behind a proxy"),
+            Self::Local | Self::Address(_) => f.write_str("this computer"),
         }
     }
 }

@@ -10,23 +10,25 @@ const SCRIPT: &str = r#"#!/bin/sh
 # Prints the link and the code for your human, waits, and writes the key to $KEY_FILE (mode 0600) without showing it.
 set -eu
 umask 077
-KEY_FILE=${KEY_FILE:-"$HOME/.@ENV@"}
+KEY_FILE=${KEY_FILE:-"$HOME/.@FILE@"}
 field() { sed -n 's/.*"'"$1"'":"\([^"]*\)".*/\1/p'; }
 quoted() { printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g'; }
+ask() { curl -q -sS -H 'Content-Type: application/json' -H 'Accept: '"$2" --data-binary @- '@BASE@'"$1"; }
 scope=${2:+",\"scope\":\"$(quoted "$2")\""}
-answer=$(printf '{"type":"service_auth","agent_name":"%s"%s}' "$(quoted "${1:-Shell agent}")" "${scope:-}" |
-  curl -sS -H 'Content-Type: application/json' --data-binary @- '@BASE@/agent/identity')
+answer=$(printf '{"type":"service_auth","agent_name":"%s"%s}' "$(quoted "${1:-Shell agent}")" "${scope:-}" | ask /agent/identity application/json)
 token=$(printf '%s' "$answer" | field claim_token)
 [ -n "$token" ] || { printf '%s\n' "$answer" >&2; exit 1; }
 printf 'Link: %s\nCode: %s\n' "$(printf '%s' "$answer" | field verification_uri)" "$(printf '%s' "$answer" | field user_code)"
 interval=@INTERVAL@
 while sleep "$interval"; do
-  reply=$(printf '{"grant_type":"@GRANT@","claim_token":"%s"}' "$token" |
-    curl -sS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- '@BASE@/oauth2/token')
+  reply=$(printf '{"grant_type":"@GRANT@","claim_token":"%s"}' "$token" | ask /oauth2/token text/plain) || continue
+  case $reply in
+    @PREFIX@_*[!A-Za-z0-9_]*) ;;
+    @PREFIX@_*) rm -f "$KEY_FILE"; printf '%s' "$reply" > "$KEY_FILE"; printf 'Key stored in %s\n' "$KEY_FILE"; exit 0 ;;
+  esac
   case $(printf '%s' "$reply" | field error) in
-    authorization_pending) ;;
     slow_down) interval=$((interval + 5)) ;;
-    '') [ -n "$reply" ] || exit 1; rm -f "$KEY_FILE"; printf '%s' "$reply" > "$KEY_FILE"; printf 'Key stored in %s\n' "$KEY_FILE"; exit 0 ;;
+    authorization_pending | temporarily_unavailable | '') ;;
     *) printf '%s\n' "$reply" >&2; exit 1 ;;
   esac
 done
@@ -68,7 +70,8 @@ pub fn render(app: &App) -> String {
         .replace("@BASE@", base)
         .replace("@GRANT@", CLAIM_GRANT)
         .replace("@INTERVAL@", &interval.to_string())
-        .replace("@ENV@", &config.api.key_env.to_ascii_lowercase());
+        .replace("@PREFIX@", &config.keys.prefix)
+        .replace("@FILE@", &config.api.key_env.to_ascii_lowercase());
     let mut scopes = String::new();
     for (scope, info) in app.catalogue().iter().filter(|(_, info)| info.agents) {
         let risk = match info.risk {

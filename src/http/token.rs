@@ -54,7 +54,8 @@ pub async fn token(
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let wait = preferences.flat_map(|value| value.split(',')).find_map(|preference| preference.trim().strip_prefix("wait="))?;
-    wait.trim_matches('"').parse().ok().map(|seconds: u64| Duration::from_secs(seconds.min(MAX_WAIT)))
+    let seconds: u64 = wait.trim_matches('"').parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(MAX_WAIT)))
 }
 
 /// The delivered key: JSON, or bare for `Accept: text/plain`.

@@ -141,7 +141,8 @@ pub struct RevokeArgs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckArgs {
-    /// Permissions to check, such as ["email:send"]. An empty list only describes the key.
+    /// Permissions to check, such as ["email:send"]. Left out or empty: only describes the key.
+    #[serde(default)]
     #[schemars(length(max = 64))]
     pub scopes: Vec<String>,
     /// Also require this environment.

@@ -6,17 +6,18 @@ use super::{
     error::ToolError,
     results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult},
     stdio::Desk,
-    tools::{Tools, Way, strings, unexpected},
+    tools::{Tools, Way, bound_to, strings, unexpected},
 };
 use crate::{
     domain::{
         registration::Registration,
-        secret::{ClaimHandle, CodeVerifier},
+        secret::{ApiKey, ClaimHandle, CodeVerifier},
     },
     owner::{Call, Reply},
     service::{
         Error, Service,
         claim::{Ask, MadeHandle, Registrant},
+        verify::Need,
         view::{ClaimBlock, Delivered, Registered, Revealed, Time},
     },
 };
@@ -87,7 +88,9 @@ impl Tools {
                 Ok(Some(claim))
             }
             Ok(_) => Err(unexpected()),
-            // Decided, over, or out of codes: a new registration is the way on.
+            // A fresh code was given a moment ago, or the human is deciding: the request stands as it is.
+            Err(Error::TooManyAttempts { retry_after: Some(_) } | Error::ClaimedOrInFlight { .. }) => Ok(Some(claim)),
+            // Over, or out of codes: a new registration is the way on.
             Err(_) => Ok(None),
         }
     }
@@ -193,12 +196,16 @@ impl Tools {
         &self,
         service: &Service,
         claim_id: &str,
-        caller: Option<&str>,
+        http: &FromHttp,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
         let handle = ClaimHandle::parse(claim_id).ok_or_else(|| Error::not_found("claim"))?;
-        let id = service.by_handle(&handle, caller).await?.id();
-        let registration = service.wait_for_decision(id, wait).await?;
+        let id = service.by_handle(&handle, bound_to(http).as_deref()).await?.id();
+        let registration = service.wait_for_decision(id, &http.source, wait).await?;
+        // The wait was long: a key that was revoked meanwhile gets nothing more.
+        if let Some(key) = &http.credential {
+            service.authenticate(ApiKey::presented(key.expose()).as_ref(), &Need::default()).await?;
+        }
         let requested = strings(&registration.request().scopes);
         let now = self.world.now();
         match registration {
@@ -220,7 +227,7 @@ impl Tools {
                     approved_by: service.approver(id).await?,
                     stored_at: None,
                     pickup: Some(PickupOut {
-                        command: pickup_command(&service.config.public_url, token.expose()),
+                        command: pickup_command(&service.config.public_url, &service.config.api.key_env, token.expose()),
                         expires_at: Time(expires).to_string(),
                     }),
                     next: "Run pickup.command once, in a shell on the computer that needs the key; it prints where the key is and never the key. Then call poll_claim again to see that it was delivered.".to_owned(),
@@ -252,11 +259,13 @@ impl Tools {
 
 /// A shell line that leaves the key, as a header, in a 0600 file. `printf` is the shell's own, so neither token nor
 /// key is ever in an argument list.
-fn pickup_command(base: &str, token: &str) -> String {
-    let host: String = base.chars().skip_while(|c| *c != '/').filter(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect();
+fn pickup_command(base: &str, env: &str, token: &str) -> String {
+    let host: String = base.chars().skip_while(|c| *c != '/').map(|c| if c == ':' { '_' } else { c }).filter(|c| *c != '/').collect();
     format!(
         "(umask 077; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}.header\"; mkdir -p \"$d\" && \
-         k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) && \
-         rm -f \"$f\" && printf 'Authorization: Bearer %s\\n' \"$k\" > \"$f\" && printf 'Key stored. Use it with: curl -H @%s URL\\n' \"$f\")"
+         k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -q -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) || \
+         {{ printf 'No key. This command works once and for two minutes; a second use revokes the key. Call poll_claim for what to do.\\n' >&2; exit 1; }}; \
+         rm -f \"$f\" && printf 'Authorization: Bearer %s\\n' \"$k\" > \"$f\" && \
+         printf 'Key stored. Use it with: curl -H @%s URL\\nFor an MCP client that reads a variable: export {env}=\"$(cut -d\" \" -f3 %s)\"\\n' \"$f\" \"$f\")"
     )
 }

@@ -150,7 +150,8 @@ async fn gate(State((app, sessions)): State<(App, Arc<Sessions>)>, request: Requ
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     match (session, session_of(response.headers())) {
         (None, Some(id)) => sessions.opened(&id, by, source).await,
-        (Some(id), _) if ends || response.status() == StatusCode::NOT_FOUND => sessions.ended(&id),
+        // Forgotten only once it is really gone: the SDK may refuse to end it.
+        (Some(id), _) if (ends && response.status().is_success()) || response.status() == StatusCode::NOT_FOUND => sessions.ended(&id),
         _ => {}
     }
     in_json_rpc(response).await

@@ -9,6 +9,8 @@ const MAX: usize = 1_000;
 /// Whoever has a key is still served when nobody else leaves room.
 const MAX_ANONYMOUS: usize = MAX / 2;
 const MAX_ANONYMOUS_PER_SOURCE: usize = 20;
+/// One key can't crowd out the others'.
+const MAX_PER_KEY: usize = 20;
 
 struct Open {
     id: String,
@@ -32,9 +34,9 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this caller may speak in that session. One nobody remembers is for the SDK to refuse.
+    /// Whether this caller may speak in that session. One nobody remembers is nobody's.
     pub fn admits(&self, id: &str, by: Option<KeyId>) -> bool {
-        self.open().iter().find(|session| session.id == id).is_none_or(|session| session.by == by)
+        self.open().iter().find(|session| session.id == id).is_some_and(|session| session.by == by)
     }
 
     /// Remembers who opened a session, and ends those there is no room for.
@@ -42,7 +44,7 @@ impl Sessions {
         let crowded_out = {
             let mut open = self.open();
             open.push(Open { id: id.to_owned(), by, source });
-            crowded_out(&mut open, source)
+            crowded_out(&mut open, by, source)
         };
         for session in crowded_out {
             if let Err(error) = self.manager.close_session(&session.id.into()).await {
@@ -56,7 +58,7 @@ impl Sessions {
     }
 }
 
-fn crowded_out(open: &mut Vec<Open>, source: Source) -> Vec<Open> {
+fn crowded_out(open: &mut Vec<Open>, by: Option<KeyId>, source: Source) -> Vec<Open> {
     let mut out = Vec::new();
     let mut end_oldest = |open: &mut Vec<Open>, most: usize, counts: &dyn Fn(&Open) -> bool| {
         if open.iter().filter(|session| counts(session)).count() > most
@@ -65,6 +67,9 @@ fn crowded_out(open: &mut Vec<Open>, source: Source) -> Vec<Open> {
             out.push(open.remove(oldest));
         }
     };
+    if by.is_some() {
+        end_oldest(open, MAX_PER_KEY, &|session| session.by == by);
+    }
     end_oldest(open, MAX_ANONYMOUS_PER_SOURCE, &|session| session.by.is_none() && session.source.bucket() == source.bucket());
     end_oldest(open, MAX_ANONYMOUS, &|session| session.by.is_none());
     if open.len() > MAX {

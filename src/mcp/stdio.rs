@@ -31,6 +31,8 @@ pub struct Desk {
     origin: String,
     api_origin: String,
     try_path: String,
+    /// How a shell starts this program on the same data: it need not be on the PATH.
+    program: String,
     /// `--profile`; else the name the client gives itself, so that no client uses another's key.
     profile: Option<String>,
     /// `COUNTERSIGN_API_KEY`.
@@ -95,11 +97,11 @@ impl Desk {
     }
 
     pub fn delivered(&self, stored: Stored, requested_scopes: Vec<String>) -> PollResult {
-        let id = &stored.key.id;
+        let (id, program) = (&stored.key.id, &self.program);
         PollResult {
             status: ClaimStatus::Delivered,
             next: format!(
-                "Tell your human the key belongs to {}. Use it without reading it: `countersign curl --key {id} {}`, or `countersign exec --key {id} --env NAME -- COMMAND`.",
+                "Tell your human the key belongs to {}. Use it without reading it: `{program} curl --key {id} {}`, or `{program} exec --key {id} --env NAME -- COMMAND`.",
                 stored.approved_by, self.try_path
             ),
             key: Some(stored.key),
@@ -118,8 +120,16 @@ impl Desk {
     }
 }
 
+/// What the command line says of the one client.
+pub struct Client {
+    /// Keeps its keys apart; `None`: by the name it gives itself.
+    pub profile: Option<String>,
+    /// How a shell starts this program on the same data.
+    pub program: String,
+}
+
 /// Serves one client until it closes stdin. stdout carries JSON-RPC only.
-pub async fn run(backend: Backend, data: &Path, config: &Config, profile: Option<String>, world: World) -> Result<(), Error> {
+pub async fn run(backend: Backend, data: &Path, config: &Config, client: Client, world: World) -> Result<(), Error> {
     let Reply::Status(standing) = backend.call(Call::Status).await? else {
         return Err(Error::internal("the backend answered something else"));
     };
@@ -129,7 +139,8 @@ pub async fn run(backend: Backend, data: &Path, config: &Config, profile: Option
         origin: standing.url,
         api_origin,
         try_path: config.api.r#try.clone(),
-        profile,
+        profile: client.profile,
+        program: client.program,
         given: std::env::var("COUNTERSIGN_API_KEY").ok().filter(|key| !key.is_empty()).map(|key| Revealed::new(&key)),
         credentials: Credentials::new(data),
         claims: Mutex::default(),

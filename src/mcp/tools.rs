@@ -122,8 +122,8 @@ impl Tools {
                 },
                 Way::Http(service) => match args.delivery {
                     None | Some(Delivery::Pickup) => {
-                        let caller = http.as_ref().and_then(bound_to);
-                        self.poll_for(service, &args.claim_id, caller.as_deref(), wait).await
+                        let http = http.as_ref().ok_or_else(unexpected)?;
+                        self.poll_for(service, &args.claim_id, http, wait).await
                     }
                     Some(Delivery::Store) => Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
                 },
@@ -238,9 +238,10 @@ impl Tools {
     }
 }
 
-/// What a claim is bound to over HTTP: the account of the credential, else the session, else nothing.
-fn bound_to(http: &FromHttp) -> Option<String> {
-    http.account.clone().or_else(|| http.session.as_ref().map(|id| format!("session {id}")))
+/// What a claim is bound to over HTTP: the account of the credential, else the session, else nothing. The session's id
+/// is its proof, so only a hash of it is kept.
+pub fn bound_to(http: &FromHttp) -> Option<String> {
+    http.account.clone().or_else(|| http.session.as_ref().map(|id| format!("session {}", blake3::hash(id.as_bytes()).to_hex())))
 }
 
 /// Runs a waiting call, tells the client that it is alive, and ends it when the client goes away.

@@ -81,6 +81,11 @@ pub enum Call {
         password: Revealed,
         operator: bool,
     },
+    /// Signs the account out everywhere, too.
+    ResetPassword {
+        email: String,
+        password: Revealed,
+    },
     ListAccounts,
     CreateKey {
         /// The owner's e-mail.
@@ -127,6 +132,7 @@ pub enum Reply {
     ScopeCheck(Box<ScopeCheck>),
     Whoami(Box<Whoami>),
     AccountCreated(AccountView),
+    PasswordReset(AccountView),
     Accounts(Vec<AccountView>),
     KeyCreated(Box<Created>),
     Verdict(Box<Verdict>),
@@ -204,7 +210,12 @@ impl Call {
             Self::ListAccounts | Self::AllKeys { .. } | Self::RevokeAny { .. } | Self::Status => true,
             Self::Poll { code_verifier, .. } => code_verifier.is_some(),
             Self::VerifyKey { cost, .. } => *cost == 0,
-            Self::Register { .. } | Self::NewAttempt { .. } | Self::CreateAccount { .. } | Self::CreateKey { .. } | Self::HandOver => false,
+            Self::Register { .. }
+            | Self::NewAttempt { .. }
+            | Self::CreateAccount { .. }
+            | Self::ResetPassword { .. }
+            | Self::CreateKey { .. }
+            | Self::HandOver => false,
         }
     }
 
@@ -258,6 +269,9 @@ impl Call {
                 service.create_account(&email, Password::typed(password.expose().to_owned()), operator, true).await?;
                 let account = service.account_by_email(&email).await?;
                 Ok(Reply::AccountCreated(AccountView::new(&account)))
+            }
+            Self::ResetPassword { email, password } => {
+                service.reset_password(&email, Password::typed(password.expose().to_owned())).await.map(Reply::PasswordReset)
             }
             Self::ListAccounts => service.list_accounts(MAX_ACCOUNTS).await.map(Reply::Accounts),
             Self::CreateKey { account, name, scopes, environment, expires_in } => {

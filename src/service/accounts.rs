@@ -12,7 +12,7 @@ use crate::{
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
     },
-    store::{Order, Read, Table, rows},
+    store::{Order, Read, StoreError, Table, rows},
 };
 use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use jiff::{SignedDuration, Timestamp};
@@ -55,9 +55,14 @@ impl Service {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 
+    /// Whether somebody runs this deployment already.
+    pub async fn has_operator(&self) -> Result<bool, StoreError> {
+        Ok(self.store.read(|rows| rows::meta::<bool>(rows, "operator")).await?.unwrap_or(false))
+    }
+
     /// A set-up code, if there is no operator yet: for the first start to print.
     pub async fn offer_setup(&self) -> Result<Option<(String, Timestamp)>, OpenError> {
-        if self.store().read(|rows| rows::meta::<bool>(rows, "operator")).await?.unwrap_or(false) {
+        if self.has_operator().await? {
             return Ok(None);
         }
         let mut stream = KeyStream::fresh(self.world.bytes());
@@ -75,13 +80,15 @@ impl Service {
     /// Makes the operator account with the code the server printed, once.
     pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let now = self.world.now();
+        // Guesses are counted per code, so that a restart, which prints a fresh one, lets a locked-out owner in.
+        let round = self.setup.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |setup| setup.expires_at.as_millisecond());
         // Taken at once, so that of two who come together one is late; given back if no account came of it.
         let taken = code.parse::<UserCode>().ok().and_then(|code| {
             let given = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
             let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
             setup.take_if(|setup| setup.hash == given && now < setup.expires_at)
         });
-        let (right, limit) = (taken.is_some(), Limit::setup_codes(&source));
+        let (right, limit) = (taken.is_some(), Limit::setup_codes(&source, round));
         let allowed = self.store.write(move |rows| {
             used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
             if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
@@ -136,6 +143,24 @@ impl Service {
             *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(created)
+    }
+
+    /// Sets a new password and signs the account out everywhere.
+    pub async fn reset_password(&self, email: &str, password: Password) -> Result<AccountView, Error> {
+        acceptable(&password)?;
+        let (id, salt) = (self.account_by_email(email).await?.id, self.world.bytes());
+        let hash = self.hashed(move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
+        self.store
+            .write(move |rows| {
+                let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
+                account.password = Some(hash.clone());
+                rows::save(rows, &account)?;
+                for session in rows::all::<Session>(rows, Table::AccountSessions, &rows::entry(&[&id.to_string(), ""]))? {
+                    rows::erase(rows, &session);
+                }
+                Ok::<_, Error>(AccountView::new(&account))
+            })
+            .await
     }
 
     /// Sign-up from a page: limited per source, and only where the configuration lets people in.

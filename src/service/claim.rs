@@ -81,6 +81,7 @@ impl Service {
         match (who.account, who.source) {
             (Some(account), _) => Some(Limit::registrations(account.to_string(), usual)),
             (None, Source::Local) => None,
+            (None, Source::Hidden) => Some(Limit::registrations(who.source.bucket(), usual)),
             (None, Source::Address(ip)) => {
                 let raised = self.config.limits.sources.iter().filter(|(net, _)| net.contains(&ip));
                 let max = raised.map(|(_, max)| *max).max().unwrap_or(usual);

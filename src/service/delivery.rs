@@ -82,14 +82,16 @@ impl Service {
         let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
         let known = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
         let Some(registration) = known else { return self.poll_paced(token, verifier, source, true).await };
-        let waiter = self.waiters.join(registration.id());
+        let waiter = self.waiters.join(registration.id(), &source, false)?;
+        // A wait shorter than the interval is an ordinary poll, and paced like one.
+        let mut paced = matches!(&registration, Registration::Pending { interval, .. } if wait.as_secs() < u64::from(*interval));
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
             let decided = waiter.decided();
             tokio::pin!(decided);
             decided.as_mut().enable();
-            match self.poll_paced(token, verifier, source, false).await {
+            match self.poll_paced(token, verifier, source, std::mem::take(&mut paced)).await {
                 Err(Error::AuthorizationPending { interval }) => tokio::select! {
                     () = &mut decided => {}
                     () = &mut deadline => return Err(Error::AuthorizationPending { interval }),
@@ -186,6 +188,7 @@ impl Service {
                     revoked: None,
                     disabled_at: None,
                     parent: None,
+                    root: None,
                     origin: Origin::Agent {
                         registration: id,
                         grant: approval.grant,
@@ -283,8 +286,8 @@ impl Service {
     }
 
     /// Waits for the decision on a registration, at most `wait`.
-    pub async fn wait_for_decision(&self, id: RegistrationId, wait: Duration) -> Result<Registration, Error> {
-        let waiter = self.waiters.join(id);
+    pub async fn wait_for_decision(&self, id: RegistrationId, source: &Source, wait: Duration) -> Result<Registration, Error> {
+        let waiter = self.waiters.join(id, source, true)?;
         let decided = waiter.decided();
         tokio::pin!(decided);
         decided.as_mut().enable();
@@ -295,6 +298,7 @@ impl Service {
         tokio::select! {
             () = decided => {}
             () = tokio::time::sleep(wait) => {}
+            () = waiter.displaced() => {}
             () = self.draining.cancelled() => {}
         }
         self.standing(id).await
@@ -354,10 +358,15 @@ impl Service {
     }
 
     async fn replayed(&self, hash: &crate::domain::secret::Digest, source: Source) -> Result<Delivered, Error> {
+        self.unknown_tokens.charge(&source)?;
         let (now, hash, random) = (self.world.now(), *hash, self.world.bytes());
         self.store
             .write(move |rows| {
                 if let Some(Registration::Delivered { request, approval, key, .. }) = rows::registration_by(rows, Table::Pickups, &hash)? {
+                    // Told once: who repeats it writes nothing more.
+                    if rows::key(rows, key)?.is_none_or(|key| key.revoked.is_some()) {
+                        return Ok(());
+                    }
                     super::keys::revoke_with_descendants(rows, key, Some("its pickup token was used twice".to_owned()), now)?;
                     let what = What::PickupReplayed { registration: request.id, key, agent: request.agent_name };
                     record(rows, approval.account, Some(source), what, now, random)?;

@@ -87,7 +87,7 @@ pub enum Error {
     NoRoute,
     #[error("this endpoint does not take that method")]
     MethodNotAllowed,
-    #[error("this server does not answer for that host name")]
+    #[error("this server does not answer for that host name: use the address it publishes, in its auth.md or on its first line")]
     Misdirected,
     #[error("this origin may not call here")]
     ForeignOrigin,

@@ -124,6 +124,10 @@ impl Service {
             revoked: None,
             disabled_at: None,
             parent,
+            root: match &actor {
+                Actor::Key(caller) => Some(caller.key.root()),
+                Actor::Owner(_) | Actor::Operator => None,
+            },
             origin,
             redeliverable: None,
         };
@@ -153,7 +157,11 @@ impl Service {
         for text in scopes {
             let scope: Scope = text.parse().map_err(|error| Error::invalid("scopes", format!("{error}")))?;
             if self.catalogue.get(&scope).is_none() {
-                return Err(Error::invalid("scopes", format!("`{scope}` is not in this service's catalogue")));
+                let known: Vec<_> = self.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
+                return Err(Error::invalid(
+                    "scopes",
+                    format!("names `{scope}`, which is not in this service's catalogue: {}", known.join(" ")),
+                ));
             }
             known.push(scope);
         }
@@ -163,7 +171,7 @@ impl Service {
         Ok(known.into_iter().collect())
     }
 
-    /// A page of keys, newest first. A key without `keys:read` sees only itself.
+    /// A page of keys, newest first. A key without `keys:read` sees itself and its descendants.
     pub async fn list_keys(&self, actor: &Actor, account: Option<AccountId>, filter: &Filter) -> Result<KeyList, Error> {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
@@ -176,13 +184,8 @@ impl Service {
         let now = self.world.now();
         // Whatever a transport names: only the operator sees other accounts, or all of them.
         let account = actor.account().or(account);
-        let only = match actor {
-            Actor::Key(caller) if !caller.key.scopes.has(KEYS_READ) => Some(caller.key.id),
-            _ => None,
-        };
         let fits = |key: &Key| {
-            only.is_none_or(|id| id == key.id)
-                && filter.status.is_none_or(|status| status == key.status(now))
+            filter.status.is_none_or(|status| status == key.status(now))
                 && filter.environment.is_none_or(|environment| environment == key.environment)
         };
         self.store
@@ -200,7 +203,7 @@ impl Service {
                         let id = String::from_utf8_lossy(&entry[prefix.len()..]).into_owned();
                         let Some(key) = rows::load::<Key>(rows, &id)? else { continue };
                         looked_at += 1;
-                        if fits(&key) {
+                        if fits(&key) && sees(rows, actor, &key)? {
                             if keys.len() == limit {
                                 // Another one exists: the page ends before it.
                                 break 'pages keys.last().map(|last: &KeyView| last.id.to_string());
@@ -237,7 +240,10 @@ impl Service {
         let now = self.world.now();
         self.store
             .read(|rows| {
-                let key = rows::key(rows, id)?.filter(|key| sees(actor, key)).ok_or_else(|| Error::not_found("key"))?;
+                let key = rows::key(rows, id)?.ok_or_else(|| Error::not_found("key"))?;
+                if !sees(rows, actor, &key)? {
+                    return Err(Error::not_found("key"));
+                }
                 self.view(rows, &key, now)
             })
             .await
@@ -306,12 +312,14 @@ fn same_account(actor: &Actor, key: &Key) -> bool {
     actor.account().is_none_or(|own| own == key.account)
 }
 
-fn sees(actor: &Actor, key: &Key) -> bool {
-    same_account(actor, key)
-        && match actor {
-            Actor::Key(caller) => caller.key.id == key.id || caller.key.scopes.has(KEYS_READ),
-            Actor::Owner(_) | Actor::Operator => true,
-        }
+/// A key sees itself, with `keys:write` its descendants, with `keys:read` all of its account.
+fn sees(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<bool, Error> {
+    if !same_account(actor, key) {
+        return Ok(false);
+    }
+    let Actor::Key(caller) = actor else { return Ok(true) };
+    let mine = &caller.key;
+    Ok(mine.id == key.id || mine.scopes.has(KEYS_READ) || (mine.scopes.has(KEYS_WRITE) && descends_from(rows, key, mine.id)?))
 }
 
 /// A key may end itself, with `keys:revoke` any of its account, with `keys:write` its descendants.

@@ -149,6 +149,17 @@ impl Service {
             }
             here = *hop;
         }
+        // A forwarding header from a neighbour nobody named: a proxy of this computer. What it says does not count,
+        // and its own address says nothing about who is behind it.
+        if here.to_canonical().is_loopback() && !forwarded_for.is_empty() && !ours(&here) {
+            static WARNED: std::sync::Once = std::sync::Once::new();
+            WARNED.call_once(|| {
+                tracing::warn!(
+                    "X-Forwarded-For came from {here}, which `trusted_proxies` does not name: all callers behind it count as one"
+                );
+            });
+            return Source::Hidden;
+        }
         Source::address(here)
     }
 

@@ -185,7 +185,7 @@ impl Service {
             asked_at: request.created_at,
             asked_from: request.source,
             you_are_at: source,
-            elsewhere: !same_place,
+            elsewhere: !same_place || request.source == Source::Hidden,
             flagged,
             hint_is_another: request.login_hint.as_ref().filter(|hint| **hint != account.email).map(ToString::to_string),
             first_agent,
@@ -307,7 +307,10 @@ impl Service {
                 check_hint(hint_rule, &decider, request)?;
                 let (agent, from) = (registration.request().agent_name.clone(), registration.request().source);
                 let what = if disown {
-                    rows::flag(rows, &from, (now + FLAGGED).as_second());
+                    // Of this computer the address says nothing: everything here comes from it.
+                    if !from.is_this_computer() {
+                        rows::flag(rows, &from, (now + FLAGGED).as_second());
+                    }
                     What::Disowned { registration: id, agent, from }
                 } else {
                     What::Denied { registration: id, agent }

@@ -51,6 +51,12 @@ pub struct Caller {
     pub ratelimit: Option<RateLimit>,
 }
 
+/// The operator's own service, which verifies everybody's keys, is not its customer. Agents never get `keys:verify`
+/// unless the operator says so, so an operator's agents are limited like anybody's.
+fn is_unlimited(key: &Key, account: &Account) -> bool {
+    account.operator && key.scopes.has(KEYS_VERIFY)
+}
+
 /// What a judgement found: the code, and the missing scopes or the limit it speaks of.
 struct Judgement {
     code: Code,
@@ -84,6 +90,8 @@ impl Service {
             Status::Active if account.disabled_at.is_some() => return Ok(plain(Code::Disabled)),
             Status::Active => {}
         }
+        // Even a use that is refused below shows that the key arrived.
+        self.end_redelivery(key).await?;
         if need.environment.is_some_and(|environment| environment != key.environment) {
             self.note_wrong_environment(key, now).await?;
             return Ok(plain(Code::WrongEnvironment));
@@ -92,22 +100,20 @@ impl Service {
         if !missing.is_empty() {
             return Ok(Judgement { code: Code::InsufficientScope, missing, ratelimit: None });
         }
-        // An operator's own service is not its customer.
-        let ratelimit = if account.operator {
+        let ratelimit = if is_unlimited(key, account) {
             None
         } else {
-            match self.plans.charge(&account.plan, key.id, need.cost) {
+            match self.plans.charge(&account.plan, key.root(), need.cost) {
                 Ok(standing) => standing,
                 Err(over) => return Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
             }
         };
-        self.note_use(key, now).await?;
+        self.usage.note(key.id, now);
         Ok(Judgement { code: Code::Valid, missing, ratelimit })
     }
 
-    /// Counts a use; the first one ends the possibility to have the key delivered again.
-    async fn note_use(&self, key: &Key, now: Timestamp) -> Result<(), Error> {
-        self.usage.note(key.id, now);
+    /// The first use ends the possibility to have the key delivered again.
+    async fn end_redelivery(&self, key: &Key) -> Result<(), Error> {
         let Some(registration) = key.redeliverable else { return Ok(()) };
         let id = key.id;
         self.store
@@ -200,8 +206,8 @@ impl Service {
 
     /// Where a presented key's limit stands; takes nothing.
     pub async fn standing_of(&self, presented: &ApiKey) -> Result<Option<RateLimit>, Error> {
-        let found = self.look_up(presented).await?.filter(|(_, account)| !account.operator);
-        Ok(found.and_then(|(key, account)| self.plans.standing(&account.plan, key.id)))
+        let found = self.look_up(presented).await?.filter(|(key, account)| !is_unlimited(key, account));
+        Ok(found.and_then(|(key, account)| self.plans.standing(&account.plan, key.root())))
     }
 
     /// What a caller may do, without charging the plan.
@@ -217,7 +223,9 @@ impl Service {
             scopes: caller.key.scopes.clone(),
             environment: caller.key.environment,
             expires_at: caller.key.expires_at.map(Time),
-            ratelimit: if caller.account.operator { None } else { self.plans.standing(&caller.account.plan, caller.key.id) },
+            ratelimit: (!is_unlimited(&caller.key, &caller.account))
+                .then(|| self.plans.standing(&caller.account.plan, caller.key.root()))
+                .flatten(),
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -38,6 +39,10 @@ impl OwnerLock {
     pub fn acquire(dir: &Path) -> io::Result<Acquired> {
         private_dir(dir)?;
         let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(dir.join("owner.lock"))?;
+        // What we make is ours; a directory that is not could be rearranged under us.
+        if file.metadata()?.uid() != fs::metadata(dir)?.uid() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} belongs to another user", dir.display())));
+        }
         match file.try_lock() {
             Ok(()) => {
                 // From here on nobody reads a dead owner's address.
@@ -68,14 +73,20 @@ impl OwnerLock {
     }
 }
 
-/// Makes a directory only its owner can enter.
+/// Makes a directory only its owner can enter. One that others can enter is closed to them if it is ours alone;
+/// a shared one (`/tmp`, a home) is refused rather than changed.
 pub fn private_dir(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     if !dir.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
     let mode = fs::metadata(dir)?.permissions().mode();
     if mode & 0o077 != 0 {
+        let ours =
+            dir.join("owner.lock").exists() || fs::read_dir(dir)?.all(|entry| entry.is_ok_and(|e| e.file_name() == "countersign.toml"));
+        if mode & 0o1000 != 0 || !ours {
+            let why = format!("{} is open to others and holds other things: name a directory of its own", dir.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
     }
     Ok(())

@@ -77,6 +77,9 @@ pub fn page(visitor: &Visitor, prefilled: Option<&UserCode>, error: Option<&Erro
             (field::problem(problem))
             form method="post" action="/claim" {
                 (visitor.token_field())
+                @if prefilled.is_none() && problem.is_none() && visitor.code.is_some() {
+                    p.alert.note { "This is your first agent: type the code it shows you, even if the link brought one along. So you see that both are the same." }
+                }
                 (Field {
                     name: "code", label: "Code", kind: "text", class: "code", value: &code,
                     hint: "Like WDJB-MJHT. Capitals and dashes don't matter.",

@@ -247,7 +247,7 @@ pub fn disowned(visitor: &Visitor, request: &Request, active: &[KeyView], now: T
             p.stamp { "Denied and reported" }
             h1 { "\"" bdi { (request.agent_name) } "\" gets no key" }
             p.lead { "Whoever asks from " (request.source) " is marked for a day: others see a warning before they approve." }
-            p { "You entered its code, so somebody may have sent it to you. If they asked for your password too, change it." }
+            p { "You entered its code, so somebody may have sent it to you. If they asked for your password too, have whoever runs this service set a new one." }
             @if active.is_empty() {
                 p { "No agent holds a key to your account." }
             } @else {

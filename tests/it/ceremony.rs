@@ -758,3 +758,18 @@ async fn a_short_lived_key_lives_from_its_delivery() {
     app.advance(3000);
     assert_eq!(app.poll(&agent).await.unwrap().expires_in, Some(60));
 }
+
+#[tokio::test]
+async fn a86_repeating_a_spent_pickup_token_writes_one_line_and_no_more() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let agent = app.register().await;
+    let id = app.approve(&human, &agent).await;
+    let (token, _) = app.service.offer_pickup(id).await.unwrap();
+    app.service.pickup(token.clone(), Source::Local).await.unwrap();
+    for _ in 0..5 {
+        assert_err!(app.service.pickup(token.clone(), Source::Local).await, Error::InvalidGrant);
+    }
+    let told = app.service.activity(human.account, 50).await.unwrap();
+    assert_eq!(told.iter().filter(|event| matches!(event.what, What::PickupReplayed { .. })).count(), 1);
+}

@@ -82,13 +82,13 @@ fn text_from_the_environment_stays_text() {
 }
 
 #[test]
-fn a_secret_is_read_from_the_file_its_variable_names() {
+fn a_setting_is_read_from_the_file_its_variable_names() {
     let dir = tempfile::TempDir::new().unwrap();
     let path = dir.path().join("publishable");
-    std::fs::write(&path, "pk_12345\r\n").unwrap();
-    let config = env(&[("COUNTERSIGN_SESSIONS__PUBLISHABLE_KEY_FILE", path.to_str().unwrap())]).unwrap();
-    assert_eq!(config.sessions.publishable_key, "pk_12345");
-    assert!(refused(env(&[("COUNTERSIGN_SESSIONS__PUBLISHABLE_KEY_FILE", "/no/such/file")])).contains("/no/such/file"));
+    std::fs::write(&path, "https://docs.example/\r\n").unwrap();
+    let config = env(&[("COUNTERSIGN_API__DOCS_URL_FILE", path.to_str().unwrap())]).unwrap();
+    assert_eq!(config.api.docs_url, "https://docs.example/");
+    assert!(refused(env(&[("COUNTERSIGN_API__DOCS_URL_FILE", "/no/such/file")])).contains("/no/such/file"));
 }
 
 #[test]

@@ -418,6 +418,17 @@ async fn prefer_wait_holds_a_poll_until_the_decision() {
 }
 
 #[tokio::test]
+async fn a31_a_wait_shorter_than_the_interval_is_paced_like_any_poll() {
+    let app = app().await;
+    let (token, _) = registered(&app.http()).await;
+    let body = json!({"grant_type": CLAIM_GRANT, "claim_token": token});
+    app.http().poll(&token).await.oauth_error(400, "authorization_pending");
+    for wait in ["wait=0", "wait=1"] {
+        app.http().post("/oauth2/token").header("prefer", wait).json(&body).send().await.oauth_error(400, "slow_down");
+    }
+}
+
+#[tokio::test]
 async fn a31_polling_too_fast_slows_down_by_five_seconds_and_stays_slow_after_a_restart() {
     let app = app().await;
     let (token, _) = registered(&app.http()).await;

@@ -586,13 +586,14 @@ async fn each_key_has_its_own_allowance() {
 }
 
 #[tokio::test]
-async fn an_operators_key_is_outside_plan_limits() {
+async fn an_operators_verifying_key_is_outside_plan_limits_and_its_others_are_not() {
     let app = app().await;
     let operator = operator(&app).await;
-    let key = app.key(&operator, &["audience:read"]).await;
+    let (verifier, other) = (app.key(&operator, &["keys:verify"]).await, app.key(&operator, &["audience:read"]).await);
     for _ in 0..200 {
-        assert!(app.call(key.key.expose()).await.unwrap().ratelimit.is_none());
+        assert!(app.call(verifier.key.expose()).await.unwrap().ratelimit.is_none());
     }
+    assert_eq!(app.call(other.key.expose()).await.unwrap().ratelimit.unwrap().limit, 10);
 }
 
 // Usage.
@@ -634,4 +635,28 @@ async fn secrets_of_all_keys_differ() {
     for _ in 0..50 {
         assert!(secrets.insert(app.key(&human, &["audience:read"]).await.key.expose().to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a81_children_share_the_limit_of_their_first_ancestor() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let parent = app.key(&human, &["keys:write", "audience:read"]).await;
+    let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
+    for _ in 0..10 {
+        app.call(child.key.expose()).await.unwrap();
+    }
+    assert_err!(app.call(parent.key.expose()).await, Error::RateLimited(_));
+}
+
+#[tokio::test]
+async fn a_key_that_writes_sees_what_it_made_and_nothing_else() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let (parent, other) = (app.key(&human, &["keys:write", "audience:read"]).await, app.key(&human, &["audience:read"]).await);
+    let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
+    let actor = app.key_actor(parent.key.expose()).await;
+    assert_eq!(app.service.list_keys(&actor, None, &Filter::default()).await.unwrap().keys.len(), 2);
+    app.service.get_key(&actor, child.view.id).await.unwrap();
+    assert_err!(app.service.get_key(&actor, other.view.id).await, Error::NotFound { .. });
 }

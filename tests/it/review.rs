@@ -536,3 +536,28 @@ async fn a_disabled_account_decides_nothing() {
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::SignInNeeded);
     assert_err!(app.service.deny(&human.session, review.registration, false, Source::Local).await, Error::SignInNeeded);
 }
+
+#[tokio::test]
+async fn a80_strangers_guesses_do_not_lock_the_operator_out_on_the_first_day() {
+    let app = app().await;
+    let operator = app.human("operator@example.com").await;
+    app.edit(operator.account, |account| account.operator = true).await;
+    for stranger in 0..30 {
+        let human = app.human_of_age(&format!("stranger{stranger}@example.com"), 60, at(&format!("198.51.100.{stranger}"))).await;
+        for _ in 0..10 {
+            let _ = app.type_code(&human, WRONG_CODE).await;
+        }
+    }
+    let agent = app.register().await;
+    app.enter(&operator, &agent).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_disowned_on_this_computer_does_not_mark_this_computer() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let (first, second) = (app.register().await, app.register().await);
+    let review = app.reviewed(&human, &first).await;
+    app.service.deny(&human.session, review.registration, true, at("127.0.0.1")).await.unwrap();
+    assert!(!app.reviewed(&human, &second).await.flagged);
+}

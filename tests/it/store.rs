@@ -315,6 +315,7 @@ fn key_row(account: AccountId, n: u8, parent: Option<KeyId>) -> Key {
         revoked: None,
         disabled_at: None,
         parent,
+        root: None,
         origin: Origin::Human,
         redeliverable: None,
     }
