@@ -53,7 +53,7 @@ impl Config {
         let mut unknown = Vec::new();
         let mut track = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
         let mut config: Self = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(Value::Table(table), &mut track))
-            .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner())))?;
+            .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner().message())))?;
         if let Some(key) = unknown.first() {
             let nearest = known.iter().map(|setting| &setting.path).min_by_key(|name| strsim::damerau_levenshtein(name, key));
             let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();

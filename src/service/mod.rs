@@ -126,6 +126,11 @@ impl Service {
         !self.draining.is_cancelled() && self.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
     }
 
+    /// How many polls wait for a human now.
+    pub fn waiting(&self) -> usize {
+        self.waiters.count()
+    }
+
     /// The process is about to end: waiting polls are told to come again.
     pub fn drain(&self) {
         self.draining.cancel();

@@ -66,6 +66,11 @@ impl Waiters {
         Ok(Waiter { waiters: self, id, source, notify: queue.decided.clone(), displaced })
     }
 
+    /// How many polls wait now.
+    pub fn count(&self) -> usize {
+        self.lock().claims.values().map(|queue| queue.length).sum()
+    }
+
     /// Wakes whoever waits for this registration.
     pub fn wake(&self, id: RegistrationId) {
         if let Some(queue) = self.lock().claims.get(&id) {

@@ -638,8 +638,11 @@ async fn a_key_revoked_while_it_waits_gets_no_other_key() {
     let asked = mcp.done("register_agent", json!({"agent_name": "Claude"})).await;
     let waits = mcp.tool("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 55}));
     let (polled, ()) = tokio::join!(waits, async {
+        while app.service.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
         app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
         approve(&app, &asked).await;
     });
-    assert!(polled["isError"] == true || !polled.to_string().contains("pickup_token"), "{polled}");
+    assert!(polled["isError"] == true && !polled.to_string().contains("pickup_token"), "{polled}");
 }
