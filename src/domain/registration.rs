@@ -410,16 +410,6 @@ impl Registration {
         self
     }
 
-    /// An approval withdrawn before the key was taken: the agent reads `access_denied`.
-    pub fn withdraw(self, now: Timestamp) -> Self {
-        match self {
-            Self::Approved { request, approval, .. } if now < request.deliverable_until() => {
-                Self::Denied { request, by: approval.account, at: now }
-            }
-            other => other,
-        }
-    }
-
     /// Step 6. Ends what is over; `None` when the row is to be forgotten.
     pub fn sweep(self, now: Timestamp) -> Option<Self> {
         if now >= self.request().expires_at + REMEMBERED {

@@ -62,7 +62,7 @@ fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::TooManyAttempts { .. } => (S::TOO_MANY_REQUESTS, "too_many_attempts"),
         Error::Unauthorized { .. } => (S::UNAUTHORIZED, "invalid_token"),
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "insufficient_scope"),
-        Error::Forbidden { .. } | Error::ForeignForm | Error::ForeignOrigin => (S::FORBIDDEN, "forbidden"),
+        Error::Forbidden { .. } | Error::ForeignForm => (S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => (S::NOT_FOUND, "not_found"),
         Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged => (S::CONFLICT, "conflict"),
         Error::TooMany { .. } | Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
@@ -120,7 +120,6 @@ fn next(error: &Error, app: &App) -> String {
         | Error::WrongPassword
         | Error::SignInNeeded
         | Error::ForeignForm
-        | Error::ForeignOrigin
         | Error::Misdirected
         | Error::Internal => "Tell your human what happened.".to_owned(),
     }
@@ -148,7 +147,7 @@ fn api(error: &Error) -> (StatusCode, &'static str, String) {
         | Error::WrongPassword => said(S::BAD_REQUEST, "invalid_grant"),
         Error::Unauthorized { .. } | Error::SignInNeeded => (S::UNAUTHORIZED, "unauthorized", "Invalid or missing API key".to_owned()),
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "forbidden", "Insufficient permissions".to_owned()),
-        Error::Forbidden { .. } | Error::ForeignForm | Error::ForeignOrigin => said(S::FORBIDDEN, "forbidden"),
+        Error::Forbidden { .. } | Error::ForeignForm => said(S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => said(S::NOT_FOUND, "not_found"),
         Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged | Error::ClaimedOrInFlight { .. } => {
             said(S::CONFLICT, "conflict")

@@ -58,8 +58,7 @@ fn words(error: &Error) -> (&'static str, String) {
         | Error::PayloadTooLarge
         | Error::UnsupportedMediaType { .. }
         | Error::MethodNotAllowed
-        | Error::Misdirected
-        | Error::ForeignOrigin => told("refused", "Tell your human what happened."),
+        | Error::Misdirected => told("refused", "Tell your human what happened."),
         Error::Internal => told("internal", LATER),
     }
 }

@@ -89,8 +89,6 @@ pub enum Error {
     MethodNotAllowed,
     #[error("this server does not answer for that host name: use the address it publishes, in its auth.md or on its first line")]
     Misdirected,
-    #[error("this origin may not call here")]
-    ForeignOrigin,
     #[error("the server is not ready: try again in a moment")]
     Unavailable,
     #[error("something went wrong on our side")]

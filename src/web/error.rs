@@ -136,7 +136,6 @@ pub fn explain(error: &Error) -> Explained {
             "This form can't be taken",
             "It is out of date, or it was sent from another site. Nothing was changed. Go back, reload the page and send it again.",
         ),
-        Error::ForeignOrigin => told(S::FORBIDDEN, "Another site may not do this", "Open the page here and try again."),
         Error::NotFound { what } => told(S::NOT_FOUND, "Not found", format!("There is no such {what}, or it is not yours.")),
         Error::NoRoute => told(S::NOT_FOUND, "Page not found", "The address may be mistyped, or the page has moved."),
         Error::MethodNotAllowed => told(S::METHOD_NOT_ALLOWED, "That does not work here", "Open the page with its link instead."),

@@ -327,7 +327,6 @@ enum Event {
     Deliver,
     OfferPickup,
     EndRedelivery,
-    Withdraw,
     Slow,
     Sweep,
     Poll,
@@ -346,7 +345,6 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Deliver),
         1 => Just(Event::OfferPickup),
         1 => Just(Event::EndRedelivery),
-        1 => Just(Event::Withdraw),
         1 => Just(Event::Slow),
         2 => Just(Event::Sweep),
         4 => Just(Event::Poll),
@@ -495,7 +493,6 @@ impl Watched {
                 }
             }
             Event::EndRedelivery => self.registration = before.end_redelivery(),
-            Event::Withdraw => self.registration = before.withdraw(now),
             Event::Slow => self.registration = before.slowed(),
             Event::Sweep => match before.sweep(now) {
                 Some(next) => {
