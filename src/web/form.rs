@@ -2,7 +2,7 @@
 
 use crate::{
     domain::secret::Password,
-    http::App,
+    http::{App, MAX_BODY},
     service::Error,
     web::{error::Failure, session::Visitor},
 };
@@ -13,7 +13,6 @@ use axum::{
 };
 use zeroize::Zeroizing;
 
-const MAX_BODY: usize = 64 * 1024;
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 /// Fields that may come more than once: groups of checkboxes.
 const LISTS: [&str; 1] = ["scopes"];
