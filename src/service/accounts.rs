@@ -18,6 +18,7 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::Passw
 use jiff::{SignedDuration, Timestamp};
 use std::sync::PoisonError;
 use subtle::ConstantTimeEq;
+use tokio::sync::SemaphorePermit;
 
 /// argon2 takes 19 MiB and a core each: more at once would be a way to stop the server.
 pub const HASHES_AT_ONCE: usize = 4;
@@ -50,8 +51,12 @@ fn acceptable(password: &Password) -> Result<(), Error> {
 }
 
 impl Service {
-    async fn hashed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let _place = self.hashing.try_acquire().map_err(|_| Error::Busy)?;
+    /// A place among those who hash. Taken before a limit is charged: who is turned away has not tried.
+    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.hashing.try_acquire().map_err(|_| Error::Busy)
+    }
+
+    async fn hashed<T: Send + 'static>(&self, _place: SemaphorePermit<'_>, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 
@@ -110,7 +115,7 @@ impl Service {
         let email: Email = email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
         acceptable(&password)?;
         let (now, salt) = (self.world.now(), self.world.bytes());
-        let hash = self.hashed(move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
+        let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         let id = AccountId::new(now, self.world.bytes());
         let random = self.world.bytes();
         let created = self
@@ -149,7 +154,7 @@ impl Service {
     pub async fn reset_password(&self, email: &str, password: Password) -> Result<AccountView, Error> {
         acceptable(&password)?;
         let (id, salt) = (self.account_by_email(email).await?.id, self.world.bytes());
-        let hash = self.hashed(move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
+        let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         self.store
             .write(move |rows| {
                 let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
@@ -184,9 +189,10 @@ impl Service {
     /// Signs in. Unknown account and wrong password look and take the same.
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
+        let place = self.place()?;
         self.charge_login(Limit::logins(email.as_str(), &source)).await?;
         let account = self.store.read(|rows| rows::account_by_email(rows, &email)).await?.filter(|account| account.disabled_at.is_none());
-        let right = self.password_matches(account.as_ref(), password).await?;
+        let right = self.password_matches(place, account.as_ref(), password).await?;
         let Some(account) = account else { return Err(Error::WrongPassword) };
         if !right {
             let (now, random, id) = (self.world.now(), self.world.bytes(), account.id);
@@ -206,12 +212,12 @@ impl Service {
             .await
     }
 
-    async fn password_matches(&self, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+    async fn password_matches(&self, place: SemaphorePermit<'_>, account: Option<&Account>, password: Password) -> Result<bool, Error> {
         let stored = account.and_then(|account| account.password.clone());
         let known = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.decoy.clone());
         let fits = password.expose().len() <= Password::MAX_BYTES;
-        Ok(self.hashed(move || fits && matches(&password, &hash)).await? && known)
+        Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
     }
 
     async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
@@ -265,8 +271,9 @@ impl Service {
             return Ok(());
         }
         let password = password.ok_or_else(|| Error::invalid("password", "is needed again: you signed in more than five minutes ago"))?;
+        let place = self.place()?;
         self.charge_login(Limit::reauthentications(account.id, &source)).await?;
-        if !self.password_matches(Some(&account), password).await? {
+        if !self.password_matches(place, Some(&account), password).await? {
             return Err(Error::WrongPassword);
         }
         let (token, now) = (session.token, self.world.now());
