@@ -287,3 +287,21 @@ async fn limits_survive_a_restart() {
     let app = app.restart().await;
     assert_err!(sign_in(&app, "nobody@example.com", PASSWORD, at("192.0.2.66")).await, Error::TooMany { .. });
 }
+
+// Where a request came from.
+
+#[tokio::test]
+async fn a24_behind_a_proxy_nobody_named_a_caller_is_not_this_computer() {
+    let (app, proxy) = (app().await, "127.0.0.1".parse().unwrap());
+    let hidden = app.service.source_of(proxy, &["203.0.113.66".parse().unwrap()]);
+    assert_eq!((hidden, hidden.is_this_computer()), (Source::Hidden, false));
+    assert!(app.service.source_of(proxy, &[]).is_this_computer());
+    let named = app_with("trusted_proxies", "[\"127.0.0.0/8\"]").await;
+    assert_eq!(named.service.source_of(proxy, &["203.0.113.66".parse().unwrap()]), at("203.0.113.66"));
+}
+
+#[tokio::test]
+async fn all_of_loopback_is_one_source() {
+    assert_eq!(at("127.0.0.1").bucket(), at("127.8.9.10").bucket());
+    assert_eq!(at("127.0.0.1").bucket(), at("::1").bucket());
+}

@@ -197,3 +197,18 @@ fn unlisted_environments_are_not_offered() {
     assert_eq!(file("environment = 'test'").unwrap().offered_environments(), [Test]);
     assert_eq!(file("[keys]\noffered_environments = ['live', 'test']").unwrap().offered_environments(), [Live, Test]);
 }
+
+#[test]
+fn what_would_end_in_a_shell_or_stop_the_server_is_refused() {
+    assert!(refused(env(&[("COUNTERSIGN_API__KEY_ENV", "x$(touch /tmp/x)")])).contains("api.key_env"));
+    for origin in ["*", "null", "https://app.example/"] {
+        let list = format!("[\"{origin}\"]");
+        assert!(refused(env(&[("COUNTERSIGN_HTTP__CORS_ORIGINS", &list)])).contains("http.cors_origins"));
+    }
+    assert!(refused(env(&[("COUNTERSIGN_SIGNIN__URL", "javascript:alert(1)")])).contains("signin.url"));
+}
+
+#[test]
+fn a_setting_that_does_nothing_yet_is_refused() {
+    assert!(refused(env(&[("COUNTERSIGN_MCP__ALLOW_INLINE_DELIVERY", "true")])).contains("does nothing"));
+}

@@ -630,6 +630,41 @@ async fn a70_over_stdio_the_key_lands_in_a_private_file_and_in_no_byte_of_the_an
 }
 
 #[tokio::test]
+async fn a_stored_key_that_was_revoked_elsewhere_is_forgotten_and_said() {
+    let home = Home::new();
+    home.account();
+    let mut client = Client::start(&home).await;
+    let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": ["audience:read"]})).await;
+    page_of(&asked).await.approve(&text(&asked, "user_code")).await;
+    let delivered = client.tool("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await;
+    let (file, key) = (text(&delivered, "stored_at"), text(&delivered["key"], "id"));
+    home.run(&["keys", "revoke", &key, "--yes"], "").ok();
+    for command in [&["curl", "-sS", "/v1/projects"][..], &["exec", "--env", "KEY", "--", "true"]] {
+        home.run(command, "").ended(4);
+    }
+    assert!(!Path::new(&file).exists());
+}
+
+#[test]
+fn a_mistyped_directory_makes_no_second_deployment() {
+    let home = Home::new();
+    home.run(&["keys", "list"], "").ended(1);
+    assert!(!home.data().join("secret").exists());
+}
+
+#[tokio::test]
+async fn a_password_that_was_reset_signs_in_and_the_old_session_is_over() {
+    let home = Home::new();
+    home.account();
+    let server = home.serve().await;
+    let mut before = server.signed_in().await;
+    home.run(&["accounts", "reset-password", "--email", ME, "--password-stdin"], "another good password\n").ok();
+    assert_eq!(before.visit("/settings/keys").await.status, 303, "signed out");
+    before.open("/login").await;
+    assert_eq!(before.submit("/login", &[("email", ME), ("password", "another good password")]).await.status, 303);
+}
+
+#[tokio::test]
 async fn a70_a_folder_that_is_a_link_takes_no_key_and_loses_none() {
     let home = Home::new();
     home.account();

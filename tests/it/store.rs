@@ -443,3 +443,13 @@ async fn an_account_is_found_by_its_present_email_only() {
     assert!(app.service.account_by_email("old@example.com").await.is_err());
     assert_eq!(app.service.account_by_email("NEW@example.com").await.unwrap().id, human.account);
 }
+
+#[test]
+fn a_shared_directory_is_refused_and_stays_as_it_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("somebody else's"), "").unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(OwnerLock::acquire(dir.path()).is_err());
+    assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755);
+}
