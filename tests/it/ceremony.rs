@@ -773,3 +773,53 @@ async fn a86_repeating_a_spent_pickup_token_writes_one_line_and_no_more() {
     let told = app.service.activity(human.account, 50).await.unwrap();
     assert_eq!(told.iter().filter(|event| matches!(event.what, What::PickupReplayed { .. })).count(), 1);
 }
+
+#[tokio::test]
+async fn a37_a_use_that_is_refused_ends_the_redelivery_too() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let agent = app.register_with_challenge().await;
+    app.approve(&human, &agent).await;
+    let key = app.poll_with(&agent, &verifier()).await.unwrap().access_token.clone();
+    let presented = countersign::domain::secret::ApiKey::presented(key.expose());
+    assert_err!(app.service.authenticate(presented.as_ref(), &Need::call().scope("keys:write")).await, Error::InsufficientScope { .. });
+    assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
+}
+
+// Waiting.
+
+#[tokio::test]
+async fn of_two_who_wait_for_one_claim_over_mcp_the_older_is_told_to_come_again() {
+    let app = app().await;
+    let id = app.register().await.registration_id;
+    let (service, wait) = (app.service.clone(), std::time::Duration::from_secs(3600));
+    let older = tokio::spawn(async move { service.wait_for_decision(id, &at("192.0.2.1"), wait).await });
+    while app.service.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let service = app.service.clone();
+    let newer = tokio::spawn(async move { service.wait_for_decision(id, &at("192.0.2.2"), wait).await });
+    assert!(matches!(older.await.unwrap().unwrap(), Registration::Pending { .. }));
+    assert!(!newer.is_finished());
+    newer.abort();
+}
+
+#[tokio::test]
+async fn one_address_has_twenty_polls_waiting_and_this_computer_any_number() {
+    let app = app().await;
+    let wait = std::time::Duration::from_secs(3600);
+    for waiting in 1..=20 {
+        let (service, agent) = (app.service.clone(), app.register().await);
+        tokio::spawn(async move { service.poll_until(&token(&agent), None, at("192.0.2.1"), wait).await });
+        while app.service.waiting() < waiting {
+            tokio::task::yield_now().await;
+        }
+    }
+    let agent = app.register().await;
+    assert_err!(app.service.poll_until(&token(&agent), None, at("192.0.2.1"), wait).await, Error::Busy);
+    let service = app.service.clone();
+    tokio::spawn(async move { service.poll_until(&token(&agent), None, Source::Local, wait).await });
+    while app.service.waiting() < 21 {
+        tokio::task::yield_now().await;
+    }
+}
