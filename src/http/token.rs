@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     domain::secret::{ClaimToken, CodeVerifier},
-    service::{Error, view::Delivered},
+    service::{Error, MAX_WAIT, view::Delivered},
 };
 use axum::{
     Json,
@@ -20,8 +20,6 @@ use serde::Deserialize;
 use std::time::Duration;
 
 pub const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
-/// The longest a poll is held open (RFC 7240 `wait`), in seconds: below what proxies cut.
-const MAX_WAIT: u64 = 55;
 
 #[derive(Deserialize)]
 pub struct Token {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::scope::{KEYS_REVOKE, ScopeSet},
     owner::{Backend, Call, Reply},
-    service::{Error, Service, view::Revealed},
+    service::{Error, MAX_WAIT, Service, view::Revealed},
     world::World,
 };
 use rmcp::{
@@ -27,7 +27,6 @@ use rmcp::{
 use std::{sync::Arc, time::Duration};
 
 const DEFAULT_WAIT: u64 = 45;
-const MAX_WAIT: u64 = 55;
 /// A waiting call tells its client that it is alive.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -92,7 +91,10 @@ impl Tools {
             Way::Stdio(_) => self.register_here(args, asked).await?,
             Way::Http(service) => self.register_for(service, args, asked, caller, http.as_ref()).await?,
         };
-        claims.remember(claim.clone(), self.world.now())?;
+        // A caller without a name can't be recognised by an identical call: its handle is all there is.
+        if !claim.asked.caller.is_empty() {
+            claims.remember(claim.clone(), self.world.now())?;
+        }
         Ok(Json(registered_result(&claim)))
     }
 
@@ -111,7 +113,7 @@ impl Tools {
         let args = args?;
         let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT);
         if wait > MAX_WAIT {
-            return Err(Error::invalid("wait_seconds", "must be 0 to 55").into());
+            return Err(Error::invalid("wait_seconds", format!("must be 0 to {MAX_WAIT}")).into());
         }
         let wait = Duration::from_secs(wait);
         let polling = async {

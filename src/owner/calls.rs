@@ -14,7 +14,7 @@ use crate::{
         source::Source,
     },
     service::{
-        Error, Service,
+        Error, MAX_WAIT, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Filter, NewKey},
         verify::{Caller, Need},
@@ -25,8 +25,6 @@ use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Longest a poll is held, in seconds: below every client's usual timeout of a minute.
-pub const MAX_WAIT: u64 = 55;
 /// Accounts a list shows at most.
 const MAX_ACCOUNTS: usize = 10_000;
 

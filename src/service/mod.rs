@@ -43,6 +43,9 @@ use tokio_util::sync::CancellationToken;
 /// Raised when the stored form changes; an older binary refuses a newer store.
 const SCHEMA: u32 = 1;
 
+/// The longest a poll is held, in seconds: below what proxies cut and clients wait for.
+pub const MAX_WAIT: u64 = 55;
+
 /// Everything the transports can do. One per process that owns a store.
 pub struct Service {
     pub config: Arc<Config>,
