@@ -192,6 +192,8 @@ pub struct Key {
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
     #[serde(default)]
+    pub disabled_reason: Option<String>,
+    #[serde(default)]
     pub parent: Option<KeyId>,
     /// The first ancestor, whose rate limit the whole lineage shares: children must not multiply it.
     #[serde(default)]
@@ -228,7 +230,15 @@ impl Key {
         self.redeliverable = None;
         self.revoked.get_or_insert(Revocation { at: now, reason });
     }
+
+    /// Ends a suspension.
+    pub fn resume(&mut self) {
+        (self.disabled_at, self.disabled_reason) = (None, None);
+    }
 }
+
+/// The reason of a suspension: a backup was restored, and nobody knows what was revoked since it was made.
+pub const RESTORED: &str = "restored from a backup without its journal";
 
 /// When a key was last used, and how often. Written in batches, off the verification path.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]

@@ -70,12 +70,15 @@ impl Service {
         if !self.formats.iter().any(|format| format.could_be(presented)) {
             return Ok(None);
         }
-        let hash = self.secret.hash(Purpose::ApiKey, presented.expose().as_bytes());
         self.store
             .read(|rows| {
-                let Some(key) = rows::key_by_hash(rows, &hash)? else { return Ok(None) };
-                let account = rows::account(rows, key.account)?;
-                Ok(account.map(|account| (key, account)))
+                for hash in self.secret.hashes(Purpose::ApiKey, presented.expose().as_bytes()) {
+                    if let Some(key) = rows::key_by_hash(rows, &hash)? {
+                        let account = rows::account(rows, key.account)?;
+                        return Ok(account.map(|account| (key, account)));
+                    }
+                }
+                Ok(None)
             })
             .await
     }

@@ -8,6 +8,7 @@ use crate::domain::{
     id::{AccountId, GrantId, KeyId, RegistrationId},
     key::{Grant, Key, Usage},
     limit::{Counter, Limit},
+    loss::Entry,
     name::Email,
     registration::Registration,
     secret::Digest,
@@ -24,10 +25,19 @@ pub trait Row: Serialize + DeserializeOwned {
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
         Vec::new()
     }
+
+    /// What `self` takes away from what `before` allowed: an entry for the journal.
+    fn loss_since(&self, _before: &Self) -> Option<Entry> {
+        None
+    }
 }
 
-fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
+pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
     serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub fn load<R: Row>(rows: &(impl Read + ?Sized), key: impl AsRef<[u8]>) -> Result<Option<R>, StoreError> {
@@ -46,6 +56,9 @@ pub fn save<R: Row>(rows: &mut (impl Write + ?Sized), row: &R) -> Result<(), Sto
     let key = row.key();
     let index = row.index();
     if let Some(old) = load::<R>(rows, &key)? {
+        if let Some(loss) = row.loss_since(&old) {
+            rows.note(encode(&loss)?);
+        }
         for (table, entry) in old.index() {
             if !index.iter().any(|(t, e)| *t == table && *e == entry) {
                 rows.remove(table, &entry);
@@ -55,8 +68,7 @@ pub fn save<R: Row>(rows: &mut (impl Write + ?Sized), row: &R) -> Result<(), Sto
     for (table, entry) in index {
         rows.put(table, &entry, key.clone());
     }
-    let bytes = serde_json::to_vec(row).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    rows.put(R::TABLE, &key, bytes);
+    rows.put(R::TABLE, &key, encode(row)?);
     Ok(())
 }
 
@@ -162,6 +174,10 @@ impl Row for Account {
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
         vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())]
     }
+
+    fn loss_since(&self, before: &Self) -> Option<Entry> {
+        self.loss_since(before)
+    }
 }
 
 impl Row for Session {
@@ -195,6 +211,10 @@ impl Row for Key {
             index.push((Table::Children, entry(&[&parent.to_string(), &id])));
         }
         index
+    }
+
+    fn loss_since(&self, before: &Self) -> Option<Entry> {
+        self.loss_since(before)
     }
 }
 
@@ -275,8 +295,7 @@ pub fn usage(rows: &(impl Read + ?Sized), id: KeyId) -> Result<Usage, StoreError
 }
 
 pub fn save_usage(rows: &mut (impl Write + ?Sized), id: KeyId, usage: &Usage) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(usage).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    rows.put(Table::Usage, id.to_string().as_bytes(), bytes);
+    rows.put(Table::Usage, id.to_string().as_bytes(), encode(usage)?);
     Ok(())
 }
 
@@ -306,7 +325,6 @@ pub fn meta<T: DeserializeOwned>(rows: &(impl Read + ?Sized), name: &str) -> Res
 }
 
 pub fn save_meta<T: Serialize>(rows: &mut (impl Write + ?Sized), name: &str, value: &T) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    rows.put(Table::Meta, name.as_bytes(), bytes);
+    rows.put(Table::Meta, name.as_bytes(), encode(value)?);
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::support::*;
 use countersign::{
     domain::activity::What,
     service::Service,
-    store::{Engine, ReadJob, SledEngine, Store, StoreError, WriteJob},
+    store::{Engine, ReadJob, SledEngine, Snapshot, Store, StoreError, WriteJob},
 };
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -217,6 +217,10 @@ impl Engine for Counting {
 
     fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.write(job)
+    }
+
+    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.inner.snapshot(mark)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
