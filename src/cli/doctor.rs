@@ -24,6 +24,8 @@ use std::{
 /// Before this program was written: a clock that says so is wrong, and keys would never expire.
 const WRITTEN: i64 = 1_767_225_600;
 
+const RESTORE: &str = "keep the directory as it is, and bring a backup back with `countersign restore BACKUP --data NEW`";
+
 #[derive(Args)]
 pub struct Doctor {
     /// Print JSON
@@ -146,16 +148,18 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
     }
     match owner::open(config.clone(), data, Role::Command).await {
         Ok(Opened::Theirs(theirs)) => findings.ok("store", format!("{theirs}, and answers")),
-        Ok(mine) => {
-            let ready = match &mine {
-                Opened::Mine(mine) => mine.service.ready().await,
-                Opened::Theirs(_) => true,
-            };
-            mine.close().await;
-            match ready {
-                true => findings.ok("store", "opens and answers; no server is running"),
-                false => findings.fail("store", "opens but does not answer", "look at the log of `countersign serve`"),
+        Ok(Opened::Mine(mine)) => {
+            match mine.service.check().await {
+                Ok(report) if report.faults == 0 => {
+                    findings.ok("store", format!("opens, and all {} rows hang together; no server is running", report.rows));
+                }
+                Ok(report) => {
+                    let found = format!("{} of {} rows are damaged: {}", report.faults, report.rows, report.told.join("; "));
+                    findings.fail("store", found, RESTORE);
+                }
+                Err(error) => findings.fail("store", format!("opens but can't be read: {error}"), RESTORE),
             }
+            mine.close().await;
             port(config, findings).await;
         }
         Err(failure) => findings.failed("store", failure),

@@ -57,6 +57,15 @@ pub enum Keys {
         #[arg(long)]
         json: bool,
     },
+    /// Let a disabled key work again
+    Resume {
+        /// Such as key_01J…
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// All that a restore without a journal suspended
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
     /// Ask whether a key is good; the key is read from a hidden prompt or stdin, never from argv
     Verify {
         /// Scopes it must have
@@ -132,6 +141,13 @@ impl Keys {
                     };
                     print::line(&format!("{} is revoked since {}{with}", revoked.id, revoked.revoked_at))?;
                 }
+                Ok(0)
+            }
+            Self::Resume { id, all: _ } => {
+                let Reply::Resumed { keys } = Session::ask(global, Call::ResumeKeys { key_id: id }).await? else {
+                    return Err(unexpected());
+                };
+                print::line(&format!("Resumed {keys} {}", if keys == 1 { "key" } else { "keys" }))?;
                 Ok(0)
             }
             Self::Verify { scopes, environment, cost, json } => {

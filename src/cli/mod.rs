@@ -1,6 +1,7 @@
 //! The command line: parse, one call, print. Exit codes: 0 done, 1 failed, 2 usage, 4 not signed in or not allowed.
 
 mod accounts;
+mod backup;
 mod connect;
 mod curl;
 mod doctor;
@@ -54,6 +55,13 @@ enum Command {
     /// The effective configuration
     #[command(subcommand)]
     Config(settings::ConfigCommand),
+    /// Write everything but the server secret into a directory, while the server runs
+    Backup(backup::Backup),
+    /// Fill an empty data directory with a backup
+    Restore(backup::Restore),
+    /// The server secret
+    #[command(subcommand)]
+    Secrets(backup::Secrets),
     /// Check configuration, store, secret, clock, permissions, URLs and proxies, and say what to do
     Doctor(doctor::Doctor),
     /// Print the completion script of a shell
@@ -148,6 +156,9 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Accounts(accounts)) => accounts.run(global).await,
         Some(Command::Keys(keys)) => keys.run(global).await,
         Some(Command::Config(config)) => config.run(global),
+        Some(Command::Backup(backup)) => backup.run(global).await,
+        Some(Command::Restore(restore)) => restore.run(global).await,
+        Some(Command::Secrets(secrets)) => secrets.run(global),
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Completion { shell }) => {
             let mut script = Vec::new();

@@ -195,6 +195,10 @@ impl Config {
         }
     }
 
+    pub fn journal_path(&self) -> Option<PathBuf> {
+        Some(&self.backup.journal).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
     pub fn secret_path(&self, data: &Path) -> PathBuf {
         if self.secret_file.is_empty() { data.join("secret") } else { PathBuf::from(&self.secret_file) }
     }

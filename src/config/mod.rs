@@ -78,6 +78,7 @@ pub struct Config {
     pub brand: Brand,
     pub api: Api,
     pub store: StoreConfig,
+    pub backup: Backup,
     pub keys: Keys,
     pub scopes: BTreeMap<Scope, ScopeInfo>,
     pub plans: BTreeMap<String, Plan>,
@@ -123,6 +124,15 @@ pub struct Api {
 #[serde(default)]
 pub struct StoreConfig {
     pub url: String,
+    /// Keys held in memory for verification, about 300 bytes each.
+    pub cached_keys: usize,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Backup {
+    /// The file that notes what is taken away from keys and accounts, best on another disk.
+    pub journal: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -204,6 +214,7 @@ impl Default for Config {
             brand: Brand::default(),
             api: Api::default(),
             store: StoreConfig::default(),
+            backup: Backup::default(),
             keys: Keys::default(),
             scopes: [
                 scope("audience:read", "View subscribers, tags and segments", Risk::Low, true),
@@ -238,7 +249,7 @@ impl Default for Api {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { url: "sled:".to_owned() }
+        Self { url: "sled:".to_owned(), cached_keys: 1_000_000 }
     }
 }
 

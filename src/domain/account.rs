@@ -3,7 +3,7 @@
 use crate::domain::{id::AccountId, name::Email, secret::Digest, source::Source};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::atomic::AtomicBool};
 
 /// A human who owns keys. The e-mail is an unverified name until `email_verified` says otherwise.
 #[derive(Clone, Serialize, Deserialize)]
@@ -27,13 +27,15 @@ pub struct Account {
 }
 
 /// What verification needs of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct AccountFacts {
     pub id: AccountId,
     pub plan: String,
     pub operator: bool,
     pub external_id: Option<String>,
     pub disabled: bool,
+    /// The account is another now: whoever holds these facts reads it again.
+    pub changed: AtomicBool,
 }
 
 impl Account {
@@ -44,6 +46,7 @@ impl Account {
             operator: self.operator,
             external_id: self.external_id.clone(),
             disabled: self.disabled_at.is_some(),
+            changed: AtomicBool::new(false),
         }
     }
 }

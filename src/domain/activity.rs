@@ -66,6 +66,11 @@ pub enum What {
         reason: Option<String>,
         descendants: u32,
     },
+    /// A suspension ended.
+    KeyResumed {
+        key: KeyId,
+        name: Name,
+    },
     WrongEnvironment {
         key: KeyId,
     },

@@ -193,6 +193,8 @@ pub struct Key {
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
     #[serde(default)]
+    pub disabled_reason: Option<String>,
+    #[serde(default)]
     pub parent: Option<KeyId>,
     /// The first ancestor, whose rate limit the whole lineage shares: children must not multiply it.
     #[serde(default)]
@@ -225,14 +227,14 @@ impl Key {
         }
     }
 
-    /// What verification needs of it.
-    pub fn facts(&self, account: Arc<AccountFacts>) -> KeyFacts {
+    /// What verification needs of it; `scopes` are its own, perhaps shared with others that have the same.
+    pub fn facts(&self, account: Arc<AccountFacts>, scopes: Arc<ScopeSet>) -> KeyFacts {
         KeyFacts {
             id: self.id,
             root: self.root.unwrap_or(self.id),
             account,
             environment: self.environment,
-            scopes: Arc::new(self.scopes.clone()),
+            scopes,
             shown: self.shown.as_str().into(),
             expires_at: self.expires_at,
             revoked: self.revoked.is_some(),
@@ -251,7 +253,15 @@ impl Key {
         self.redeliverable = None;
         self.revoked.get_or_insert(Revocation { at: now, reason });
     }
+
+    /// Ends a suspension.
+    pub fn resume(&mut self) {
+        (self.disabled_at, self.disabled_reason) = (None, None);
+    }
 }
+
+/// The reason of a suspension: a backup was restored, and nobody knows what was revoked since it was made.
+pub const RESTORED: &str = "restored from a backup without its journal";
 
 /// What verification needs of a key, and nothing more: small, cheap to hand around.
 #[derive(Debug, Clone)]

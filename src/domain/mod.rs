@@ -8,6 +8,7 @@ pub mod activity;
 pub mod id;
 pub mod key;
 pub mod limit;
+pub mod loss;
 pub mod name;
 pub mod registration;
 pub mod scope;

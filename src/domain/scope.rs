@@ -68,7 +68,7 @@ impl TryFrom<String> for Scope {
 }
 
 /// A set of scopes, in alphabetical order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ScopeSet(BTreeSet<Scope>);
 

@@ -219,7 +219,23 @@ impl Purpose {
 /// The server's 32 secret bytes, split into one key per [`Purpose`]. Lives in a file outside the store.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct ServerSecret {
-    keys: [[u8; 32]; Purpose::ALL.len()],
+    keys: SubKeys,
+    /// Secrets before the last rotation, newest first: API keys made with them still verify.
+    older: Vec<SubKeys>,
+}
+
+type SubKeys = [[u8; 32]; Purpose::ALL.len()];
+
+fn sub_keys(bytes: &[u8; 32]) -> SubKeys {
+    Purpose::ALL.map(|purpose| blake3::derive_key(purpose.context(), bytes))
+}
+
+fn keyed(keys: &SubKeys, purpose: Purpose, value: &[u8]) -> Digest {
+    Digest(*blake3::keyed_hash(&keys[purpose as usize], value).as_bytes())
+}
+
+fn id(keys: &SubKeys) -> String {
+    blake3::Hash::from_bytes(keyed(keys, Purpose::SecretId, b"").0).to_hex()[..16].to_owned()
 }
 
 impl fmt::Debug for ServerSecret {
@@ -230,16 +246,32 @@ impl fmt::Debug for ServerSecret {
 
 impl ServerSecret {
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self { keys: Purpose::ALL.map(|purpose| blake3::derive_key(purpose.context(), bytes)) }
+        Self::rotated(bytes, &[])
+    }
+
+    /// The newest secret, and those before it, newest first.
+    pub fn rotated(newest: &[u8; 32], older: &[[u8; 32]]) -> Self {
+        Self { keys: sub_keys(newest), older: older.iter().map(sub_keys).collect() }
     }
 
     /// Names the secret without telling it, so that a store notices a wrong one.
     pub fn id(&self) -> String {
-        blake3::Hash::from_bytes(self.hash(Purpose::SecretId, b"").0).to_hex()[..16].to_owned()
+        id(&self.keys)
     }
 
+    /// The names of all, newest first.
+    pub fn ids(&self) -> Vec<String> {
+        std::iter::once(&self.keys).chain(&self.older).map(id).collect()
+    }
+
+    /// With the newest secret.
     pub fn hash(&self, purpose: Purpose, value: &[u8]) -> Digest {
-        Digest(*blake3::keyed_hash(&self.keys[purpose as usize], value).as_bytes())
+        keyed(&self.keys, purpose, value)
+    }
+
+    /// With each secret, newest first: what an API key may be stored under.
+    pub fn hashes(&self, purpose: Purpose, value: &[u8]) -> impl Iterator<Item = Digest> {
+        std::iter::once(&self.keys).chain(&self.older).map(move |keys| keyed(keys, purpose, value))
     }
 
     /// A printable authenticator over `value`, for form tokens and digests of what was shown.

@@ -20,11 +20,14 @@ use crate::{
         verify::{Caller, Need, Who},
         view::{AccountView, Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
     },
+    store::backup::Manifest,
 };
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
+/// A backup is given up after a day.
+const LONGEST_BACKUP: Duration = Duration::from_secs(24 * 3600);
 /// Accounts a list shows at most.
 const MAX_ACCOUNTS: usize = 10_000;
 
@@ -106,6 +109,14 @@ pub enum Call {
         key_id: String,
         reason: Option<String>,
     },
+    ResumeKeys {
+        /// `None`: all that a restore suspended.
+        key_id: Option<String>,
+    },
+    /// Into a directory of the same computer; ends when the caller goes away.
+    Backup {
+        dir: PathBuf,
+    },
     VerifyKey {
         key: Revealed,
         scopes: Vec<String>,
@@ -133,6 +144,8 @@ pub enum Reply {
     PasswordReset(AccountView),
     Accounts(Vec<AccountView>),
     KeyCreated(Box<Created>),
+    Resumed { keys: u64 },
+    BackedUp(Manifest),
     Verdict(Box<Verdict>),
     Status(Standing),
     HandingOver,
@@ -187,15 +200,16 @@ impl Local {
 }
 
 impl Call {
-    /// Whether it may wait for a human: such a call ends when its caller goes away.
+    /// Whether it may take long: such a call ends when its caller goes away.
     pub fn waits(&self) -> bool {
-        matches!(self, Self::Poll { wait_seconds: 1.., .. })
+        matches!(self, Self::Poll { wait_seconds: 1.., .. } | Self::Backup { .. })
     }
 
-    /// How long the owner may hold the call for a human.
+    /// How long the owner may hold the call.
     pub fn longest_wait(&self) -> Duration {
         match self {
             Self::Poll { wait_seconds, .. } => Duration::from_secs((*wait_seconds).min(MAX_WAIT)),
+            Self::Backup { .. } => LONGEST_BACKUP,
             _ => Duration::ZERO,
         }
     }
@@ -205,7 +219,7 @@ impl Call {
     pub fn may_be_repeated(&self) -> bool {
         match self {
             Self::ListKeys { .. } | Self::CheckScope { .. } | Self::Whoami { .. } | Self::RevokeKey { .. } => true,
-            Self::ListAccounts | Self::AllKeys { .. } | Self::RevokeAny { .. } | Self::Status => true,
+            Self::ListAccounts | Self::AllKeys { .. } | Self::RevokeAny { .. } | Self::ResumeKeys { .. } | Self::Status => true,
             Self::Poll { code_verifier, .. } => code_verifier.is_some(),
             Self::VerifyKey { cost, .. } => *cost == 0,
             Self::Register { .. }
@@ -213,6 +227,7 @@ impl Call {
             | Self::CreateAccount { .. }
             | Self::ResetPassword { .. }
             | Self::CreateKey { .. }
+            | Self::Backup { .. }
             | Self::HandOver => false,
         }
     }
@@ -291,6 +306,11 @@ impl Call {
             Self::RevokeAny { key_id, reason } => {
                 service.revoke_key(&Actor::Operator, key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
             }
+            Self::ResumeKeys { key_id } => {
+                let id = key_id.as_deref().map(key).transpose()?;
+                service.resume_keys(&Actor::Operator, id, Source::Local).await.map(|keys| Reply::Resumed { keys })
+            }
+            Self::Backup { dir } => service.backup(dir).await.map(Reply::BackedUp),
             Self::VerifyKey { key, scopes, environment, cost } => {
                 let need = Need { scopes: scope_set(&scopes)?, environment, cost, ..Need::default() };
                 service.verify_as_operator(key.expose(), need).await.map(|it| Reply::Verdict(Box::new(it)))

@@ -5,10 +5,12 @@
 //! nobody ever sees a lock error. Whoever asks doesn't need to know which it is: [`Backend::call`].
 
 pub mod calls;
+mod restore;
 pub mod secret;
 pub mod socket;
 
 pub use calls::{Call, Local, Reply, Standing};
+pub use restore::{RestoreFailure, restore};
 pub use secret::SecretError;
 pub use socket::SocketClient;
 
@@ -156,6 +158,11 @@ pub enum OpenFailure {
     Open(#[from] OpenError),
     #[error("can't open the store in {data}: {error}", data = .data.display())]
     Store { data: PathBuf, error: StoreError },
+    #[error(
+        "can't open the store in {data}: {error}. Keep the directory as it is; `countersign doctor` looks at it, and \
+         `countersign restore BACKUP --data NEW` brings a backup back", data = .data.display()
+    )]
+    Damaged { data: PathBuf, error: StoreError },
 }
 
 /// How long a start waits for an owner that is starting, ending, or running one command.
@@ -226,9 +233,12 @@ async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Result<
     let directory = config.store_dir(&data);
     private_dir(&directory).map_err(|error| OpenFailure::Directory { data: directory.clone(), error })?;
     let secret = secret::read_or_make(&config.secret_path(&data), directory.join("store").exists(), &world)?;
-    let opening = directory.clone();
-    let store = |error| OpenFailure::Store { data: directory, error };
-    let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening)).await {
+    let (opening, journal) = (directory.clone(), config.journal_path());
+    let store = |error| match error {
+        StoreError::Unavailable(_) => OpenFailure::Store { data: directory, error },
+        StoreError::Corrupt(_) => OpenFailure::Damaged { data: directory, error },
+    };
+    let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening, journal.as_deref())).await {
         Ok(opened) => opened.map_err(store)?,
         Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
     };

@@ -1,6 +1,7 @@
-//! The server secret's file: 32 bytes outside the store, for its owner's eyes only.
+//! The server secret's file, outside the store and for its owner's eyes only: 32 bytes, and after a rotation those
+//! before it, newest first.
 
-use crate::{domain::secret::ServerSecret, world::World};
+use crate::{credentials::write_private, domain::secret::ServerSecret, world::World};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -8,6 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
+
+const LENGTH: usize = 32;
+/// Secrets a file holds at most: each costs a look-up per unknown key.
+const MOST: usize = 8;
 
 /// Why the secret can't be used. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +26,38 @@ pub enum SecretError {
     Link(PathBuf),
     #[error("others can read the secret {path} (mode {mode:03o}): run `chmod 600 {path}`", path = .path.display())]
     Open { path: PathBuf, mode: u32 },
-    #[error("the secret {path} has {length} bytes instead of 32: put the right file back", path = .path.display())]
+    #[error("the secret {path} has {length} bytes instead of 32 or a few times 32: put the right file back", path = .path.display())]
     Length { path: PathBuf, length: u64 },
+    #[error("there is no secret {0} to rotate: start `countersign` first, which makes one")]
+    None(PathBuf),
+    #[error("the secret {0} was rotated {MOST} times, which is as often as its file takes")]
+    Full(PathBuf),
     #[error("the secret {path}: {error}", path = .path.display())]
     Io { path: PathBuf, error: io::Error },
 }
 
 /// Reads the secret, without following a link or taking a file others can read.
 pub fn read(path: &Path) -> Result<Option<ServerSecret>, SecretError> {
+    Ok(read_bytes(path)?.and_then(|bytes| {
+        let (all, _) = bytes.as_chunks::<LENGTH>();
+        all.split_first().map(|(newest, older)| ServerSecret::rotated(newest, older))
+    }))
+}
+
+/// Puts a new secret before those the file holds, which go on counting for the keys made with them. It is used from
+/// the next start on. Returns its id.
+pub fn rotate(path: &Path, world: &World) -> Result<String, SecretError> {
+    let old = read_bytes(path)?.ok_or_else(|| SecretError::None(path.to_owned()))?;
+    if old.len() >= MOST * LENGTH {
+        return Err(SecretError::Full(path.to_owned()));
+    }
+    let newest = Zeroizing::new(world.bytes::<LENGTH>());
+    let all = Zeroizing::new([newest.as_slice(), &old].concat());
+    write_private(path, &all).map_err(|error| SecretError::Io { path: path.to_owned(), error })?;
+    Ok(ServerSecret::new(&newest).id())
+}
+
+fn read_bytes(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
     let failed = |error| SecretError::Io { path: path.to_owned(), error };
     let named = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -48,12 +77,13 @@ pub fn read(path: &Path) -> Result<Option<ServerSecret>, SecretError> {
     if mode & 0o077 != 0 {
         return Err(SecretError::Open { path: path.to_owned(), mode });
     }
-    let mut bytes = Zeroizing::new([0; 32]);
-    if opened.len() != 32 {
+    let length = usize::try_from(opened.len()).unwrap_or(usize::MAX);
+    if length == 0 || length > MOST * LENGTH || length % LENGTH != 0 {
         return Err(SecretError::Length { path: path.to_owned(), length: opened.len() });
     }
-    (&file).read_exact(&mut *bytes).map_err(failed)?;
-    Ok(Some(ServerSecret::new(&bytes)))
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    (&file).read_exact(&mut bytes).map_err(failed)?;
+    Ok(Some(bytes))
 }
 
 /// Reads the secret, or makes one for a store that does not exist yet.

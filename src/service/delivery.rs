@@ -187,6 +187,7 @@ impl Service {
                     expires_at: approval.key_lifetime.map(|seconds| now + SignedDuration::from_secs(seconds)),
                     revoked: None,
                     disabled_at: None,
+                    disabled_reason: None,
                     parent: None,
                     root: None,
                     requests_per_minute: None,

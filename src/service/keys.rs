@@ -123,6 +123,7 @@ impl Service {
             expires_at,
             revoked: None,
             disabled_at: None,
+            disabled_reason: None,
             parent,
             root: match &actor {
                 Actor::Key(parent) => Some(parent.root),

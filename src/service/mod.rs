@@ -4,12 +4,16 @@
 //! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
 
 pub mod accounts;
+pub mod backup;
 pub mod claim;
 mod delivery;
 mod error;
 pub mod keys;
+mod known;
 mod plans;
+pub mod restore;
 pub mod review;
+pub mod schema;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -40,9 +44,6 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Raised when the stored form changes; an older binary refuses a newer store.
-const SCHEMA: u32 = 1;
-
 /// The longest a poll is held, in seconds: below what proxies cut and clients wait for.
 pub const MAX_WAIT: u64 = 55;
 
@@ -58,6 +59,7 @@ pub struct Service {
     formats: Vec<KeyFormat>,
     plans: plans::PlanLimits,
     usage: usage::UsageLog,
+    known: Arc<known::KnownKeys>,
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
@@ -77,18 +79,17 @@ impl Service {
     /// Opens the use cases over a store. Refuses a newer store, and a server secret that is not the store's.
     pub async fn open(config: Arc<Config>, store: Store, secret: ServerSecret, world: World) -> Result<Self, OpenError> {
         let secret_id = secret.id();
-        let (id, format) = (secret_id.clone(), config.key_format());
+        schema::migrate(&store, schema::MIGRATIONS).await?;
+        let (ids, format) = (secret.ids(), config.key_format());
         let formats = store
             .write(move |rows| {
-                match rows::meta::<u32>(rows, "schema")? {
-                    None => rows::save_meta(rows, "schema", &SCHEMA)?,
-                    Some(schema) if schema > SCHEMA => return Err(OpenError::NewerSchema(schema)),
-                    Some(_) => {}
+                // All that keys were ever made with must be there; newer ones are remembered from now on.
+                let stored: Vec<String> = rows::meta(rows, "secrets")?.unwrap_or_default();
+                if let Some(missing) = stored.iter().find(|id| !ids.contains(id)) {
+                    return Err(OpenError::WrongSecret { stored: missing.clone(), given: ids.join(", ") });
                 }
-                match rows::meta::<String>(rows, "secret")? {
-                    None => rows::save_meta(rows, "secret", &id)?,
-                    Some(stored) if stored != id => return Err(OpenError::WrongSecret { stored, given: id.clone() }),
-                    Some(_) => {}
+                if stored != ids {
+                    rows::save_meta(rows, "secrets", &ids)?;
                 }
                 let mut formats: Vec<KeyFormat> = rows::meta(rows, "key_formats")?.unwrap_or_default();
                 if !formats.contains(&format) {
@@ -98,6 +99,9 @@ impl Service {
                 Ok(formats)
             })
             .await?;
+        let known = Arc::new(known::KnownKeys::new(config.store.cached_keys));
+        let told = known.clone();
+        store.observe(move |changed| told.forget(changed));
         let (pending, limits) = store.read(|rows| Ok::<_, StoreError>((upkeep::count_pending(rows)?, plans::stored_limits(rows)?))).await?;
         let plans = plans::PlanLimits::new(&config.plans, &world);
         plans.restore(limits);
@@ -108,6 +112,7 @@ impl Service {
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
+            known,
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
             latest: AtomicI64::new(0),
@@ -187,8 +192,8 @@ impl Service {
 /// Why the store can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data was written by a newer countersign (schema {0}, this one knows {SCHEMA}): use that version or a newer one")]
-    NewerSchema(u32),
+    #[error("the data was written by a newer countersign (schema {data}, this one knows {known}): use that version or a newer one")]
+    NewerSchema { data: u32, known: u32 },
     #[error(
         "the server secret is not the one this data was made with (id {given}, the data says {stored}): \
          put the right file back (`secret_file`); without it no key works"

@@ -23,6 +23,7 @@ impl Service {
         while self.sweep_registrations(BATCH).await? {}
         while self.sweep_rows(BATCH).await? {}
         self.plans.forget_idle();
+        self.known.forget_unused();
         self.unknown_tokens.forget_idle();
         self.flush_limits(false).await?;
         self.flush_usage(false).await
@@ -106,6 +107,9 @@ impl Service {
     /// Does what is due every few seconds, until the process ends. Limits are written every second: that is all a
     /// kill gives back.
     pub async fn upkeep(&self) {
+        if let Err(error) = self.learn_keys().await {
+            tracing::warn!(%error, "unknown keys cost a read each");
+        }
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for second in 0_u64.. {

@@ -111,14 +111,12 @@ impl Service {
         if !self.formats.iter().any(|format| format.could_be(presented)) {
             return Ok(None);
         }
-        let hash = self.secret.hash(Purpose::ApiKey, presented.expose().as_bytes());
-        self.store
-            .read(|rows| {
-                let Some(key) = rows::key_by_hash(rows, &hash)? else { return Ok(None) };
-                let account = rows::account(rows, key.account)?;
-                Ok(account.map(|account| Arc::new(key.facts(Arc::new(account.facts())))))
-            })
-            .await
+        for hash in self.secret.hashes(Purpose::ApiKey, presented.expose().as_bytes()) {
+            if let Some(key) = self.known_key(&hash).await? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
     }
 
     /// The rule, and what came of it is counted. A refused call costs nothing of the allowance.

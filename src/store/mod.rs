@@ -5,8 +5,12 @@
 //! * transactions are serializable, so *look, decide, change* inside one closure is safe against races;
 //! * a write that returned `Ok` is on disk: a kill or a power cut loses nothing acknowledged;
 //! * a read returns nothing that a crash could still take back;
-//! * indexes change in the transaction that changes their row ([`rows`]), and every list is paged.
+//! * indexes change in the transaction that changes their row ([`rows`]), and every list is paged;
+//! * a failing disk takes writes away and, once there is room again, gives them back without a restart.
 
+pub mod backup;
+pub mod check;
+pub mod journal;
 pub mod lock;
 pub mod rows;
 mod sled;
@@ -16,40 +20,80 @@ pub use self::sled::SledEngine;
 use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex};
 
-/// The tables. The number is the first byte of every stored key: frozen.
+/// Whether a table's rows are part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Table {
-    Meta = 1,
-    Registrations = 2,
-    ClaimTokens = 3,
-    UserCodes = 4,
-    Pickups = 5,
-    Handles = 6,
+enum Backup {
+    Kept,
+    /// What must not come back: codes, sessions and counters of another day.
+    Never,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident = $number:literal $backup:ident,)+) => {
+        /// The tables. The number is the first byte of every stored key: frozen.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Table {
+            $($(#[$doc])* $name = $number,)+
+        }
+
+        impl Table {
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            pub fn is_backed_up(self) -> bool {
+                match self {
+                    $(Self::$name => Backup::$backup == Backup::Kept,)+
+                }
+            }
+        }
+    };
+}
+
+tables! {
+    Meta = 1 Kept,
+    Registrations = 2 Never,
+    ClaimTokens = 3 Never,
+    UserCodes = 4 Never,
+    Pickups = 5 Never,
+    Handles = 6 Never,
     /// Pending registrations, oldest first.
-    Pending = 7,
+    Pending = 7 Never,
     /// Registrations by the second at which a sweep has something to do.
-    DueRegistrations = 8,
-    Accounts = 10,
-    Emails = 11,
-    Sessions = 12,
-    AccountSessions = 13,
-    DueSessions = 14,
-    Keys = 20,
-    KeyHashes = 21,
-    AccountKeys = 22,
-    Children = 23,
-    Usage = 24,
+    DueRegistrations = 8 Never,
+    Accounts = 10 Kept,
+    Emails = 11 Kept,
+    Sessions = 12 Never,
+    AccountSessions = 13 Never,
+    DueSessions = 14 Never,
+    Keys = 20 Kept,
+    KeyHashes = 21 Kept,
+    AccountKeys = 22 Kept,
+    Children = 23 Kept,
+    Usage = 24 Kept,
     /// What a key was used for, a row a key and day.
-    UsageDays = 27,
+    UsageDays = 27 Kept,
     /// When allowances are whole again.
-    RateLimits = 28,
-    Grants = 30,
-    AccountGrants = 31,
-    Events = 40,
-    Counters = 50,
-    DueCounters = 51,
-    FlaggedSources = 52,
+    RateLimits = 28 Never,
+    Grants = 30 Kept,
+    AccountGrants = 31 Kept,
+    Events = 40 Kept,
+    Counters = 50 Never,
+    DueCounters = 51 Never,
+    FlaggedSources = 52 Kept,
+}
+
+impl Table {
+    /// The row's key, if a stored key is one of this table.
+    pub fn own(self, full_key: &[u8]) -> Option<&[u8]> {
+        full_key.split_first().filter(|(table, _)| **table == self as u8).map(|(_, key)| key)
+    }
+
+    /// The table a stored key belongs to.
+    pub fn of(full_key: &[u8]) -> Result<Self, StoreError> {
+        let number = full_key.first().copied().unwrap_or_default();
+        let unknown = || StoreError::Corrupt(format!("there is a row of table {number}, which this version does not know"));
+        Self::ALL.iter().copied().find(|table| *table as u8 == number).ok_or_else(unknown)
+    }
 }
 
 /// The store did not do it.
@@ -58,8 +102,8 @@ pub enum StoreError {
     /// Nothing is known to be wrong with the request: try again later.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// A row does not read as what it should be.
-    #[error("the store holds a row it can't read: {0}")]
+    /// The files, or a row, do not read as what they should be.
+    #[error("the store is damaged: {0}")]
     Corrupt(String),
 }
 
@@ -82,16 +126,44 @@ pub trait Read {
 pub trait Write: Read {
     fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>);
     fn remove(&mut self, table: Table, key: &[u8]);
+    /// An entry for the [`journal`], if one is kept: on disk there before the change is.
+    fn note(&mut self, entry: Vec<u8>);
 }
 
 pub type ReadJob<'a> = Box<dyn FnOnce(&dyn Read) + Send + 'a>;
 /// Returns whether to commit.
 pub type WriteJob = Box<dyn FnMut(&mut dyn Write) -> bool + Send>;
 
+/// All rows as they were at one moment, a page of about so many at a time; an empty one is the end. Keys start with
+/// the number of their table.
+pub type Pages = Box<dyn FnMut(usize) -> Result<Rows, StoreError> + Send>;
+
+pub struct Snapshot {
+    pub pages: Pages,
+    /// Whether a journal is kept, and holds the mark of that moment.
+    pub in_journal: bool,
+}
+
+/// What a commit changed.
+#[derive(Debug)]
+pub enum Changed<'a> {
+    /// Stored keys: the number of the table, then the row's key.
+    Rows(&'a [Vec<u8>]),
+    /// The store failed and was opened again: anything may be different.
+    Everything,
+}
+
+/// Told of every change after it was made (or may have been) and before anybody is told that it was.
+pub type Observer = Box<dyn Fn(&Changed<'_>) + Send + Sync>;
+
 /// One storage engine.
 pub trait Engine: Send + Sync {
     fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
     fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// The store at this moment; `mark` goes to the journal.
+    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
+    /// Tells `observer` of changes from now on. There is one, and the first stays.
+    fn observe(&self, observer: Observer);
     /// Waits for what is under way, then refuses everything.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -140,6 +212,14 @@ impl Store {
             (Err(error), _) => Err(error.into()),
             (Ok(()), None) => Err(StoreError::Unavailable("the engine ran no job".to_owned()).into()),
         }
+    }
+
+    pub async fn snapshot(&self, mark: Vec<u8>) -> Result<Snapshot, StoreError> {
+        self.0.snapshot(mark).await
+    }
+
+    pub fn observe(&self, observer: impl Fn(&Changed<'_>) + Send + Sync + 'static) {
+        self.0.observe(Box::new(observer));
     }
 
     pub async fn close(&self) {

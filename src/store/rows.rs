@@ -8,6 +8,7 @@ use crate::domain::{
     id::{AccountId, GrantId, KeyId, RegistrationId},
     key::{Grant, Key},
     limit::{Counter, Limit},
+    loss::Entry,
     name::Email,
     registration::Registration,
     secret::Digest,
@@ -25,14 +26,19 @@ pub trait Row: Serialize + DeserializeOwned {
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
         Vec::new()
     }
+
+    /// What `self` takes away from what `before` allowed: an entry for the journal.
+    fn loss_since(&self, _before: &Self) -> Option<Entry> {
+        None
+    }
 }
 
 pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
     serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-pub fn encode(row: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(row).map_err(|error| StoreError::Corrupt(error.to_string()))
+pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub fn load<R: Row>(rows: &(impl Read + ?Sized), key: impl AsRef<[u8]>) -> Result<Option<R>, StoreError> {
@@ -51,6 +57,9 @@ pub fn save<R: Row>(rows: &mut (impl Write + ?Sized), row: &R) -> Result<(), Sto
     let key = row.key();
     let index = row.index();
     if let Some(old) = load::<R>(rows, &key)? {
+        if let Some(loss) = row.loss_since(&old) {
+            rows.note(encode(&loss)?);
+        }
         for (table, entry) in old.index() {
             if !index.iter().any(|(t, e)| *t == table && *e == entry) {
                 rows.remove(table, &entry);
@@ -166,6 +175,10 @@ impl Row for Account {
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
         vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())]
     }
+
+    fn loss_since(&self, before: &Self) -> Option<Entry> {
+        self.loss_since(before)
+    }
 }
 
 impl Row for Session {
@@ -199,6 +212,10 @@ impl Row for Key {
             index.push((Table::Children, entry(&[&parent.to_string(), &id])));
         }
         index
+    }
+
+    fn loss_since(&self, before: &Self) -> Option<Entry> {
+        self.loss_since(before)
     }
 }
 

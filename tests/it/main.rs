@@ -24,6 +24,7 @@ mod pages;
 mod process;
 mod properties;
 mod races;
+mod read_path;
 mod review;
 mod secrets;
 mod store;

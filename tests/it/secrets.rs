@@ -265,7 +265,7 @@ async fn a75_a_store_of_a_newer_version_is_refused() {
     app.store.write(|rows| rows::save_meta(rows, "schema", &999u32)).await.map_err(|e: countersign::store::StoreError| e).unwrap();
     let world = World::new(app.clock.clone(), Arc::new(Seeded::new(1)));
     let opened = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), world).await;
-    assert!(matches!(opened, Err(OpenError::NewerSchema(999))));
+    assert!(matches!(opened, Err(OpenError::NewerSchema { data: 999, .. })));
 }
 
 #[test]

@@ -166,14 +166,14 @@ async fn tables_do_not_mix<E: Opens>(dir: &TempDir) {
     let store = store::<E>(dir.path());
     store
         .write(|rows| {
-            for table in TABLES {
+            for &table in Table::ALL {
                 rows.put(table, b"same", vec![table as u8]);
             }
             Ok::<_, StoreError>(())
         })
         .await
         .unwrap();
-    for table in TABLES {
+    for &table in Table::ALL {
         let found = store.read(|rows| rows.scan(table, b"", None, Order::Ascending, 10)).await.unwrap();
         assert_eq!(found, vec![(b"same".to_vec(), vec![table as u8])]);
     }
@@ -314,6 +314,7 @@ fn key_row(account: AccountId, n: u8, parent: Option<KeyId>) -> Key {
         expires_at: None,
         revoked: None,
         disabled_at: None,
+        disabled_reason: None,
         parent,
         root: None,
         origin: Origin::Human,

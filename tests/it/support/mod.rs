@@ -232,7 +232,7 @@ impl TestApp {
         self.store
             .read(|rows| {
                 let mut counts = BTreeMap::new();
-                for table in TABLES {
+                for &table in Table::ALL {
                     counts.insert(table as u8, rows.scan(table, &[], None, Order::Ascending, usize::MAX)?.len());
                 }
                 Ok::<_, StoreError>(counts)
@@ -241,30 +241,6 @@ impl TestApp {
             .expect("the store answers")
     }
 }
-
-pub const TABLES: [Table; 21] = [
-    Table::Meta,
-    Table::Registrations,
-    Table::ClaimTokens,
-    Table::UserCodes,
-    Table::Pickups,
-    Table::Handles,
-    Table::Pending,
-    Table::DueRegistrations,
-    Table::Accounts,
-    Table::Emails,
-    Table::Sessions,
-    Table::AccountSessions,
-    Table::DueSessions,
-    Table::Keys,
-    Table::KeyHashes,
-    Table::AccountKeys,
-    Table::Children,
-    Table::Usage,
-    Table::Grants,
-    Table::Events,
-    Table::Counters,
-];
 
 pub fn token(agent: &Registered) -> ClaimToken {
     ClaimToken::parse(agent.claim_token.expose()).expect("the token reads back")

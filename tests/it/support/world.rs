@@ -84,7 +84,7 @@ impl Entropy for Seeded {
 pub fn reopen(dir: &Path) -> SledEngine {
     let mut last = None;
     for _ in 0..6000 {
-        match SledEngine::open(dir) {
+        match SledEngine::open(dir, None) {
             Ok(engine) => return engine,
             Err(error @ StoreError::Unavailable(_)) => last = Some(error),
             Err(error) => panic!("the store does not open: {error}"),

@@ -1,0 +1,216 @@
+//! Keys this process knows, so that verifying one touches no store.
+//!
+//! Held are the facts verification needs, never a key or its whole hash. The store tells of every change before it is
+//! acknowledged ([`KnownKeys::forget`]): a revocation has evicted its key when it returns. What was read before such a
+//! change is not kept after it: a fill names the generation it began in, and any change since makes it a one-time answer.
+//! A filter over the hashes of all stored keys answers for unknown ones without a read, however many are tried.
+
+use super::{Error, Service};
+use crate::{
+    domain::{
+        account::{Account, AccountFacts},
+        id::AccountId,
+        key::{Key, KeyFacts},
+        scope::ScopeSet,
+        secret::Digest,
+    },
+    store::{Changed, Order, Table, rows},
+};
+use dashmap::{DashMap, DashSet};
+use fastbloom::AtomicBloomFilter;
+use quick_cache::sync::Cache;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// Of a keyed BLAKE3 hash, 128 bits: nobody without the server secret can search for a second key with the same.
+type Fingerprint = [u8; 16];
+
+/// One unknown key in a hundred costs a read.
+const FALSE_POSITIVES: f64 = 0.01;
+/// Hashes read at a time while the filter fills.
+const PAGE: usize = 5_000;
+
+fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
+    hash.first_chunk().copied()
+}
+
+fn filter_hash(of: &Fingerprint) -> u64 {
+    u64::from_be_bytes(std::array::from_fn(|i| of[i]))
+}
+
+pub struct KnownKeys {
+    keys: Cache<Fingerprint, Arc<KeyFacts>>,
+    accounts: DashMap<AccountId, Arc<AccountFacts>>,
+    /// Most keys have one of a few sets of scopes.
+    scopes: DashSet<Arc<ScopeSet>>,
+    stored: AtomicBloomFilter,
+    /// Whether every stored key is in `stored`.
+    learned: AtomicBool,
+    /// Counts changes.
+    generation: AtomicU64,
+    /// Shared by those who fill, exclusive while a change evicts.
+    filling: RwLock<()>,
+}
+
+impl KnownKeys {
+    /// Room for `most` keys; beyond it those used least make place.
+    pub fn new(most: usize) -> Self {
+        Self {
+            keys: Cache::new(most),
+            accounts: DashMap::new(),
+            scopes: DashSet::new(),
+            stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(most.max(10_000)),
+            learned: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            filling: RwLock::new(()),
+        }
+    }
+
+    /// A key that is known, unless its account changed since.
+    pub fn get(&self, hash: &Digest) -> Option<Arc<KeyFacts>> {
+        let key = self.keys.get(&fingerprint(hash.as_bytes())?)?;
+        (!key.account.changed.load(Ordering::Acquire)).then_some(key)
+    }
+
+    /// Whether the store surely has no such key.
+    pub fn is_unknown(&self, hash: &Digest) -> bool {
+        self.learned.load(Ordering::Acquire) && fingerprint(hash.as_bytes()).is_some_and(|of| !self.stored.contains_hash(filter_hash(&of)))
+    }
+
+    /// To be asked before a read whose outcome shall be kept.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Keeps what was read, unless something changed since `generation`.
+    pub fn keep(&self, hash: &Digest, key: &Key, account: &Account, generation: u64) -> Arc<KeyFacts> {
+        let _filling = self.filling.read().unwrap_or_else(PoisonError::into_inner);
+        if self.generation() != generation {
+            return Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone())));
+        }
+        let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
+        let facts = Arc::new(key.facts(account, self.interned(&key.scopes)));
+        if let Some(of) = fingerprint(hash.as_bytes()) {
+            self.keys.insert(of, facts.clone());
+        }
+        facts
+    }
+
+    fn interned(&self, scopes: &ScopeSet) -> Arc<ScopeSet> {
+        if let Some(known) = self.scopes.get(scopes) {
+            return known.clone();
+        }
+        let scopes = Arc::new(scopes.clone());
+        self.scopes.insert(scopes.clone());
+        scopes
+    }
+
+    /// Drops what a change in the store made untrue.
+    pub fn forget(&self, changed: &Changed<'_>) {
+        let Changed::Rows(rows) = changed else {
+            let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
+            self.accounts.clear();
+            return self.keys.clear();
+        };
+        // Saving a key writes its hash's entry anew.
+        let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(Table::KeyHashes.own(row)?)).collect();
+        let accounts: HashSet<_> =
+            rows.iter().filter_map(|row| std::str::from_utf8(Table::Accounts.own(row)?).ok()?.parse().ok()).collect();
+        if keys.is_empty() && accounts.is_empty() {
+            return;
+        }
+        let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        for of in keys {
+            self.stored.insert_hash(filter_hash(&of));
+            self.keys.remove(&of);
+        }
+        for id in accounts {
+            if let Some((_, account)) = self.accounts.remove::<AccountId>(&id) {
+                account.changed.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Drops what no key refers to any more.
+    pub fn forget_unused(&self) {
+        let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
+        self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
+        self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
+    }
+}
+
+impl Service {
+    /// Reads the hashes of all stored keys once, page by page; until then unknown keys cost a read each.
+    pub async fn learn_keys(&self) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let from = after.as_deref();
+            let page = self.store().read(|rows| rows.scan(Table::KeyHashes, &[], from, Order::Ascending, PAGE)).await?;
+            for of in page.iter().filter_map(|(hash, _)| fingerprint(hash)) {
+                self.known.stored.insert_hash(filter_hash(&of));
+            }
+            if page.len() < PAGE {
+                break;
+            }
+            after = page.into_iter().last().map(|(hash, _)| hash);
+        }
+        self.known.learned.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The stored key with this hash: from memory, if it is known.
+    pub(super) async fn known_key(&self, hash: &Digest) -> Result<Option<Arc<KeyFacts>>, Error> {
+        if let Some(key) = self.known.get(hash) {
+            return Ok(Some(key));
+        }
+        if self.known.is_unknown(hash) {
+            return Ok(None);
+        }
+        let generation = self.known.generation();
+        let found = self
+            .store()
+            .read(|rows| {
+                let Some(key) = rows::key_by_hash(rows, hash)? else { return Ok(None) };
+                let account = rows::account(rows, key.account)?;
+                Ok::<_, Error>(account.map(|account| (key, account)))
+            })
+            .await?;
+        Ok(found.map(|(key, account)| self.known.keep(hash, &key, &account, generation)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held() -> (KnownKeys, Digest) {
+        (KnownKeys::new(100), crate::domain::secret::ServerSecret::new(&[1; 32]).hash(crate::domain::secret::Purpose::ApiKey, b"x"))
+    }
+
+    #[test]
+    fn an_unknown_key_is_only_sure_once_all_are_learned() {
+        let (known, hash) = held();
+        assert!(!known.is_unknown(&hash));
+        known.learned.store(true, Ordering::Release);
+        assert!(known.is_unknown(&hash));
+    }
+
+    #[test]
+    fn a_saved_key_is_never_called_unknown() {
+        let (known, hash) = held();
+        known.learned.store(true, Ordering::Release);
+        let row = [&[Table::KeyHashes as u8][..], hash.as_bytes()].concat();
+        let before = known.generation();
+        known.forget(&Changed::Rows(&[row]));
+        assert!(!known.is_unknown(&hash));
+        assert_ne!(known.generation(), before, "a read that began before is not kept");
+    }
+}

@@ -1,0 +1,179 @@
+//! What a backup may bring back, and what must stay gone.
+//!
+//! Sessions, registrations and counters are in no backup. What was taken away after the backup was made is in the
+//! journal, and taken away again; where no journal reaches past the backup, no key works and no password counts until
+//! somebody who may say so says so.
+
+use super::{
+    OpenError,
+    schema::{self, MIGRATIONS},
+};
+use crate::{
+    domain::{
+        account::Account,
+        key::{Grant, Key, Origin, RESTORED},
+        loss::Entry,
+    },
+    store::{
+        Order, Store, StoreError, Table, Write,
+        backup::{self, BackupError, Manifest},
+        check, journal,
+        rows::{self, Row},
+    },
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::{io, path::Path, sync::Arc};
+
+/// Rows per transaction.
+const BATCH: usize = 500;
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Restored {
+    pub rows: u64,
+    /// Changes of the journal that were made again.
+    pub taken_away: usize,
+    /// Keys that wait for `keys resume`.
+    pub suspended: u64,
+    /// Passwords that are void.
+    pub passwords_void: u64,
+    /// Approvals whose key was not fetched before the backup.
+    pub approvals_ended: u64,
+}
+
+/// Why a backup can't be restored. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("can't read the journal: {0}")]
+    Journal(#[from] io::Error),
+    #[error(
+        "no journal reaches past this backup, so keys revoked since it was made would work again. Name the journal with \
+         --journal FILE; or restore with --accept-resurrection: all keys are then suspended, and all passwords void"
+    )]
+    NoJournal,
+    #[error("what was restored does not hang together: {0}")]
+    Faulty(String),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the journal says was taken away after the backup; `None` if it does not reach that far.
+pub fn losses(manifest: &Manifest, journal: &Path) -> Result<Option<Vec<Entry>>, RestoreError> {
+    let entries: Vec<Entry> = journal::read(journal)?
+        .iter()
+        .map(|entry| serde_json::from_slice(entry))
+        .collect::<Result<_, _>>()
+        .map_err(|error| RestoreError::Journal(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let mark = Entry::Backup { id: manifest.id.clone() };
+    Ok(entries.iter().position(|entry| *entry == mark).map(|mark| entries[mark + 1..].to_vec()))
+}
+
+/// Fills an empty store with a verified backup. Without `losses` no key works and no password counts afterwards.
+pub async fn fill(store: &Store, from: &Path, losses: Option<Vec<Entry>>, now: Timestamp) -> Result<Restored, RestoreError> {
+    let mut restored = Restored::default();
+    let mut pages = backup::read(from)?;
+    loop {
+        let page = Arc::new(pages()?);
+        if page.is_empty() {
+            break;
+        }
+        restored.rows += page.len() as u64;
+        let put = move |rows: &mut dyn Write| {
+            for (full_key, value) in page.iter() {
+                let table = Table::of(full_key)?;
+                if table.is_backed_up() {
+                    rows.put(table, &full_key[1..], value.clone());
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        store.write(put).await?;
+    }
+    schema::migrate(store, MIGRATIONS).await?;
+    let suspend = losses.is_none();
+    let losses = losses.unwrap_or_default();
+    restored.taken_away = losses.len();
+    for batch in losses.chunks(BATCH) {
+        let batch = batch.to_vec();
+        store.write(move |rows| batch.iter().try_for_each(|loss| take_away(rows, loss))).await?;
+    }
+    restored.approvals_ended = edit_all::<Grant>(store, move |_, grant| {
+        let ends = grant.key.is_none() && grant.ended_at.is_none();
+        grant.ended_at = grant.ended_at.or(Some(now).filter(|_| ends));
+        Ok(ends)
+    })
+    .await?;
+    restored.suspended = edit_all::<Key>(store, move |rows, key| {
+        key.redeliverable = None;
+        if let (Some(revocation), Origin::Agent { grant, .. }) = (&key.revoked, &key.origin)
+            && let Some(mut grant) = rows::grant(rows, *grant)?
+        {
+            grant.ended_at.get_or_insert(revocation.at);
+            rows::save(rows, &grant)?;
+        }
+        let suspends = suspend && key.is_active(now);
+        if suspends {
+            (key.disabled_at, key.disabled_reason) = (Some(now), Some(RESTORED.to_owned()));
+        }
+        Ok(suspends)
+    })
+    .await?;
+    if suspend {
+        restored.passwords_void = edit_all::<Account>(store, |_, account| Ok(account.password.take().is_some())).await?;
+    }
+    let report = store.read(|rows| check::check(rows)).await?;
+    match report.told.first() {
+        Some(fault) => Err(RestoreError::Faulty(fault.clone())),
+        None => Ok(restored),
+    }
+}
+
+fn take_away(rows: &mut dyn Write, loss: &Entry) -> Result<(), StoreError> {
+    match loss {
+        Entry::Key(loss) => {
+            if let Some(mut key) = rows::key(rows, loss.id)? {
+                key.lose(loss);
+                rows::save(rows, &key)?;
+            }
+        }
+        Entry::Account(loss) => {
+            if let Some(mut account) = rows::account(rows, loss.id)? {
+                account.lose(loss);
+                rows::save(rows, &account)?;
+            }
+        }
+        Entry::Backup { .. } => {}
+    }
+    Ok(())
+}
+
+/// Edits every row of a type, a batch at a time. Returns for how many `edit` said yes.
+async fn edit_all<R: Row>(
+    store: &Store,
+    edit: impl Fn(&mut dyn Write, &mut R) -> Result<bool, StoreError> + Copy + Send + 'static,
+) -> Result<u64, StoreError> {
+    let (mut after, mut edited) = (None::<Vec<u8>>, 0);
+    loop {
+        let from = after.take();
+        let batch = move |rows: &mut dyn Write| {
+            let (page, mut count) = (rows.scan(R::TABLE, &[], from.as_deref(), Order::Ascending, BATCH)?, 0);
+            for (_, bytes) in &page {
+                let mut row = rows::decode::<R>(bytes)?;
+                count += u64::from(edit(rows, &mut row)?);
+                rows::save(rows, &row)?;
+            }
+            Ok::<_, StoreError>((page.into_iter().next_back().map(|(key, _)| key), count))
+        };
+        let (last, count) = store.write(batch).await?;
+        edited += count;
+        match last {
+            Some(_) => after = last,
+            None => return Ok(edited),
+        }
+    }
+}

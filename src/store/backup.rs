@@ -1,0 +1,199 @@
+//! A backup: a directory with one file of rows and a manifest that is written last and holds the checksums.
+//!
+//! A row is the length of its key and of its value (four bytes each, big-endian) and the two. The server secret is
+//! not in the store, so it is in no backup.
+
+use super::{Pages, Rows, StoreError, Table};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, BufWriter, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+const FORMAT: u32 = 1;
+pub const ROWS: &str = "rows";
+const MANIFEST: &str = "manifest.json";
+/// Rows taken from the store, or put into it, at a time.
+pub const PAGE: usize = 1000;
+/// No stored key or value comes near this; a longer one is damage.
+const MAX_PART: u32 = 64 << 20;
+
+/// What a backup is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// The program that made it.
+    pub version: String,
+    pub schema: u32,
+    /// Names its moment in the journal.
+    pub id: String,
+    pub made_at: Timestamp,
+    /// Whether a journal was kept when it was made.
+    pub in_journal: bool,
+    /// The ids of the server secrets its keys need.
+    pub secrets: Vec<String>,
+    #[serde(default)]
+    pub rows: u64,
+    #[serde(default)]
+    pub bytes: u64,
+    /// BLAKE3 of the file of rows, hex.
+    #[serde(default)]
+    pub blake3: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    manifest: Manifest,
+    /// BLAKE3 of the manifest as compact JSON, hex.
+    blake3: String,
+}
+
+/// A backup that can't be written or read. The message says which file.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{0}")]
+    Unfit(String),
+    #[error("{path}: {error}")]
+    Io { path: String, error: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> BackupError {
+    let path = path.display().to_string();
+    move |error| BackupError::Io { path: path.clone(), error }
+}
+
+impl Manifest {
+    pub fn new(schema: u32, id: String, made_at: Timestamp, in_journal: bool, secrets: Vec<String>) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { format: FORMAT, version, schema, id, made_at, in_journal, secrets, rows: 0, bytes: 0, blake3: String::new() }
+    }
+}
+
+/// Writes all rows of a moment into `dir`, which must be new or empty. On disk when this returns; what was begun is
+/// removed if it fails, or once `stopped` says so.
+pub fn write(dir: &Path, manifest: Manifest, pages: Pages, stopped: impl Fn() -> bool) -> Result<Manifest, BackupError> {
+    if !dir.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
+    }
+    if fs::read_dir(dir).map_err(at(dir))?.next().is_some() {
+        return Err(BackupError::Unfit(format!("{} is not empty: name a new directory", dir.display())));
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(at(dir))?;
+    let written = write_files(dir, manifest, pages, stopped);
+    if written.is_err() {
+        let _ = fs::remove_file(dir.join(MANIFEST));
+        let _ = fs::remove_file(dir.join(ROWS));
+    }
+    written
+}
+
+fn write_files(dir: &Path, mut manifest: Manifest, mut pages: Pages, stopped: impl Fn() -> bool) -> Result<Manifest, BackupError> {
+    let path = dir.join(ROWS);
+    let mut file = BufWriter::new(create(&path)?);
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        let page = pages(PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        if stopped() {
+            return Err(BackupError::Unfit("the backup was stopped".to_owned()));
+        }
+        for (key, value) in page {
+            if !Table::of(&key)?.is_backed_up() {
+                continue;
+            }
+            let too_long = |_| BackupError::Unfit("a row is too long".to_owned());
+            let lengths = [u32::try_from(key.len()).map_err(too_long)?, u32::try_from(value.len()).map_err(too_long)?];
+            let row = [&lengths[0].to_be_bytes(), &lengths[1].to_be_bytes(), key.as_slice(), value.as_slice()].concat();
+            hasher.update(&row);
+            file.write_all(&row).map_err(at(&path))?;
+            manifest.rows += 1;
+            manifest.bytes += row.len() as u64;
+        }
+    }
+    let file = file.into_inner().map_err(|error| at(&path)(error.into_error()))?;
+    file.sync_all().map_err(at(&path))?;
+    manifest.blake3 = hasher.finalize().to_hex().to_string();
+    let path = dir.join(MANIFEST);
+    let sealed = Sealed { blake3: seal(&manifest)?, manifest };
+    let text = serde_json::to_vec_pretty(&sealed).map_err(|error| at(&path)(error.into()))?;
+    let mut file = create(&path)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(at(&path))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    Ok(sealed.manifest)
+}
+
+fn create(path: &Path) -> Result<File, BackupError> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))
+}
+
+fn seal(manifest: &Manifest) -> Result<String, BackupError> {
+    let text = serde_json::to_vec(manifest).map_err(|error| BackupError::Unfit(error.to_string()))?;
+    Ok(blake3::hash(&text).to_hex().to_string())
+}
+
+/// The manifest of a backup whose checksums are all right.
+pub fn verify(dir: &Path) -> Result<Manifest, BackupError> {
+    let path = dir.join(MANIFEST);
+    let damaged = || BackupError::Unfit(format!("{} is damaged: its checksum is wrong", path.display()));
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(BackupError::Unfit(format!("{} is no whole backup: it has no {MANIFEST}", dir.display())));
+        }
+        text => text.map_err(at(&path))?,
+    };
+    let Sealed { manifest, blake3 } = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    if manifest.format > FORMAT {
+        return Err(BackupError::Unfit(format!("{} was made by a newer countersign: use that version", dir.display())));
+    }
+    if seal(&manifest)? != blake3 {
+        return Err(damaged());
+    }
+    let path = dir.join(ROWS);
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut File::open(&path).map_err(at(&path))?, &mut hasher).map_err(at(&path))?;
+    if hasher.finalize().to_hex().as_str() != manifest.blake3 {
+        return Err(BackupError::Unfit(format!("{} is damaged: its checksum is wrong", path.display())));
+    }
+    Ok(manifest)
+}
+
+/// The rows of a verified backup, a page at a time; an empty one is the end.
+pub fn read(dir: &Path) -> Result<impl FnMut() -> Result<Rows, BackupError> + Send + use<>, BackupError> {
+    let path = dir.join(ROWS);
+    let mut file = BufReader::new(File::open(&path).map_err(at(&path))?);
+    Ok(move || {
+        let mut page = Rows::with_capacity(PAGE);
+        while page.len() < PAGE {
+            match row(&mut file) {
+                Ok(Some(row)) => page.push(row),
+                Ok(None) => break,
+                Err(error) => return Err(at(&path)(error)),
+            }
+        }
+        Ok(page)
+    })
+}
+
+fn row(file: &mut impl Read) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let mut lengths = [0; 8];
+    if file.read(&mut lengths[..1])? == 0 {
+        return Ok(None);
+    }
+    file.read_exact(&mut lengths[1..])?;
+    let [a, b, c, d, e, f, g, h] = lengths;
+    let (key, value) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+    if key > MAX_PART || value > MAX_PART {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a row is longer than any"));
+    }
+    let (mut key, mut value) = (vec![0; key as usize], vec![0; value as usize]);
+    file.read_exact(&mut key)?;
+    file.read_exact(&mut value)?;
+    Ok(Some((key, value)))
+}

@@ -1,0 +1,87 @@
+//! The journal: what was taken away from keys and accounts since a backup, in a file that can live elsewhere.
+//!
+//! One JSON entry a line, each behind a hash of itself and of the line before, so that a line that was lost or
+//! changed shows. It holds no secret. What was not whole when the power went is cut off: nobody was told of it.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// Hex digits of a line's hash.
+const HASH: usize = 32;
+
+/// The open journal. One process writes it.
+pub struct Journal {
+    file: File,
+    /// Where the next line goes.
+    end: u64,
+    /// The hash of the last line.
+    last: String,
+}
+
+impl Journal {
+    /// Opens or creates the file, 0600.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let said = |error: io::Error| io::Error::new(error.kind(), format!("the journal {}: {error}", path.display()));
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(said)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(said(io::Error::other("another process writes it"))),
+            Err(TryLockError::Error(error)) => return Err(said(error)),
+        }
+        let text = fs::read(path).map_err(said)?;
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let entries = lines(&text[..end]).map_err(said)?;
+        let journal = Self { file, end: end as u64, last: entries.last().map(|(hash, _)| hash.clone()).unwrap_or_default() };
+        journal.file.set_len(journal.end).and_then(|()| journal.file.sync_all()).map_err(said)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(said)?;
+        Ok(journal)
+    }
+
+    /// Adds entries; on disk when this returns. After an error none of them counts.
+    pub fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
+        let (mut text, mut last) = (Vec::new(), self.last.clone());
+        for entry in entries {
+            last = hash(&last, entry);
+            text.extend([last.as_bytes(), b" ", entry, b"\n"].concat());
+        }
+        if let Err(error) = self.file.write_all_at(&text, self.end).and_then(|()| self.file.sync_data()) {
+            // The next append overwrites it anyway; this keeps readers from half of a line.
+            let _ = self.file.set_len(self.end);
+            return Err(error);
+        }
+        (self.end, self.last) = (self.end + text.len() as u64, last);
+        Ok(())
+    }
+}
+
+/// The entries of a journal, oldest first. A last line that is not whole is left out.
+pub fn read(path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let text = fs::read(path)?;
+    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    Ok(lines(&text[..end])?.into_iter().map(|(_, entry)| entry.to_vec()).collect())
+}
+
+fn hash(last: &str, entry: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(last.as_bytes()).update(entry);
+    hasher.finalize().to_hex()[..HASH].to_owned()
+}
+
+fn lines(text: &[u8]) -> io::Result<Vec<(String, &[u8])>> {
+    let (mut last, mut found) = (String::new(), Vec::new());
+    for (number, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let entry = line.get(HASH + 1..line.len() - 1).unwrap_or_default();
+        last = hash(&last, entry);
+        if line.get(..HASH) != Some(last.as_bytes()) {
+            let why = format!("line {} is damaged, or the one before it is missing", number + 1);
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        found.push((last.clone(), entry));
+    }
+    Ok(found)
+}

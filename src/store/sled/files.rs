@@ -1,0 +1,122 @@
+//! The database on disk: opening it, making changes last, telling whether it could be written.
+//!
+//! sled's own `flush` leaves data in the page cache; `sync_data` on its file makes it real.
+
+use super::view::Changes;
+use crate::store::StoreError;
+use std::{
+    convert::Infallible,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
+
+const CACHE_BYTES: u64 = 64 << 20;
+/// What must fit on the disk before a failed database is opened again: a few segments and a snapshot.
+const ROOM: usize = 4 << 20;
+
+/// Disconnected once nobody holds the database any more.
+pub type Gone = mpsc::Receiver<Infallible>;
+
+/// The open database. The fields go in this order: `gone` tells that the others have.
+pub struct Files {
+    pub tree: sled::Tree,
+    db: sled::Db,
+    file: File,
+    /// Set by the first failed read: the database is to be opened anew.
+    ailing: AtomicBool,
+    _gone: mpsc::Sender<Infallible>,
+}
+
+impl Files {
+    /// Opens or creates the database in `path`.
+    pub fn open(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
+        // A damaged file trips sled's assertions as often as its checks.
+        catch_unwind(AssertUnwindSafe(|| Self::opened(path)))
+            .unwrap_or_else(|_| Err(StoreError::Corrupt("the database file does not make sense".to_owned())))
+    }
+
+    fn opened(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
+        remove_half_snapshots(path)?;
+        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).open()?;
+        let file = File::open(path.join("db"))?;
+        let tree = db.open_tree("countersign")?;
+        let (alive, gone) = mpsc::channel();
+        Ok((Arc::new(Self { tree, db, file, ailing: AtomicBool::new(false), _gone: alive }), gone))
+    }
+
+    /// All of the changes or none, on disk when this returns. After an error nobody knows which, until the database
+    /// is opened again.
+    pub fn apply(&self, changes: Changes) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch)?;
+        self.db.flush()?;
+        Ok(self.file.sync_data()?)
+    }
+
+    /// Passes a read's outcome on, and notes that the database failed.
+    pub fn noted<T>(&self, read: sled::Result<T>) -> Result<T, StoreError> {
+        read.map_err(|error| {
+            self.ailing.store(true, Ordering::Release);
+            error.into()
+        })
+    }
+
+    pub fn is_ailing(&self) -> bool {
+        self.ailing.load(Ordering::Acquire)
+    }
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Corruption { .. } => Self::Corrupt(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Whether the database could grow now: another file of the same place, written where the database ends, so that
+/// a full disk, a read-only one and a limit on file sizes all show.
+pub fn has_room(path: &Path) -> io::Result<()> {
+    let end = fs::metadata(path.join("db"))?.len();
+    let probe = path.join("probe");
+    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&probe)?;
+    let written = file.write_all_at(&vec![1; ROOM], end).and_then(|()| file.sync_all());
+    let removed = fs::remove_file(&probe);
+    written.and(removed)
+}
+
+/// A kill while sled writes a snapshot leaves `snap.….generating`, which the next open takes for a whole one
+/// and calls corruption, for ever.
+fn remove_half_snapshots(path: &Path) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with("snap.") && name.to_string_lossy().ends_with(".generating") {
+            tracing::warn!(file = %entry.path().display(), "removing a snapshot that a kill left half-written");
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

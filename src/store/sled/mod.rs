@@ -1,0 +1,117 @@
+//! The embedded engine: sled 0.34. One thread writes ([`writer`]), everybody reads ([`view`]), and a database that
+//! failed is opened again within the process.
+
+mod files;
+mod snapshot;
+mod view;
+mod writer;
+
+use super::{Engine, Observer, ReadJob, Snapshot, StoreError, WriteJob, journal::Journal};
+use futures::future::BoxFuture;
+use std::{
+    path::Path,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use view::View;
+use writer::{Live, Message, State, Writer};
+
+/// Writers wait in this queue; past it they wait for a place.
+const QUEUE: usize = 1024;
+
+pub struct SledEngine {
+    queue: mpsc::Sender<Message>,
+    state: watch::Receiver<State>,
+    observer: Arc<OnceLock<Observer>>,
+    closed: AtomicBool,
+}
+
+impl SledEngine {
+    /// Opens or creates the database under `dir`, with a file that notes what changes take away. The caller holds the
+    /// directory's lock.
+    pub fn open(dir: &Path, journal: Option<&Path>) -> Result<Self, StoreError> {
+        let journal = journal.map(Journal::open).transpose()?;
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let observer = Arc::new(OnceLock::new());
+        let state = Writer::start(dir.join("store"), journal, observer.clone(), queue.downgrade(), messages)?;
+        Ok(Self { queue, state, observer, closed: AtomicBool::new(false) })
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+
+    /// The database, once it is not just being opened again.
+    async fn live(&self) -> Result<Arc<Live>, StoreError> {
+        let mut state = self.state.clone();
+        let state = state.wait_for(|state| !matches!(state, State::Opening)).await.map_err(|_| closed())?;
+        match &*state {
+            State::Open(live) => Ok(live.clone()),
+            State::Down(error) => Err(error.clone()),
+            State::Opening => Err(closed()),
+        }
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Message) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(message(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("closed".to_owned())
+}
+
+impl Engine for SledEngine {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.refuse_if_closed()?;
+            let live = self.live().await?;
+            job(&View::new(&live.files, &live.undo));
+            if live.files.is_ailing() {
+                let _ = self.queue.try_send(Message::Ailing);
+            }
+            let groups = live.groups.clone();
+            // Who waits below must not keep a failed database from being opened again.
+            drop(live);
+            let Some((applied, mut durable)) = groups else { return Ok(()) };
+            // What was seen may be applied but not yet synced: wait for the group that wrote it.
+            let seen = applied.load(Ordering::Acquire);
+            durable.wait_for(|group| *group >= seen).await.map(|_| ()).map_err(|_| failed())
+        })
+    }
+
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.refuse_if_closed()?;
+            self.ask(|reply| Message::Write { job, reply }).await
+        })
+    }
+
+    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        Box::pin(async move {
+            self.refuse_if_closed()?;
+            self.ask(|reply| Message::Snapshot { mark, reply }).await
+        })
+    }
+
+    fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            // A last empty job: once it is answered, everything queued before it is on disk.
+            let _ = self.ask(|reply| Message::Write { job: Box::new(|_| false), reply }).await;
+        })
+    }
+}
+
+fn failed() -> StoreError {
+    StoreError::Unavailable("what was read may not be on disk".to_owned())
+}

@@ -1,0 +1,274 @@
+//! The one thread that changes the database.
+//!
+//! It runs every waiting job, applies the group's changes as one atomic batch, and syncs once: concurrency pays for
+//! one fsync. Jobs of one group see each other's changes, so transactions are serial.
+//!
+//! When the disk is full or fails, what became of that group is unknown and sled refuses everything from then on, for
+//! good. So writers are refused, readers go on seeing what was on disk before that group, and once there is room the
+//! database is dropped and opened again.
+
+use super::{
+    files::{self, Files, Gone},
+    snapshot::{Before, Watched},
+    view::{Changes, View},
+};
+use crate::store::{Changed, Observer, Snapshot, StoreError, WriteJob, journal::Journal};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Jobs that share one fsync at most.
+const GROUP: usize = 256;
+/// How soon a failed database is tried again: at first, and at most.
+const SOON: Duration = Duration::from_millis(50);
+const LATER: Duration = Duration::from_secs(2);
+
+pub enum Message {
+    Write {
+        job: WriteJob,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Snapshot {
+        mark: Vec<u8>,
+        reply: oneshot::Sender<Result<Snapshot, StoreError>>,
+    },
+    /// A reader found the database failing.
+    Ailing,
+    /// There is room again.
+    Reopen,
+}
+
+/// What readers read.
+pub struct Live {
+    pub files: Arc<Files>,
+    /// What a failed group changed, as it was before.
+    pub undo: Changes,
+    /// The last group that readers may meet in the tree, and the last one that is on disk; `None`: all of it is.
+    pub groups: Option<(Arc<AtomicU64>, watch::Receiver<u64>)>,
+}
+
+#[derive(Clone)]
+pub enum State {
+    Open(Arc<Live>),
+    Opening,
+    Down(StoreError),
+}
+
+pub struct Writer {
+    path: PathBuf,
+    state: watch::Sender<State>,
+    /// For the thread that waits for room; weak, so that it keeps no engine alive.
+    queue: mpsc::WeakSender<Message>,
+    journal: Option<Journal>,
+    observer: Arc<OnceLock<Observer>>,
+    database: Result<Database, Failed>,
+    patience: Duration,
+}
+
+/// Why there is no database, and what tells that its last reader has let go.
+struct Failed {
+    error: StoreError,
+    gone: Option<Gone>,
+}
+
+/// The open database from the writer's side.
+struct Database {
+    files: Arc<Files>,
+    gone: Gone,
+    group: u64,
+    applied: Arc<AtomicU64>,
+    durable: watch::Sender<u64>,
+    snapshots: Vec<Watched>,
+}
+
+impl Database {
+    fn open(path: &std::path::Path) -> Result<(Self, Live), StoreError> {
+        let (files, gone) = Files::open(path)?;
+        let applied = Arc::new(AtomicU64::new(0));
+        let (durable, seen) = watch::channel(0);
+        let live = Live { files: files.clone(), undo: Changes::new(), groups: Some((applied.clone(), seen)) };
+        Ok((Self { files, gone, group: 0, applied, durable, snapshots: Vec::new() }, live))
+    }
+
+    /// The present values of what is about to change.
+    fn before(&self, changes: &Changes) -> Result<Changes, StoreError> {
+        changes.keys().map(|key| Ok((key.clone(), self.files.noted(self.files.tree.get(key))?.map(|value| value.to_vec())))).collect()
+    }
+}
+
+impl Writer {
+    /// Opens the database and starts the thread.
+    pub fn start(
+        path: PathBuf,
+        journal: Option<Journal>,
+        observer: Arc<OnceLock<Observer>>,
+        queue: mpsc::WeakSender<Message>,
+        messages: mpsc::Receiver<Message>,
+    ) -> Result<watch::Receiver<State>, StoreError> {
+        let (database, live) = Database::open(&path)?;
+        let (state, seen) = watch::channel(State::Open(Arc::new(live)));
+        let writer = Self { path, state, queue, journal, observer, database: Ok(database), patience: SOON };
+        thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(messages))?;
+        Ok(seen)
+    }
+
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut replies = Vec::with_capacity(GROUP);
+        while let Some(first) = messages.blocking_recv() {
+            let (mut changes, mut notes) = (Changes::new(), Vec::new());
+            let mut next = Some(first);
+            while let Some(Message::Write { mut job, reply }) = next {
+                if let Ok(database) = &self.database {
+                    let mut view = View::new(&database.files, &changes);
+                    if job(&mut view) {
+                        let View { own, notes: mut more, .. } = view;
+                        changes.extend(own);
+                        notes.append(&mut more);
+                    }
+                }
+                replies.push(reply);
+                next = if replies.len() < GROUP { messages.try_recv().ok() } else { None };
+            }
+            if !replies.is_empty() {
+                let outcome = self.commit(changes, &notes);
+                for reply in replies.drain(..) {
+                    let _ = reply.send(outcome.clone());
+                }
+            }
+            match next {
+                Some(Message::Snapshot { mark, reply }) => {
+                    let _ = reply.send(self.snapshot(mark));
+                }
+                Some(Message::Ailing) => {
+                    if self.database.is_ok() {
+                        self.fail(Changes::new(), StoreError::Unavailable("the database can't be read".to_owned()));
+                    }
+                }
+                Some(Message::Reopen) => self.reopen(),
+                Some(Message::Write { .. }) | None => {}
+            }
+        }
+    }
+
+    fn commit(&mut self, changes: Changes, notes: &[Vec<u8>]) -> Result<(), StoreError> {
+        let database = self.database.as_mut().map_err(|failed| failed.error.clone())?;
+        let done = if database.files.is_ailing() {
+            Err((Changes::new(), StoreError::Unavailable("the database can't be read".to_owned())))
+        } else if changes.is_empty() {
+            return Ok(());
+        } else {
+            match database.before(&changes) {
+                Err(error) => Err((Changes::new(), error)),
+                Ok(before) => {
+                    // Before the change: an entry for a change that never happened takes nothing from anybody else,
+                    // a change without its entry would come back with a backup.
+                    if let Some(journal) = &mut self.journal
+                        && !notes.is_empty()
+                    {
+                        journal.append(notes).map_err(|error| {
+                            tracing::error!(%error, "the journal can't be written; refusing changes that belong there");
+                            error
+                        })?;
+                    }
+                    database.snapshots.retain(|snapshot| snapshot.leave(&before));
+                    database.group += 1;
+                    database.applied.store(database.group, Ordering::Release);
+                    let changed: Vec<_> = changes.keys().cloned().collect();
+                    let applied = database.files.apply(changes).map_err(|error| (before, error));
+                    if let Some(observer) = self.observer.get() {
+                        observer(&Changed::Rows(&changed));
+                    }
+                    applied
+                }
+            }
+        };
+        match done {
+            Ok(()) => {
+                database.durable.send_replace(database.group);
+                Ok(())
+            }
+            Err((undo, error)) => {
+                self.fail(undo, error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Nothing is written from now on, and readers see what was on disk before.
+    fn fail(&mut self, undo: Changes, error: StoreError) {
+        tracing::error!(%error, "the store failed; refusing changes until it can be opened again");
+        let failed = Failed { error, gone: None };
+        // Dropping the rest tells readers who met the failed group that it is not on disk.
+        if let Ok(Database { files, gone, .. }) = std::mem::replace(&mut self.database, Err(failed)) {
+            self.state.send_replace(State::Open(Arc::new(Live { files, undo, groups: None })));
+            if let Err(failed) = &mut self.database {
+                failed.gone = Some(gone);
+            }
+            self.wait_for_room();
+        }
+    }
+
+    /// Opening on a full disk would only fail, and take from readers what they have.
+    fn wait_for_room(&mut self) {
+        let (path, queue, mut delay) = (self.path.clone(), self.queue.clone(), self.patience);
+        self.patience = (self.patience * 2).min(LATER);
+        let wait = move || {
+            loop {
+                thread::sleep(delay);
+                let Some(queue) = queue.upgrade() else { return };
+                match files::has_room(&path) {
+                    Ok(()) => return drop(queue.blocking_send(Message::Reopen)),
+                    Err(error) => tracing::debug!(%error, "the store still can't be written"),
+                }
+                delay = (delay * 2).min(LATER);
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("store-room".to_owned()).spawn(wait) {
+            tracing::error!(%error, "nobody waits for the store to work again: restart the program");
+        }
+    }
+
+    fn reopen(&mut self) {
+        let Err(failed) = &mut self.database else { return };
+        self.state.send_replace(State::Opening);
+        if let Some(gone) = failed.gone.take() {
+            // Disconnected by the last reader that lets go.
+            let _ = gone.recv();
+        }
+        match Database::open(&self.path) {
+            Ok((database, live)) => {
+                tracing::info!("the store works again");
+                self.database = Ok(database);
+                self.patience = SOON;
+                if let Some(observer) = self.observer.get() {
+                    observer(&Changed::Everything);
+                }
+                self.state.send_replace(State::Open(Arc::new(live)));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store can't be opened again yet");
+                failed.error = error.clone();
+                self.state.send_replace(State::Down(error));
+                self.wait_for_room();
+            }
+        }
+    }
+
+    /// Between two groups, so that it is one moment; the journal says which.
+    fn snapshot(&mut self, mark: Vec<u8>) -> Result<Snapshot, StoreError> {
+        let database = self.database.as_mut().map_err(|failed| failed.error.clone())?;
+        if let Some(journal) = &mut self.journal {
+            journal.append(&[mark])?;
+        }
+        let before = Before::default();
+        database.snapshots.push(before.watched());
+        Ok(Snapshot { pages: Box::new(before.pages(&database.files)), in_journal: self.journal.is_some() })
+    }
+}
