@@ -17,7 +17,7 @@ use crate::{
     },
     service::{
         Error,
-        keys::{Actor, Filter, MAX_PAGE, NewKey},
+        keys::{Filter, MAX_PAGE, NewKey},
         verify::Need,
         view::{Created, KeyList, KeyView, Revoked, Verdict, Whoami},
     },
@@ -95,7 +95,7 @@ pub async fn list(
     let limit = asked.limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
     let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit };
     let account = caller.account.id;
-    let keys = app.list_keys(&Actor::Key(Box::new(caller)), Some(account), &filter).await?;
+    let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(Success::new(&app, keys))
 }
 
@@ -127,7 +127,7 @@ pub async fn create(
         expires_in: body.expires_in,
     };
     let account = caller.account.id;
-    let created = app.create_key(Actor::Key(Box::new(caller)), account, new, source).await?;
+    let created = app.create_key(caller.actor(), account, new, source).await?;
     Ok(Success::new(&app, created).secret())
 }
 
@@ -135,7 +135,7 @@ pub async fn create(
 pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
     let PathId(id) = id?;
-    Ok(Success::new(&app, app.get_key(&Actor::Key(Box::new(caller)), id).await?))
+    Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
 }
 
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.
@@ -147,7 +147,7 @@ pub async fn revoke(
 ) -> Result<Success<Revoked>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
     let PathId(id) = id?;
-    Ok(Success::new(&app, app.revoke_key(&Actor::Key(Box::new(caller)), id, None, source).await?))
+    Ok(Success::new(&app, app.revoke_key(&caller.actor(), id, None, source).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -172,6 +172,11 @@ pub async fn verify(
     let JsonBody(body) = body?;
     let key = required("key", body.key)?;
     let scopes = ScopeSet::parse(body.scope.as_deref().unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
-    let need = Need { scopes, environment: Some(body.environment.unwrap_or(app.config.environment)), cost: body.cost.unwrap_or(1) };
+    let need = Need {
+        scopes,
+        environment: Some(body.environment.unwrap_or(app.config.environment)),
+        cost: body.cost.unwrap_or(1),
+        ..Need::default()
+    };
     Ok(Success::new(&app, app.verify(&caller, &key, need).await?).secret())
 }

@@ -113,37 +113,60 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
     }
 }
 
-/// One limiter per plan, one cell per key.
-pub struct PlanLimits(BTreeMap<String, Limiter<KeyId>>);
+/// What has one allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// A key and all that descends from it, by the first of them.
+    Key(KeyId),
+}
+
+/// One limiter per rate, one cell per bucket.
+pub struct PlanLimits {
+    plans: BTreeMap<String, NonZeroU32>,
+    limiters: DashMap<NonZeroU32, Arc<Limiter<Bucket>>>,
+    world: World,
+}
 
 impl PlanLimits {
     pub fn new(plans: &BTreeMap<String, Plan>, world: &World) -> Self {
-        let limiter = |plan: &Plan| NonZeroU32::new(plan.requests_per_minute).map(|n| Limiter::per_minute(n, world));
-        Self(plans.iter().filter_map(|(name, plan)| limiter(plan).map(|limiter| (name.clone(), limiter))).collect())
+        let rate = |plan: &Plan| NonZeroU32::new(plan.requests_per_minute);
+        Self {
+            plans: plans.iter().filter_map(|(name, plan)| Some((name.clone(), rate(plan)?))).collect(),
+            limiters: DashMap::new(),
+            world: world.clone(),
+        }
     }
 
-    /// A plan that left the configuration fails closed onto the smallest one.
-    fn plan(&self, name: &str) -> Option<&Limiter<KeyId>> {
-        self.0.get(name).or_else(|| self.0.values().min_by_key(|limiter| limiter.per_minute))
+    /// How many requests a minute there are: a key's own limit, else its plan's. A plan that left the configuration
+    /// fails closed onto the smallest one.
+    fn rate(&self, plan: &str, own: Option<u32>) -> Option<NonZeroU32> {
+        own.and_then(NonZeroU32::new).or_else(|| self.plans.get(plan).or_else(|| self.plans.values().min()).copied())
     }
 
-    /// How many requests a minute a plan allows: the most one call may cost.
-    pub fn per_minute(&self, plan: &str) -> Option<u32> {
-        self.plan(plan).map(|limiter| limiter.per_minute.get())
+    fn limiter(&self, rate: NonZeroU32) -> Arc<Limiter<Bucket>> {
+        if let Some(limiter) = self.limiters.get(&rate) {
+            return limiter.clone();
+        }
+        self.limiters.entry(rate).or_insert_with(|| Arc::new(Limiter::per_minute(rate, &self.world))).clone()
     }
 
-    /// Takes `cost` from the key's allowance. `Err`: it was not there, and nothing was taken.
-    pub fn charge(&self, plan: &str, key: KeyId, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
-        self.plan(plan).map(|limiter| limiter.charge(&key, cost)).transpose()
+    /// The most one call may cost.
+    pub fn per_minute(&self, plan: &str, own: Option<u32>) -> Option<u32> {
+        self.rate(plan, own).map(NonZeroU32::get)
     }
 
-    /// Where a key stands; takes nothing.
-    pub fn standing(&self, plan: &str, key: KeyId) -> Option<RateLimit> {
-        self.plan(plan).map(|limiter| limiter.standing(&key, None))
+    /// Takes `cost` from an allowance. `Err`: it was not there, and nothing was taken.
+    pub fn charge(&self, plan: &str, own: Option<u32>, bucket: Bucket, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
+        self.rate(plan, own).map(|rate| self.limiter(rate).charge(&bucket, cost)).transpose()
+    }
+
+    /// Where an allowance stands; takes nothing.
+    pub fn standing(&self, plan: &str, own: Option<u32>, bucket: Bucket) -> Option<RateLimit> {
+        self.rate(plan, own).map(|rate| self.limiter(rate).standing(&bucket, None))
     }
 
     pub fn forget_idle(&self) {
-        self.0.values().for_each(Limiter::forget_idle);
+        self.limiters.iter().for_each(|limiter| limiter.forget_idle());
     }
 }
 

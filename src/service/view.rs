@@ -331,7 +331,9 @@ pub struct Whoami {
     pub email: String,
     pub operator: bool,
     pub plan: String,
-    pub key: KeyView,
+    /// `None`: the credential is a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyView>,
 }
 
 /// Whether the presented key may do something, without doing it.
