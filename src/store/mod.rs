@@ -40,6 +40,9 @@ pub enum Table {
     AccountKeys = 22,
     Children = 23,
     Usage = 24,
+    /// Requests that are done once, by the hash of their name.
+    Done = 25,
+    DueDone = 26,
     Grants = 30,
     AccountGrants = 31,
     Events = 40,
