@@ -59,6 +59,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys/verify", post(keys::verify))
         .route("/v1/keys/{id}", delete(keys::revoke).get(keys::get).patch(keys::edit))
         .route("/v1/keys/{id}/rotate", post(keys::rotate))
+        .route("/v1/keys/{id}/usage", get(keys::usage))
         .merge(discovery::router())
         .route("/healthz", get(|| async { Json(serde_json::json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
