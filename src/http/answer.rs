@@ -9,7 +9,7 @@ use aide::{
 };
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
@@ -44,6 +44,13 @@ impl<T, const STATUS: u16, const ENVELOPE: bool> Answer<T, STATUS, ENVELOPE> {
     /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).
     pub fn secret(self) -> Self {
         Self((NO_STORE, self.0).into_response(), PhantomData)
+    }
+
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.0.headers_mut().insert(name, value);
+        }
+        self
     }
 }
 

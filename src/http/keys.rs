@@ -7,26 +7,30 @@ use super::{
     client::ClientSource,
     credential::Presented,
     error::Failed,
+    idempotency::Named,
     openapi::Told,
 };
 use crate::{
     domain::{
         id::KeyId,
-        key::{Environment, Status},
+        key::{Environment, Maker, Status},
         scope::{KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
     },
     service::{
         Error,
-        keys::{Filter, MAX_PAGE, NewKey},
+        keys::{Edit, Filter, MAX_PAGE, NewKey, Rotate},
         verify::Need,
-        view::{Created, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
+        view::{Issued, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
 };
 use aide::axum::{
     ApiRouter,
     routing::{get_with, post_with},
 };
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::{HeaderName, header},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +50,12 @@ pub fn routes() -> ApiRouter<App> {
         .api_route(
             "/v1/keys/{id}",
             get_with(get, |op| op.about("getKey", "One key, never its secret"))
+                .patch_with(edit, |op| op.about("editKey", "Another name, fewer scopes, or a pause").needs(KEYS_WRITE))
                 .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
+        )
+        .api_route(
+            "/v1/keys/{id}/rotate",
+            post_with(rotate, |op| op.about("rotateKey", "A new secret; the old one works on for its grace").needs(KEYS_WRITE)),
         )
         .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
         .with_path_items(|item| item.tag("Keys"))
@@ -84,6 +93,9 @@ pub struct ListQuery {
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
+    created_by: Option<Maker>,
+    /// Part of a name or of a shown head, or an id.
+    q: Option<String>,
 }
 
 /// `GET /v1/keys`
@@ -93,8 +105,8 @@ pub async fn list(
     asked: Result<Query<ListQuery>, Failed>,
 ) -> Result<Success<KeyList>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let Query(asked) = asked?;
-    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit: asked.limit };
+    let Query(ListQuery { limit, cursor, status, environment, created_by, q }) = asked?;
+    let filter = Filter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
     let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(Success::new(&app, keys))
@@ -109,6 +121,15 @@ pub struct Create {
     environment: Option<Environment>,
     /// Seconds.
     expires_in: Option<i64>,
+    requests_per_minute: Option<u32>,
+}
+
+/// A key that was just made, or made by an earlier request of the same name: then without its secret.
+fn issued(app: &App, issued: Issued) -> Success<Issued, 201> {
+    let place = format!("{}/v1/keys/{}", app.config.public_url, issued.view.id);
+    let replayed = issued.is_replay();
+    let answer = Success::new(app, issued).secret().header(header::LOCATION, &place);
+    if replayed { answer.header(HeaderName::from_static("idempotent-replayed"), "true") } else { answer }
 }
 
 /// `POST /v1/keys`: a child of the calling key. The secret is in this reply only. Who calls is asked before what is
@@ -117,8 +138,9 @@ pub async fn create(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
+    named: Result<Named, Failed>,
     body: Result<JsonBody<Create>, Failed>,
-) -> Result<Success<Created, 201>, Failed> {
+) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
     let JsonBody(body) = body?;
     let new = NewKey {
@@ -126,10 +148,59 @@ pub async fn create(
         scopes: required("scopes", body.scopes)?,
         environment: body.environment,
         expires_in: body.expires_in,
+        requests_per_minute: body.requests_per_minute,
     };
-    let account = caller.account.id;
-    let created = app.create_key(caller.actor(), account, new, source).await?;
-    Ok(Success::new(&app, created).secret())
+    let (account, once) = (caller.account.id, named?.of(&caller));
+    let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
+    Ok(issued(&app, created))
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct Change {
+    name: Option<String>,
+    #[schemars(with = "Option<Vec<Scope>>")]
+    scopes: Option<Vec<String>>,
+    disabled: Option<bool>,
+}
+
+/// `PATCH /v1/keys/{id}`: a key takes scopes away from what it made; a session gives and takes.
+pub async fn edit(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    body: Result<JsonBody<Change>, Failed>,
+) -> Result<Success<KeyView>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let PathId(id) = id?;
+    let JsonBody(Change { name, scopes, disabled }) = body?;
+    let edited = app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?;
+    Ok(Success::new(&app, edited))
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct Rotation {
+    /// How long the old key works on, in seconds: 0 to 7 days; a day unless told.
+    grace_seconds: Option<i64>,
+    /// Seconds the new key lives; as long as the old one would have unless told.
+    expires_in: Option<i64>,
+}
+
+/// `POST /v1/keys/{id}/rotate`: a new secret; the old one works on for its grace.
+pub async fn rotate(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    named: Result<Named, Failed>,
+    body: Result<JsonBody<Rotation>, Failed>,
+) -> Result<Success<Issued, 201>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let PathId(id) = id?;
+    let JsonBody(Rotation { grace_seconds, expires_in }) = body?;
+    let (rotate, once) = (Rotate { grace_seconds, expires_in }, named?.of(&caller));
+    let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
+    Ok(issued(&app, rotated))
 }
 
 /// `GET /v1/keys/{id}`

@@ -70,6 +70,9 @@ tables! {
     AccountKeys = 22 Kept,
     Children = 23 Kept,
     Usage = 24 Kept,
+    /// Requests that are done once, by the hash of their name.
+    Done = 25 Never,
+    DueDone = 26 Never,
     /// What a key was used for, a row a key and day.
     UsageDays = 27 Kept,
     /// When allowances are whole again.
