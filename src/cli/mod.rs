@@ -147,7 +147,7 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Exec(exec)) => exec.run(global).await,
         Some(Command::Accounts(accounts)) => accounts.run(global).await,
         Some(Command::Keys(keys)) => keys.run(global).await,
-        Some(Command::Config(config)) => config.run(global),
+        Some(Command::Config(config)) => config.run(global).await,
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Completion { shell }) => {
             let mut script = Vec::new();

@@ -15,6 +15,7 @@ pub fn router() -> Router<App> {
         .route("/auth.md", get(page))
         .route("/.well-known/auth.md", get(page))
         .route("/.well-known/oauth-authorization-server", get(authorization_server))
+        .route("/.well-known/jwks.json", get(signing_keys))
         .route("/.well-known/oauth-protected-resource", get(protected_resource))
         .route("/.well-known/oauth-protected-resource/mcp", get(protected_mcp))
 }
@@ -35,6 +36,7 @@ async fn authorization_server(State(app): State<App>) -> Json<Value> {
         "revocation_endpoint_auth_methods_supported": ["none"],
         "grant_types_supported": [CLAIM_GRANT],
         "response_types_supported": [],
+        "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": app.catalogue().for_agents(),
         "service_documentation": format!("{base}/auth.md"),
@@ -48,6 +50,11 @@ async fn authorization_server(State(app): State<App>) -> Json<Value> {
             "service_auth": {"credential_types_supported": ["api_key"]},
         },
     }))
+}
+
+/// RFC 7517: what session tokens are signed with; empty where there are none.
+async fn signing_keys(State(app): State<App>) -> Json<Value> {
+    Json(json!({"keys": app.signing_keys()}))
 }
 
 /// RFC 9728.

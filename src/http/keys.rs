@@ -49,7 +49,7 @@ pub struct ListQuery {
 }
 
 /// A query as a type: no parameter twice, errors that name the field.
-fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
+pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
     let mut members = Map::new();
     for (name, value) in form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()) {
         if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
@@ -100,7 +100,7 @@ pub async fn create(
     Ok((NO_STORE, success(&app, StatusCode::CREATED, created)).into_response())
 }
 
-fn key_id(text: &str) -> Result<KeyId, Error> {
+pub fn key_id(text: &str) -> Result<KeyId, Error> {
     text.parse().map_err(|_| Error::not_found("key"))
 }
 

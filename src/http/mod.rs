@@ -8,8 +8,10 @@ pub mod client;
 mod credential;
 mod discovery;
 mod error;
+mod functions;
 mod guard;
 mod keys;
+mod programs;
 mod token;
 
 use crate::service::Service;
@@ -58,6 +60,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/verify", post(keys::verify))
         .route("/v1/keys/{id}", delete(keys::revoke).get(keys::get))
+        .route("/functions/v1/list-agents", post(functions::list_agents))
+        .route("/functions/v1/manage-api-keys", post(functions::manage_api_keys))
+        .merge(programs::router(&app))
         .merge(discovery::router())
         .route("/healthz", get(|| async { Json(serde_json::json!({"status": "ok"})) }))
         .route("/readyz", get(ready))

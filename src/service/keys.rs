@@ -254,6 +254,10 @@ impl Service {
 
     pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
         let (now, id) = (self.world.now(), caller.account.id);
+        let session = match &caller.who {
+            Who::Key(_) => None,
+            Who::Session(id) => Some(self.session_view(*id).await?),
+        };
         self.store
             .read(|rows| {
                 let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
@@ -270,6 +274,7 @@ impl Service {
                     operator: account.operator,
                     plan: account.plan,
                     key,
+                    session: session.clone(),
                 })
             })
             .await
@@ -300,6 +305,9 @@ impl Service {
 
     /// RFC 7009: whoever holds a token may end it. Unknown ones are no error.
     pub async fn revoke_presented(&self, token: &str, source: Source) -> Result<(), Error> {
+        if self.revoke_session_token(token, source).await? {
+            return Ok(());
+        }
         let Some(presented) = ApiKey::presented(token) else { return Ok(()) };
         let Some(key) = self.look_up(&presented).await? else { return Ok(()) };
         self.revoke_key(&Actor::Operator, key.id, Some("revoked by its holder".to_owned()), source).await.map(|_| ())

@@ -1,7 +1,8 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`program_sessions`] programs
+//! that sign in for them, [`upkeep`] what time does by itself.
 
 pub mod accounts;
 pub mod claim;
@@ -9,7 +10,9 @@ mod delivery;
 mod error;
 pub mod keys;
 mod plans;
+pub mod program_sessions;
 pub mod review;
+mod session_tokens;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -27,7 +30,7 @@ use crate::{
         key::KeyFormat,
         limit::Limit,
         scope::Catalogue,
-        secret::ServerSecret,
+        secret::{KeyStream, ServerSecret},
         source::Source,
     },
     store::{Read, Store, StoreError, Write, rows},
@@ -65,6 +68,8 @@ pub struct Service {
     pending: AtomicI64,
     hashing: tokio::sync::Semaphore,
     setup: Mutex<Option<accounts::SetupCode>>,
+    /// Where the configuration lets programs sign in.
+    session_tokens: Option<session_tokens::SessionTokens>,
     /// argon2 of nothing: what an unknown account's password is checked against, so that both take the same time.
     decoy: String,
     /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
@@ -76,7 +81,8 @@ impl Service {
     pub async fn open(config: Arc<Config>, store: Store, secret: ServerSecret, world: World) -> Result<Self, OpenError> {
         let secret_id = secret.id();
         let (id, format) = (secret_id.clone(), config.key_format());
-        let formats = store
+        let (sessions, fresh) = (config.sessions.clone(), format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32)));
+        let (formats, publishable_key) = store
             .write(move |rows| {
                 match rows::meta::<u32>(rows, "schema")? {
                     None => rows::save_meta(rows, "schema", &SCHEMA)?,
@@ -93,14 +99,32 @@ impl Service {
                     formats.push(format.clone());
                     rows::save_meta(rows, "key_formats", &formats)?;
                 }
-                Ok(formats)
+                let publishable_key = match rows::meta::<String>(rows, "publishable_key")? {
+                    _ if !sessions.password_grant => String::new(),
+                    _ if !sessions.publishable_key.is_empty() => sessions.publishable_key.clone(),
+                    Some(made) => made,
+                    None => {
+                        rows::save_meta(rows, "publishable_key", &fresh)?;
+                        fresh.clone()
+                    }
+                };
+                Ok((formats, publishable_key))
             })
             .await?;
         let pending = store.read(|rows| upkeep::count_pending(rows)).await?;
         let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
             .map_err(|error| OpenError::Store(StoreError::Unavailable(error.to_string())))?;
+        let catalogue = config.catalogue();
+        let session_tokens = if config.sessions.password_grant {
+            let scopes = catalogue.iter().map(|(scope, _)| scope.clone()).collect();
+            let tokens = session_tokens::SessionTokens::new(&secret, &config.public_url, config.resource(), publishable_key, scopes);
+            Some(tokens.map_err(|error| OpenError::Signing(error.to_string()))?)
+        } else {
+            None
+        };
         Ok(Self {
-            catalogue: config.catalogue(),
+            catalogue,
+            session_tokens,
             plans: plans::PlanLimits::new(&config.plans, &world),
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
@@ -186,6 +210,8 @@ pub enum OpenError {
          put the right file back (`secret_file`); without it no key works"
     )]
     WrongSecret { stored: String, given: String },
+    #[error("session tokens can't be signed: {0}")]
+    Signing(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -2,7 +2,10 @@
 
 use crate::{
     config::Plan,
-    domain::{id::KeyId, source::Source},
+    domain::{
+        id::{AccountId, KeyId},
+        source::Source,
+    },
     service::{Error, view::RateLimit},
     world::World,
 };
@@ -118,6 +121,8 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
 pub enum Bucket {
     /// A key and all that descends from it, by the first of them.
     Key(KeyId),
+    /// An account's programs that signed in with its password, all together.
+    Account(AccountId),
 }
 
 /// One limiter per rate, one cell per bucket.

@@ -6,6 +6,7 @@ use crate::{
         account::Session,
         id::{KeyId, RegistrationId},
         limit::Counter,
+        program_session::ProgramSession,
         registration::Registration,
     },
     store::{Order, Read, StoreError, Table, Write, rows},
@@ -90,13 +91,19 @@ impl Service {
                         rows::erase(rows, &session);
                     }
                 }
+                let programs = rows::due_by(rows, Table::DueProgramSessions, now, limit)?;
+                for key in &programs {
+                    if let Some(session) = rows::load::<ProgramSession>(rows, key)? {
+                        rows::erase(rows, &session);
+                    }
+                }
                 let counters = rows::due_by(rows, Table::DueCounters, now, limit)?;
                 for key in &counters {
                     if let Some(counter) = rows::load::<Counter>(rows, key)? {
                         rows::erase(rows, &counter);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()))
+                Ok::<_, Error>(sessions.len().max(programs.len()).max(counters.len()))
             })
             .await?;
         Ok(found == limit)
