@@ -60,6 +60,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/verify", post(keys::verify))
         .route("/v1/keys/{id}", delete(keys::revoke).get(keys::get))
+        .route("/v1/keys/{id}/usage", get(keys::usage))
         .route("/functions/v1/list-agents", post(functions::list_agents))
         .route("/functions/v1/manage-api-keys", post(functions::manage_api_keys))
         .merge(programs::router(&app))

@@ -131,7 +131,7 @@ impl Service {
     /// Step 2: lets a session in as its account, within the account's plan. Its environment is the deployment's.
     pub(super) async fn authenticate_session(&self, presented: &AccessToken, need: &Need) -> Result<Caller, Error> {
         let unknown = Error::Unauthorized { presented: true };
-        let (Some(tokens), now) = (&self.session_tokens, self.world.now()) else { return Err(unknown) };
+        let (Some(tokens), now) = (&self.session_tokens, self.latest(self.world.now())) else { return Err(unknown) };
         let Some((id, account)) = tokens.read(presented, now) else { return Err(unknown) };
         let found = self
             .store
