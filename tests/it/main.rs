@@ -25,6 +25,7 @@ mod pages;
 mod process;
 mod products;
 mod program_sessions;
+mod promises;
 mod properties;
 mod races;
 mod review;
