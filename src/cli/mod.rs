@@ -1,8 +1,8 @@
 //! The command line: parse, one call, print. Exit codes: 0 done, 1 failed, 2 usage, 4 not signed in or not allowed.
 
 mod accounts;
-mod backup;
 mod agents;
+mod backup;
 mod connect;
 mod curl;
 mod doctor;
@@ -161,7 +161,7 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Accounts(accounts)) => accounts.run(global).await,
         Some(Command::Keys(keys)) => keys.run(global).await,
         Some(Command::Agents(agents)) => agents.run(global).await,
-        Some(Command::Config(config)) => config.run(global),
+        Some(Command::Config(config)) => config.run(global).await,
         Some(Command::Backup(backup)) => backup.run(global).await,
         Some(Command::Restore(restore)) => restore.run(global).await,
         Some(Command::Secrets(secrets)) => secrets.run(global),

@@ -1,7 +1,7 @@
 //! What happened to an account's keys and agents, for its owner to read.
 
 use crate::domain::{
-    id::{AccountId, EventId, GrantId, KeyId, RegistrationId},
+    id::{AccountId, EventId, GrantId, KeyId, ProgramSessionId, RegistrationId},
     name::Name,
     scope::ScopeSet,
     source::Source,
@@ -104,5 +104,15 @@ pub enum What {
     },
     WrongEnvironment {
         key: KeyId,
+    },
+    ProgramSignedIn {
+        session: ProgramSessionId,
+    },
+    ProgramSignedOut {
+        session: ProgramSessionId,
+    },
+    /// A refresh token came a second time: the session it belonged to is over.
+    RefreshReused {
+        session: ProgramSessionId,
     },
 }

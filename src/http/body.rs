@@ -32,6 +32,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON object.
 pub struct JsonBody<T>(pub T);
+/// A function's arguments: a JSON object, or nothing at all. `key_id` is one of them, and not ours to set.
+pub struct FunctionBody<T>(pub T);
 /// A JSON object or a form, as the OAuth endpoints take both.
 pub struct AnyBody<T>(pub T);
 
@@ -39,7 +41,21 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, false).await?)?))
+        Ok(Self(typed(members(request, false, &[]).await?)?))
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for FunctionBody<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let request = Request::from_parts(parts, bytes.into());
+        Ok(Self(typed(members(request, false, &["key_id"]).await?)?))
     }
 }
 
@@ -47,7 +63,7 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, true).await?)?))
+        Ok(Self(typed(members(request, true, &[]).await?)?))
     }
 }
 
@@ -114,7 +130,7 @@ pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))
 }
 
-async fn members(request: Request, form: bool) -> Result<Map<String, Value>, Error> {
+async fn members(request: Request, form: bool, theirs: &[&str]) -> Result<Map<String, Value>, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let is_form = match kind.as_str() {
@@ -127,7 +143,7 @@ async fn members(request: Request, form: bool) -> Result<Map<String, Value>, Err
     };
     let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
     let members = if is_form { form_members(&bytes)? } else { json_members(&bytes)? };
-    match OURS.iter().find(|name| members.contains_key(**name)) {
+    match OURS.iter().find(|name| members.contains_key(**name) && !theirs.contains(*name)) {
         Some(name) => Err(Error::invalid(*name, "is not yours to set")),
         None => Ok(members),
     }

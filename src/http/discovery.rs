@@ -33,6 +33,10 @@ pub fn routes() -> ApiRouter<App> {
         )
         .api_route(RESOURCE, get_with(protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)")))
         .api_route(&format!("{RESOURCE}/mcp"), get_with(protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint")))
+        .api_route(
+            "/.well-known/jwks.json",
+            get_with(signing_keys, |op| op.about("signingKeys", "What session tokens are signed with (RFC 7517)")),
+        )
         .api_route("/openapi.json", get_with(document, |op| op.about("openapi", "This document")))
         .with_path_items(|item| item.tag("Discovery"))
 }
@@ -84,6 +88,7 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
         "revocation_endpoint_auth_methods_supported": ["none"],
         "grant_types_supported": [CLAIM_GRANT],
         "response_types_supported": [],
+        "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": app.catalogue().for_agents(),
         "service_documentation": format!("{base}/auth.md"),
@@ -97,6 +102,11 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
             "service_auth": {"credential_types_supported": ["api_key"]},
         },
     }))
+}
+
+/// RFC 7517: what session tokens are signed with; empty where there are none.
+async fn signing_keys(State(app): State<App>) -> Metadata {
+    metadata(json!({"keys": app.signing_keys()}))
 }
 
 /// RFC 9728.

@@ -10,11 +10,13 @@ mod credential;
 mod discovery;
 mod envelope;
 mod error;
+mod functions;
 mod guard;
 mod health;
 mod idempotency;
 mod keys;
 pub mod openapi;
+mod programs;
 mod token;
 
 use crate::service::Service;
@@ -53,6 +55,9 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::OAuth), envelope::wrap));
     let api = Router::from(api_routes())
+        .route("/functions/v1/list-agents", post(functions::list_agents))
+        .route("/functions/v1/manage-api-keys", post(functions::manage_api_keys))
+        .merge(programs::router(&app))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))

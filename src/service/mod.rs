@@ -1,21 +1,23 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] who humans are, [`upkeep`] what
-//! time does by itself.
+//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] who humans are, [`program_sessions`]
+//! programs that sign in for them, [`upkeep`] what time does by itself.
 
 pub mod accounts;
-pub mod backup;
 pub mod agents;
+pub mod backup;
 pub mod claim;
 mod delivery;
 mod error;
 pub mod keys;
 mod known;
 mod plans;
+pub mod program_sessions;
 pub mod restore;
 pub mod review;
 pub mod schema;
+mod session_tokens;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -33,7 +35,7 @@ use crate::{
         key::KeyFormat,
         limit::Limit,
         scope::Catalogue,
-        secret::ServerSecret,
+        secret::{KeyStream, ServerSecret},
         source::Source,
     },
     store::{Read, Store, StoreError, Write, rows},
@@ -71,6 +73,8 @@ pub struct Service {
     pending: AtomicI64,
     hashing: tokio::sync::Semaphore,
     setup: Mutex<Option<accounts::SetupCode>>,
+    /// Where the configuration lets programs sign in.
+    session_tokens: Option<session_tokens::SessionTokens>,
     /// argon2 of nothing: what an unknown account's password is checked against, so that both take the same time.
     decoy: String,
     /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
@@ -83,7 +87,8 @@ impl Service {
         let secret_id = secret.id();
         schema::migrate(&store, schema::MIGRATIONS).await?;
         let (ids, format) = (secret.ids(), config.key_format());
-        let formats = store
+        let (sessions, fresh) = (config.sessions.clone(), format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32)));
+        let (formats, publishable_key) = store
             .write(move |rows| {
                 // All that keys were ever made with must be there; newer ones are remembered from now on.
                 let stored: Vec<String> = rows::meta(rows, "secrets")?.unwrap_or_default();
@@ -98,7 +103,16 @@ impl Service {
                     formats.push(format.clone());
                     rows::save_meta(rows, "key_formats", &formats)?;
                 }
-                Ok(formats)
+                let publishable_key = match rows::meta::<String>(rows, "publishable_key")? {
+                    _ if !sessions.password_grant => String::new(),
+                    _ if !sessions.publishable_key.is_empty() => sessions.publishable_key.clone(),
+                    Some(made) => made,
+                    None => {
+                        rows::save_meta(rows, "publishable_key", &fresh)?;
+                        fresh.clone()
+                    }
+                };
+                Ok((formats, publishable_key))
             })
             .await?;
         let known = Arc::new(known::KnownKeys::new(config.store.cached_keys));
@@ -109,8 +123,17 @@ impl Service {
         plans.restore(limits);
         let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
             .map_err(|error| OpenError::Store(StoreError::Unavailable(error.to_string())))?;
+        let catalogue = config.catalogue();
+        let session_tokens = if config.sessions.password_grant {
+            let scopes = catalogue.iter().map(|(scope, _)| scope.clone()).collect();
+            let tokens = session_tokens::SessionTokens::new(&secret, &config.public_url, config.resource(), publishable_key, scopes);
+            Some(tokens.map_err(|error| OpenError::Signing(error.to_string()))?)
+        } else {
+            None
+        };
         Ok(Self {
-            catalogue: config.catalogue(),
+            catalogue,
+            session_tokens,
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
@@ -201,6 +224,8 @@ pub enum OpenError {
          put the right file back (`secret_file`); without it no key works"
     )]
     WrongSecret { stored: String, given: String },
+    #[error("session tokens can't be signed: {0}")]
+    Signing(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
