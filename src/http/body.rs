@@ -7,7 +7,7 @@ use crate::{
 use aide::{
     OperationInput,
     generate::GenContext,
-    openapi::Operation,
+    openapi::{Operation, ReferenceOr},
     operation::{ParamLocation, add_parameters, parameters_from_schema},
 };
 use axum::{
@@ -70,6 +70,15 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
         openapi::body::<T>(context, operation, &[JSON]);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for FunctionBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON]);
+        if let Some(ReferenceOr::Item(body)) = &mut operation.request_body {
+            body.required = false;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     client::ClientSource,
     credential::Presented,
     error::Failed,
-    idempotency::Named,
+    idempotency::RequestName,
     openapi::Told,
 };
 use crate::{
@@ -27,10 +27,7 @@ use aide::axum::{
     ApiRouter,
     routing::{get_with, post_with},
 };
-use axum::{
-    extract::State,
-    http::{HeaderName, header},
-};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +38,7 @@ pub fn routes() -> ApiRouter<App> {
         .api_route(
             "/v1/keys",
             get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first"))
-                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE)),
+                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])),
         )
         .api_route(
             "/v1/keys/verify",
@@ -50,15 +47,20 @@ pub fn routes() -> ApiRouter<App> {
         .api_route(
             "/v1/keys/{id}",
             get_with(get, |op| op.about("getKey", "One key, never its secret"))
-                .patch_with(edit, |op| op.about("editKey", "Another name, fewer scopes, or a pause").needs(KEYS_WRITE))
+                .patch_with(edit, |op| op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()]))
                 .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
         )
         .api_route(
             "/v1/keys/{id}/rotate",
-            post_with(rotate, |op| op.about("rotateKey", "A new secret; the old one works on for its grace").needs(KEYS_WRITE)),
+            post_with(rotate, |op| op.about("rotateKey", "A new secret for a key it made").needs(KEYS_WRITE).fails(&[conflict()])),
         )
         .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
         .with_path_items(|item| item.tag("Keys"))
+}
+
+/// What a key can't do in the state it is in, or its account is.
+fn conflict() -> Error {
+    Error::Conflict { detail: "the key is revoked".to_owned() }
 }
 
 /// `GET /v1/whoami`
@@ -121,15 +123,16 @@ pub struct Create {
     environment: Option<Environment>,
     /// Seconds.
     expires_in: Option<i64>,
+    /// A limit of its own, at most the plan's and its parent's.
     requests_per_minute: Option<u32>,
 }
 
-/// A key that was just made, or made by an earlier request of the same name: then without its secret.
+/// A key that was just made, or by an earlier request of the same name: then without its secret.
 fn issued(app: &App, issued: Issued) -> Success<Issued, 201> {
     let place = format!("{}/v1/keys/{}", app.config.public_url, issued.view.id);
-    let replayed = issued.is_replay();
-    let answer = Success::new(app, issued).secret().header(header::LOCATION, &place);
-    if replayed { answer.header(HeaderName::from_static("idempotent-replayed"), "true") } else { answer }
+    let replayed = issued.is_replay().then(|| ("idempotent-replayed", "true".to_owned()));
+    let headers = [("location", place)].into_iter().chain(replayed);
+    Success::new(app, issued).secret().with(headers)
 }
 
 /// `POST /v1/keys`: a child of the calling key. The secret is in this reply only. Who calls is asked before what is
@@ -138,7 +141,7 @@ pub async fn create(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    named: Result<Named, Failed>,
+    name: Result<RequestName, Failed>,
     body: Result<JsonBody<Create>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
@@ -150,16 +153,25 @@ pub async fn create(
         expires_in: body.expires_in,
         requests_per_minute: body.requests_per_minute,
     };
-    let (account, once) = (caller.account.id, named?.of(&caller));
+    let (account, once) = (caller.account.id, name?.of(&caller));
     let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
     Ok(issued(&app, created))
+}
+
+/// `GET /v1/keys/{id}`
+pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let PathId(id) = id?;
+    Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Change {
     name: Option<String>,
+    /// All it may do from now on.
     #[schemars(with = "Option<Vec<Scope>>")]
     scopes: Option<Vec<String>>,
+    /// Off, with all it made, until it is enabled again.
     disabled: Option<bool>,
 }
 
@@ -172,17 +184,16 @@ pub async fn edit(
     body: Result<JsonBody<Change>, Failed>,
 ) -> Result<Success<KeyView>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let PathId(id) = id?;
-    let JsonBody(Change { name, scopes, disabled }) = body?;
-    let edited = app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?;
-    Ok(Success::new(&app, edited))
+    let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
+    Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Rotation {
-    /// How long the old key works on, in seconds: 0 to 7 days; a day unless told.
+    /// How long the old key works on, never past its own end; a day unless told.
+    #[schemars(range(min = 0, max = 604_800))]
     grace_seconds: Option<i64>,
-    /// Seconds the new key lives; as long as the old one would have unless told.
+    /// Seconds the new key lives; as long as the old one was made for unless told.
     expires_in: Option<i64>,
 }
 
@@ -192,22 +203,14 @@ pub async fn rotate(
     ClientSource(source): ClientSource,
     presented: Presented,
     id: Result<PathId<KeyId>, Failed>,
-    named: Result<Named, Failed>,
+    name: Result<RequestName, Failed>,
     body: Result<JsonBody<Rotation>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let PathId(id) = id?;
-    let JsonBody(Rotation { grace_seconds, expires_in }) = body?;
-    let (rotate, once) = (Rotate { grace_seconds, expires_in }, named?.of(&caller));
+    let (PathId(id), JsonBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
+    let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
     let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
     Ok(issued(&app, rotated))
-}
-
-/// `GET /v1/keys/{id}`
-pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
-    let PathId(id) = id?;
-    Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]

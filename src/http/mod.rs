@@ -19,7 +19,7 @@ pub mod openapi;
 mod programs;
 mod token;
 
-use crate::service::Service;
+use crate::{config::Config, service::Service};
 use aide::axum::ApiRouter;
 use axum::{
     Extension, Router,
@@ -54,10 +54,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::OAuth), envelope::wrap));
-    let api = Router::from(api_routes())
-        .route("/functions/v1/list-agents", post(functions::list_agents))
-        .route("/functions/v1/manage-api-keys", post(functions::manage_api_keys))
-        .merge(programs::router(&app))
+    let api = Router::from(api_routes(&app.config))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
@@ -91,8 +88,9 @@ fn oauth_routes() -> ApiRouter<App> {
 }
 
 /// Routes whose errors are in the profile's words.
-fn api_routes() -> ApiRouter<App> {
-    keys::routes().merge(discovery::routes()).merge(health::routes())
+fn api_routes(config: &Config) -> ApiRouter<App> {
+    let routes = keys::routes().merge(functions::routes()).merge(discovery::routes()).merge(health::routes());
+    if config.sessions.password_grant { routes.merge(programs::routes()) } else { routes }
 }
 
 /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).

@@ -484,7 +484,7 @@ pub struct Whoami {
 }
 
 /// A program's session: never its tokens.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct SessionView {
     pub id: ProgramSessionId,
     /// All its human may.

@@ -76,6 +76,7 @@ impl Service {
             expires_at,
             revoked: None,
             disabled_at: None,
+            disabled_reason: None,
             parent: None,
             root: None,
             origin: Origin::Human,

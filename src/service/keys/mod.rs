@@ -68,7 +68,8 @@ impl Actor {
         let gone = || Error::Unauthorized { presented: true };
         let row = rows::key(rows, key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
         let account = acting(rows, row.account).map_err(|_| gone())?;
-        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts())))))
+        let scopes = Arc::new(row.scopes.clone());
+        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts()), scopes))))
     }
 }
 
