@@ -69,4 +69,13 @@ pub enum What {
     WrongEnvironment {
         key: KeyId,
     },
+    /// A service's own user, by a portal session, is this account from now on.
+    Linked,
+    EmailVerified,
+    EmailChanged,
+    PlanChanged {
+        plan: String,
+    },
+    AccountDisabled,
+    AccountEnabled,
 }

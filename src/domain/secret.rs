@@ -56,6 +56,8 @@ secret!(/// One-use bearer that fetches an approved key from a shell. 256 bits, 
     PickupToken, "pkp_");
 secret!(/// A browser's session. Lives in a cookie only.
     SessionToken, "ses_");
+secret!(/// One-use way in for a human whom a service has signed in. 256 bits, a minute.
+    PortalTicket, "ptk_");
 secret!(/// The handle an MCP client polls with, in place of the claim token.
     ClaimHandle, "cla_");
 secret!(/// An API key, as it is presented.
@@ -179,10 +181,11 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    PortalTicket,
 }
 
 impl Purpose {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -195,6 +198,7 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::PortalTicket,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -212,6 +216,7 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::PortalTicket => "countersign 2026-11 portal ticket hash",
         }
     }
 }

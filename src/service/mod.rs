@@ -1,14 +1,18 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`portal`] how a service's own users come in,
+//! [`operator`] what whoever runs the deployment does, [`upkeep`] what time does by itself.
 
 pub mod accounts;
 pub mod claim;
 mod delivery;
 mod error;
+mod introspect;
 pub mod keys;
+pub mod operator;
 mod plans;
+pub mod portal;
 pub mod review;
 pub mod upkeep;
 mod usage;
@@ -217,6 +221,6 @@ fn charge_all(rows: &mut dyn Write, limits: &[Limit], now: Timestamp) -> Result<
 }
 
 /// An account that may act: there, and not disabled.
-fn acting(rows: &dyn Read, id: AccountId) -> Result<Account, Error> {
+fn acting(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Account, Error> {
     rows::account(rows, id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
 }

@@ -3,7 +3,7 @@
 use super::{Error, Service};
 use crate::{
     domain::{
-        account::Session,
+        account::{PortalSession, Session},
         id::{KeyId, RegistrationId},
         limit::Counter,
         registration::Registration,
@@ -96,7 +96,13 @@ impl Service {
                         rows::erase(rows, &counter);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()))
+                let tickets = rows::due_by(rows, Table::DuePortalSessions, now, limit)?;
+                for key in &tickets {
+                    if let Some(portal) = rows::load::<PortalSession>(rows, key)? {
+                        rows::erase(rows, &portal);
+                    }
+                }
+                Ok::<_, Error>(sessions.len().max(counters.len()).max(tickets.len()))
             })
             .await?;
         Ok(found == limit)

@@ -3,12 +3,12 @@
 
 use super::{Order, Read, StoreError, Table, Write};
 use crate::domain::{
-    account::{Account, Session},
+    account::{Account, PortalSession, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, RegistrationId},
     key::{Grant, Key, Usage},
     limit::{Counter, Limit},
-    name::Email,
+    name::{Email, ExternalId},
     registration::Registration,
     secret::Digest,
     source::Source,
@@ -160,7 +160,9 @@ impl Row for Account {
     }
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())]
+        let mut index = vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())];
+        index.extend(self.external_id.as_ref().map(|id| (Table::ExternalIds, id.as_str().as_bytes().to_vec())));
+        index
     }
 }
 
@@ -177,6 +179,20 @@ impl Row for Session {
         let mut due = due_second(self.ends_at(), "");
         due.extend_from_slice(self.token.as_bytes());
         vec![(Table::AccountSessions, by_account), (Table::DueSessions, due)]
+    }
+}
+
+impl Row for PortalSession {
+    const TABLE: Table = Table::PortalSessions;
+
+    fn key(&self) -> Vec<u8> {
+        self.ticket.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut entry = due(self.expires_at, "");
+        entry.extend_from_slice(self.ticket.as_bytes());
+        vec![(Table::DuePortalSessions, entry)]
     }
 }
 
@@ -244,6 +260,10 @@ pub fn account(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Option<Acco
 
 pub fn account_by_email(rows: &(impl Read + ?Sized), email: &Email) -> Result<Option<Account>, StoreError> {
     find(rows, Table::Emails, email.as_str().as_bytes())
+}
+
+pub fn account_by_external_id(rows: &(impl Read + ?Sized), id: &ExternalId) -> Result<Option<Account>, StoreError> {
+    find(rows, Table::ExternalIds, id.as_str().as_bytes())
 }
 
 pub fn key(rows: &(impl Read + ?Sized), id: KeyId) -> Result<Option<Key>, StoreError> {

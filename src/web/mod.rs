@@ -12,6 +12,7 @@ mod home;
 mod keys;
 mod layout;
 mod login;
+mod portal;
 mod review;
 mod review_page;
 mod session;
@@ -35,6 +36,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/signup", get(login::show_sign_up).post(login::sign_up))
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
+        .route("/portal", get(portal::show).post(portal::enter))
         .route("/claim", get(claim::show).post(claim::enter))
         .route("/claim/{registration}", get(review::show).post(review::decide))
         .route("/claim/{registration}/done", get(review::done))
