@@ -283,7 +283,7 @@ impl Call {
                 service.reset_password(&email, Password::typed(password.expose().to_owned())).await.map(Reply::PasswordReset)
             }
             Self::Accounts { search, cursor } => {
-                service.list_accounts(&AccountFilter { search, cursor, limit: operator::MAX_PAGE }).await.map(Reply::Accounts)
+                service.list_accounts(&AccountFilter { search, cursor, limit: Some(operator::MAX_PAGE) }).await.map(Reply::Accounts)
             }
             Self::ChangeAccount { account, change } => service.change_account(&account, change).await.map(Reply::Account),
             Self::CreateKey { account, name, scopes, environment, expires_in } => {

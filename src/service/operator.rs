@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub const MAX_PAGE: usize = 100;
+const DEFAULT_PAGE: usize = 50;
 /// Rows looked at per request when a search leaves most out.
 const SCAN: usize = 2000;
 
@@ -29,7 +30,7 @@ pub struct AccountFilter {
     /// The id of the last account of the page before.
     pub cursor: Option<String>,
     /// 1 to [`MAX_PAGE`].
-    pub limit: usize,
+    pub limit: Option<usize>,
 }
 
 /// What may be changed in an account from outside.
@@ -66,7 +67,8 @@ impl Service {
 
     /// A page of accounts, newest first.
     pub async fn list_accounts(&self, filter: &AccountFilter) -> Result<AccountList, Error> {
-        if !(1..=MAX_PAGE).contains(&filter.limit) {
+        let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
             return Err(Error::invalid("limit", format!("must be 1 to {MAX_PAGE}")));
         }
         let cursor = filter.cursor.as_deref().map(str::parse::<AccountId>).transpose();
@@ -91,7 +93,7 @@ impl Service {
                         let Some(account) = rows::load::<Account>(rows, key)? else { continue };
                         let fits = fits(&account);
                         // One that is left over shows that there is another page.
-                        if fits && accounts.len() == filter.limit || looked_at == SCAN {
+                        if fits && accounts.len() == limit || looked_at == SCAN {
                             return Ok(AccountList { accounts, next_cursor: after.map(|id| id.to_string()) });
                         }
                         if fits {

@@ -43,6 +43,8 @@ pub enum Table {
     AccountKeys = 22,
     Children = 23,
     Usage = 24,
+    /// How often agents asked and humans decided, a row a day and kind.
+    Tallies = 29,
     Grants = 30,
     AccountGrants = 31,
     Events = 40,

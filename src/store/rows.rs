@@ -12,6 +12,7 @@ use crate::domain::{
     registration::Registration,
     secret::Digest,
     source::Source,
+    tally::{Counted, Tally},
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -234,6 +235,14 @@ impl Row for Event {
     }
 }
 
+impl Row for Tally {
+    const TABLE: Table = Table::Tallies;
+
+    fn key(&self) -> Vec<u8> {
+        entry(&[&self.day.to_string(), self.what.as_str()])
+    }
+}
+
 impl Row for Counter {
     const TABLE: Table = Table::Counters;
 
@@ -309,6 +318,14 @@ pub fn charged(rows: &(impl Read + ?Sized), limit: &Limit, now: Timestamp) -> Re
 pub fn charge(rows: &mut (impl Write + ?Sized), limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
     let count = charged(rows, limit, now)?.saturating_add(1);
     save(rows, &Counter { row: limit.row(now), count, ends_at: limit.ends_at(now) })
+}
+
+/// Counts something for its day, in the transaction in which it happens.
+pub fn count(rows: &mut (impl Write + ?Sized), what: Counted, now: Timestamp) -> Result<(), StoreError> {
+    let fresh = Tally::new(what, now);
+    let mut tally = load(rows, fresh.key())?.unwrap_or(fresh);
+    tally.count += 1;
+    save(rows, &tally)
 }
 
 /// A source a human disowned a request from: until when it is flagged, in Unix seconds.

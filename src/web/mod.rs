@@ -4,6 +4,7 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
+mod brand;
 mod claim;
 mod error;
 mod field;
@@ -45,4 +46,6 @@ pub fn router(app: &App) -> Router<App> {
         .layer(from_fn_with_state(app.clone(), layout::dress))
         .route("/style.css", get(layout::style))
         .route("/mark.svg", get(layout::mark))
+        .route("/brand.css", get(brand::brand_css))
+        .route("/logo", get(brand::logo))
 }

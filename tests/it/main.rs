@@ -12,15 +12,20 @@
 mod support;
 
 mod accounts;
+mod accounts_operator;
+mod authorize;
+mod brand;
 mod ceremony;
 mod config;
 mod discovery;
 mod http_agent;
 mod http_hygiene;
 mod http_keys;
+mod introspect;
 mod keys;
 mod mcp_http;
 mod pages;
+mod portal;
 mod process;
 mod properties;
 mod races;
