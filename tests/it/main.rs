@@ -24,6 +24,7 @@ mod http_keys;
 mod introspect;
 mod keys;
 mod mcp_http;
+mod openapi;
 mod pages;
 mod portal;
 mod process;
