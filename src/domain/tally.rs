@@ -1,6 +1,7 @@
 //! How often something happened on a day, over all accounts: for whoever runs the deployment.
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use crate::domain::usage::date;
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 /// What is counted.
@@ -13,8 +14,6 @@ pub enum Counted {
 }
 
 impl Counted {
-    pub const ALL: [Self; 3] = [Self::Requested, Self::Approved, Self::Denied];
-
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",
@@ -34,6 +33,6 @@ pub struct Tally {
 
 impl Tally {
     pub fn new(what: Counted, now: Timestamp) -> Self {
-        Self { day: now.to_zoned(TimeZone::UTC).date(), what, count: 0 }
+        Self { day: date(now), what, count: 0 }
     }
 }

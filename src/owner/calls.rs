@@ -17,7 +17,7 @@ use crate::{
         Error, MAX_WAIT, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Filter, NewKey},
-        operator::{self, AccountFilter, Change},
+        operator::{self, AccountFilter, By, Change},
         verify::{Caller, Need, Who},
         view::{
             AccountList, AccountView, Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami,
@@ -285,7 +285,10 @@ impl Call {
             Self::Accounts { search, cursor } => {
                 service.list_accounts(&AccountFilter { search, cursor, limit: Some(operator::MAX_PAGE) }).await.map(Reply::Accounts)
             }
-            Self::ChangeAccount { account, change } => service.change_account(&account, change).await.map(Reply::Account),
+            Self::ChangeAccount { account, change } => {
+                let by = By { account: None, source: Source::Local };
+                service.change_account(&account, change, by).await.map(Reply::Account)
+            }
             Self::CreateKey { account, name, scopes, environment, expires_in } => {
                 let owner = service.account_by_email(&account).await?.id;
                 let new = NewKey { name, scopes, environment, expires_in };

@@ -11,6 +11,7 @@ mod error;
 mod introspect;
 pub mod keys;
 pub mod operator;
+pub mod overview;
 mod plans;
 pub mod portal;
 pub mod review;
@@ -151,9 +152,13 @@ impl Service {
         self.store.close().await;
     }
 
+    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+    }
+
     /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has.
     pub fn source_of(&self, peer: IpAddr, forwarded_for: &[IpAddr]) -> Source {
-        let ours = |ip: &IpAddr| self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+        let ours = |ip: &IpAddr| self.is_trusted_proxy(*ip);
         let mut here = peer;
         for hop in forwarded_for.iter().rev() {
             if !ours(&here) {

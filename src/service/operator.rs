@@ -11,6 +11,7 @@ use crate::{
         activity::What,
         id::AccountId,
         name::{Email, ExternalId},
+        source::Source,
     },
     store::{Order, Read, StoreError, Table, Write, rows},
 };
@@ -42,6 +43,14 @@ pub enum Change {
     /// Ends its sessions; its keys are `DISABLED` from that moment.
     Disable,
     Enable,
+}
+
+/// Who changes it, and from where.
+#[derive(Debug, Clone, Copy)]
+pub struct By {
+    /// The operator's account; `None`: whoever is on this machine.
+    pub account: Option<AccountId>,
+    pub source: Source,
 }
 
 impl Service {
@@ -110,7 +119,7 @@ impl Service {
     }
 
     /// Changes an account. Saying the same twice changes nothing more.
-    pub async fn change_account(&self, name: &str, change: Change) -> Result<AccountView, Error> {
+    pub async fn change_account(&self, name: &str, change: Change, by: By) -> Result<AccountView, Error> {
         let change = match change {
             Change::Plan(plan) => Change::Plan(self.known_plan(plan)?),
             other => other,
@@ -119,9 +128,13 @@ impl Service {
         self.store
             .write(move |rows| {
                 let mut account = named(rows, &name)?.ok_or_else(|| Error::not_found("account"))?;
+                if matches!(change, Change::Disable) && by.account == Some(account.id) {
+                    // Nobody would be left who could undo it from a page.
+                    return Err(Error::Forbidden { detail: "you can't disable your own account here: countersign accounts disable".to_owned() });
+                }
                 if let Some(what) = apply(rows, &mut account, &change, now)? {
                     rows::save(rows, &account)?;
-                    record(rows, account.id, None, what, now, random)?;
+                    record(rows, account.id, Some(by.source), what, now, random)?;
                 }
                 Ok::<_, Error>(view(rows, &account, now)?)
             })

@@ -390,7 +390,7 @@ pub struct AccountList {
 }
 
 /// What `POST /v1/portal_sessions` answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PortalOpened {
     /// Where to send the human's browser, once.
     pub url: Revealed,
@@ -398,10 +398,11 @@ pub struct PortalOpened {
 }
 
 /// What `POST /oauth2/introspect` answers for a good token (RFC 7662 §2.2). Times are Unix seconds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Introspection {
     pub active: bool,
     #[serde(with = "space_delimited")]
+    #[schemars(with = "String")]
     pub scope: ScopeSet,
     /// The registration that asked for the key, where an agent did.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@ use crate::domain::{
     source::Source,
     tally::{Counted, Tally},
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub trait Row: Serialize + DeserializeOwned {
@@ -239,7 +239,7 @@ impl Row for Tally {
     const TABLE: Table = Table::Tallies;
 
     fn key(&self) -> Vec<u8> {
-        entry(&[&self.day.to_string(), self.what.as_str()])
+        tally_key(self.day, self.what)
     }
 }
 
@@ -318,6 +318,10 @@ pub fn charged(rows: &(impl Read + ?Sized), limit: &Limit, now: Timestamp) -> Re
 pub fn charge(rows: &mut (impl Write + ?Sized), limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
     let count = charged(rows, limit, now)?.saturating_add(1);
     save(rows, &Counter { row: limit.row(now), count, ends_at: limit.ends_at(now) })
+}
+
+pub fn tally_key(day: Date, what: Counted) -> Vec<u8> {
+    entry(&[&day.to_string(), what.as_str()])
 }
 
 /// Counts something for its day, in the transaction in which it happens.

@@ -171,7 +171,8 @@ impl Visitor {
     fn footer(&self) -> Markup {
         let brand = &self.app.config.brand;
         let docs = &self.app.config.api.docs_url;
-        let links = [("Documentation", docs), ("Terms", &brand.terms_url), ("Privacy", &brand.privacy_url), ("Support", &brand.support_url)];
+        let links =
+            [("Documentation", docs), ("Terms", &brand.terms_url), ("Privacy", &brand.privacy_url), ("Support", &brand.support_url)];
         html! {
             footer.bottom {
                 a href="/auth.md" { "For agents" }

@@ -31,7 +31,8 @@ async fn without_an_accent_there_is_no_second_stylesheet() {
 #[tokio::test]
 async fn a_logo_is_served_as_a_picture_that_runs_nothing() {
     let other = app().await;
-    let path = file(&other, "logo.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\"><rect width=\"8\" height=\"8\"/></svg>");
+    let path =
+        file(&other, "logo.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\"><rect width=\"8\" height=\"8\"/></svg>");
     let app = app_with("brand.logo_file", &path).await;
     assert!(app.http().get("/").send().await.text().contains("src=\"/logo?v="));
     let logo = app.http().get("/logo").send().await;

@@ -159,9 +159,12 @@ async fn nobody_comes_into_an_operators_account() {
 async fn who_became_an_operator_or_was_disabled_meanwhile_does_not_come_in() {
     let app = app().await;
     let key = app.service_key().await;
-    for change in [|account: &mut countersign::domain::account::Account| account.operator = true, |account| {
-        (account.operator, account.disabled_at) = (false, Some(account.created_at));
-    }] {
+    for change in [
+        |account: &mut countersign::domain::account::Account| account.operator = true,
+        |account| {
+            (account.operator, account.disabled_at) = (false, Some(account.created_at));
+        },
+    ] {
         let path = ticket(&app, &key, &visit("u-1", "ada@example.com")).await;
         app.edit(account(&app, "u-1").await.id, change).await;
         assert_eq!(app.browser().open(&path).await.status, 410);
