@@ -29,3 +29,4 @@ mod review;
 mod secrets;
 mod store;
 mod tools_contract;
+mod usage;
