@@ -15,3 +15,4 @@ pub mod scope;
 pub mod secret;
 pub mod source;
 pub mod tally;
+pub mod usage;

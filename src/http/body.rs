@@ -119,6 +119,12 @@ impl<T: JsonSchema> OperationInput for PathId<T> {
     }
 }
 
+/// A number where all is text: in a query or a form.
+pub fn number<'de, D: Deserializer<'de>, T: FromStr>(d: D) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("must be a number"))).transpose()
+}
+
 /// A field that must be there.
 pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))

@@ -3,7 +3,7 @@
 use super::{
     App,
     answer::Success,
-    body::{JsonBody, PathId, Query, required},
+    body::{JsonBody, PathId, Query, number, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
@@ -19,7 +19,7 @@ use crate::{
         Error,
         keys::{Filter, MAX_PAGE, NewKey},
         verify::Need,
-        view::{Created, KeyList, KeyView, Revoked, Verdict, Whoami},
+        view::{Created, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
 };
 use aide::axum::{
@@ -48,6 +48,7 @@ pub fn routes() -> ApiRouter<App> {
             get_with(get, |op| op.about("getKey", "One key, never its secret"))
                 .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
         )
+        .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
         .with_path_items(|item| item.tag("Keys"))
 }
 
@@ -76,8 +77,9 @@ pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Su
 #[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
     /// How many; 20 unless told.
-    #[schemars(with = "Option<u16>", range(min = 1, max = MAX_PAGE))]
-    limit: Option<String>,
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = MAX_PAGE))]
+    limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     status: Option<Status>,
@@ -92,8 +94,7 @@ pub async fn list(
 ) -> Result<Success<KeyList>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
     let Query(asked) = asked?;
-    let limit = asked.limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
-    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit };
+    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit: asked.limit };
     let account = caller.account.id;
     let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(Success::new(&app, keys))
@@ -136,6 +137,26 @@ pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId
     let caller = presented.admit(&app, &Need::call()).await?;
     let PathId(id) = id?;
     Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct UsageQuery {
+    /// How many, today included; 30 unless told.
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = 366))]
+    days: Option<u16>,
+}
+
+/// `GET /v1/keys/{id}/usage?days=30`
+pub async fn usage(
+    State(app): State<App>,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    asked: Result<Query<UsageQuery>, Failed>,
+) -> Result<Success<UsageDays>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let (PathId(id), Query(asked)) = (id?, asked?);
+    Ok(Success::new(&app, app.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
 }
 
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.

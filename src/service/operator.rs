@@ -130,7 +130,9 @@ impl Service {
                 let mut account = named(rows, &name)?.ok_or_else(|| Error::not_found("account"))?;
                 if matches!(change, Change::Disable) && by.account == Some(account.id) {
                     // Nobody would be left who could undo it from a page.
-                    return Err(Error::Forbidden { detail: "you can't disable your own account here: countersign accounts disable".to_owned() });
+                    return Err(Error::Forbidden {
+                        detail: "you can't disable your own account here: countersign accounts disable".to_owned(),
+                    });
                 }
                 if let Some(what) = apply(rows, &mut account, &change, now)? {
                     rows::save(rows, &account)?;

@@ -43,6 +43,10 @@ pub enum Table {
     AccountKeys = 22,
     Children = 23,
     Usage = 24,
+    /// What a key was used for, a row a key and day.
+    UsageDays = 27,
+    /// When allowances are whole again.
+    RateLimits = 28,
     /// How often agents asked and humans decided, a row a day and kind.
     Tallies = 29,
     Grants = 30,

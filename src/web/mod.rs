@@ -4,7 +4,6 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
-mod admin;
 mod brand;
 mod claim;
 mod error;
@@ -44,7 +43,6 @@ pub fn router(app: &App) -> Router<App> {
         .route("/claim/{registration}/done", get(review::done))
         .route("/settings/keys", get(keys::list))
         .route("/settings/keys/{key}/revoke", get(keys::confirm_revoke).post(keys::revoke))
-        .merge(admin::router())
         .layer(from_fn_with_state(app.clone(), layout::dress))
         .route("/style.css", get(layout::style))
         .route("/mark.svg", get(layout::mark))

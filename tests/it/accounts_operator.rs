@@ -2,17 +2,19 @@
 
 use crate::support::*;
 use countersign::{
-    domain::activity::What,
+    domain::{activity::What, source::Source},
     service::{
         Error,
-        operator::{AccountFilter, Change},
+        operator::{AccountFilter, By, Change},
         verify::Need,
         view::{AccountView, Code},
     },
 };
 
+const MACHINE: By = By { account: None, source: Source::Local };
+
 async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
-    app.service.change_account(name, change).await.expect("the change is made")
+    app.service.change_account(name, change, MACHINE).await.expect("the change is made")
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
@@ -64,7 +66,7 @@ async fn a_plan_holds_from_the_next_call_and_must_exist() {
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 10);
     change(&app, "ada@example.com", Change::Plan("pro".to_owned())).await;
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 100);
-    let unknown = app.service.change_account("ada@example.com", Change::Plan("gold".to_owned())).await;
+    let unknown = app.service.change_account("ada@example.com", Change::Plan("gold".to_owned()), MACHINE).await;
     assert_err!(unknown, Error::Invalid { field, detail } if field == "plan" && detail.contains("enterprise, free, pro"));
 }
 

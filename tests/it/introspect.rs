@@ -1,7 +1,7 @@
 //! RFC 7662: what resource servers ask.
 
 use crate::support::*;
-use countersign::{domain::key::Environment, service::keys::NewKey, service::operator::Change};
+use countersign::{domain::key::Environment, service::keys::NewKey};
 use serde_json::{Value, json};
 
 async fn ask(app: &TestApp, caller: &str, token: &str) -> Answer {
@@ -87,7 +87,7 @@ async fn a50_whatever_is_not_valid_looks_the_same() {
     let revoked = app.key(&ada, &["audience:read"]).await;
     app.service.revoke_key(&ada.actor(), revoked.view.id, None, ada.source).await.unwrap();
     let disabled = app.key(&bob, &["audience:read"]).await;
-    app.service.change_account("bob@example.com", Change::Disable).await.unwrap();
+    app.edit(bob.account, |account| account.disabled_at = Some(account.created_at)).await;
     app.advance(60);
     for (what, token) in [
         ("expired", expired.key.expose()),

@@ -34,3 +34,4 @@ mod review;
 mod secrets;
 mod store;
 mod tools_contract;
+mod usage;

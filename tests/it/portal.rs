@@ -159,15 +159,12 @@ async fn nobody_comes_into_an_operators_account() {
 async fn who_became_an_operator_or_was_disabled_meanwhile_does_not_come_in() {
     let app = app().await;
     let key = app.service_key().await;
-    for change in [
-        |account: &mut countersign::domain::account::Account| account.operator = true,
-        |account| {
-            (account.operator, account.disabled_at) = (false, Some(account.created_at));
-        },
-    ] {
+    for disabled in [false, true] {
         let path = ticket(&app, &key, &visit("u-1", "ada@example.com")).await;
-        app.edit(account(&app, "u-1").await.id, change).await;
+        let id = account(&app, "u-1").await.id;
+        app.edit(id, move |account| (account.operator, account.disabled_at) = (!disabled, disabled.then_some(account.created_at))).await;
         assert_eq!(app.browser().open(&path).await.status, 410);
+        app.edit(id, |account| account.operator = false).await;
     }
     assert_eq!(ask(&app, &key, &visit("u-1", "ada@example.com")).await.status, 403, "disabled");
 }
