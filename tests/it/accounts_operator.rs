@@ -14,6 +14,8 @@ use countersign::{
 const MACHINE: By = By { account: None, source: Source::Local };
 
 async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
+    // What happens in one millisecond has no order.
+    app.clock.advance_ms(1);
     app.service.change_account(name, change, MACHINE).await.expect("the change is made")
 }
 

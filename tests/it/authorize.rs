@@ -6,7 +6,7 @@ use countersign::service::keys::NewKey;
 
 /// Ada's key with these scopes, in a deployment behind a proxy at 192.0.2.7.
 async fn deployment(scopes: &[&str]) -> (TestApp, Human, String) {
-    let app = app_with("trusted_proxies", "[\"192.0.2.7\"]").await;
+    let app = app_with("trusted_proxies", "[\"192.0.2.7/32\"]").await;
     let ada = app.human("ada@example.com").await;
     let key = app.key(&ada, scopes).await.key.expose().to_owned();
     (app, ada, key)
