@@ -115,4 +115,13 @@ pub enum What {
     RefreshReused {
         session: ProgramSessionId,
     },
+    /// A service's own user, by a portal session, is this account from now on.
+    Linked,
+    EmailVerified,
+    EmailChanged,
+    PlanChanged {
+        plan: String,
+    },
+    AccountDisabled,
+    AccountEnabled,
 }

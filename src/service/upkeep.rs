@@ -3,7 +3,7 @@
 use super::{Error, Service};
 use crate::{
     domain::{
-        account::Session,
+        account::{PortalSession, Session},
         id::{KeyId, RegistrationId},
         idempotency::Done,
         limit::Counter,
@@ -112,7 +112,13 @@ impl Service {
                         rows::erase(rows, &done);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(programs.len()).max(counters.len()).max(done.len()))
+                let tickets = rows::due_by(rows, Table::DuePortalSessions, now, limit)?;
+                for key in &tickets {
+                    if let Some(portal) = rows::load::<PortalSession>(rows, key)? {
+                        rows::erase(rows, &portal);
+                    }
+                }
+                Ok::<_, Error>([sessions.len(), programs.len(), counters.len(), done.len(), tickets.len()].into_iter().max().unwrap_or(0))
             })
             .await?;
         Ok(found == limit)

@@ -60,6 +60,7 @@ tables! {
     Pending = 7 Never,
     /// Registrations by the second at which a sweep has something to do.
     DueRegistrations = 8 Never,
+    DuePortalSessions = 9 Never,
     Accounts = 10 Kept,
     Emails = 11 Kept,
     Sessions = 12 Never,
@@ -68,6 +69,8 @@ tables! {
     ProgramSessions = 15 Never,
     AccountProgramSessions = 16 Never,
     DueProgramSessions = 17 Never,
+    ExternalIds = 18 Kept,
+    PortalSessions = 19 Never,
     Keys = 20 Kept,
     KeyHashes = 21 Kept,
     AccountKeys = 22 Kept,
@@ -80,6 +83,8 @@ tables! {
     UsageDays = 27 Kept,
     /// When allowances are whole again.
     RateLimits = 28 Never,
+    /// How often agents asked and humans decided, a row a day and kind.
+    Tallies = 29 Kept,
     Grants = 30 Kept,
     AccountGrants = 31 Kept,
     Events = 40 Kept,

@@ -4,6 +4,7 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
+mod brand;
 mod claim;
 mod error;
 mod field;
@@ -12,6 +13,7 @@ mod home;
 mod keys;
 mod layout;
 mod login;
+mod portal;
 mod review;
 mod review_page;
 mod session;
@@ -35,6 +37,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/signup", get(login::show_sign_up).post(login::sign_up))
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
+        .route("/portal", get(portal::show).post(portal::enter))
         .route("/claim", get(claim::show).post(claim::enter))
         .route("/claim/{registration}", get(review::show).post(review::decide))
         .route("/claim/{registration}/done", get(review::done))
@@ -43,4 +46,6 @@ pub fn router(app: &App) -> Router<App> {
         .layer(from_fn_with_state(app.clone(), layout::dress))
         .route("/style.css", get(layout::style))
         .route("/mark.svg", get(layout::mark))
+        .route("/brand.css", get(brand::brand_css))
+        .route("/logo", get(brand::logo))
 }
