@@ -304,18 +304,6 @@ impl Service {
         let Some(key) = self.look_up(&presented).await? else { return Ok(()) };
         self.revoke_key(&Actor::Operator, key.id, Some("revoked by its holder".to_owned()), source).await.map(|_| ())
     }
-
-    /// What happened to an account's keys and agents, newest first.
-    pub async fn activity(&self, account: AccountId, limit: usize) -> Result<Vec<crate::domain::activity::Event>, Error> {
-        let prefix = rows::entry(&[&account.to_string(), ""]);
-        self.store
-            .read(|rows| {
-                let entries = rows.scan(Table::Events, &prefix, None, Order::Descending, limit)?;
-                let events = entries.into_iter().map(|(key, _)| rows::load(rows, key));
-                Ok(events.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-            })
-            .await
-    }
 }
 
 fn missing(scope: &str) -> Error {

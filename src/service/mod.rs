@@ -1,15 +1,18 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`accounts`] and [`security`] who humans are and how they sign in, [`activity`] what
+//! happened, [`upkeep`] what time does by itself.
 
 pub mod accounts;
+pub mod activity;
 pub mod claim;
 mod delivery;
 mod error;
 pub mod keys;
 mod plans;
 pub mod review;
+pub mod security;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -61,6 +64,7 @@ pub struct Service {
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
+    walk: activity::Walk,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
     pending: AtomicI64,
     hashing: tokio::sync::Semaphore,
@@ -104,6 +108,7 @@ impl Service {
             plans: plans::PlanLimits::new(&config.plans, &world),
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
+            walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
             pending: AtomicI64::new(pending),
