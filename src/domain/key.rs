@@ -285,13 +285,6 @@ impl KeyFacts {
     }
 }
 
-/// When a key was last used, and how often. Written in batches, off the verification path.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Usage {
-    pub last_used_at: Option<Timestamp>,
-    pub uses: u64,
-}
-
 /// What an approval created: one row the human sees. Everything issued from it dies with it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Grant {

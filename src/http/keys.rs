@@ -110,6 +110,19 @@ pub async fn get(State(app): State<App>, presented: Presented, Path(id): Path<St
     Ok(success(&app, StatusCode::OK, app.get_key(&caller.actor(), key_id(&id)?).await?))
 }
 
+#[derive(Deserialize)]
+pub struct UsageQuery {
+    days: Option<String>,
+}
+
+/// `GET /v1/keys/{id}/usage?days=30`
+pub async fn usage(State(app): State<App>, presented: Presented, Path(id): Path<String>, uri: Uri) -> Result<Response, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let asked: UsageQuery = query(&uri)?;
+    let days = asked.days.map_or(Ok(30), |text| text.parse().map_err(|_| Error::invalid("days", "must be a number from 1 to 366")))?;
+    Ok(success(&app, StatusCode::OK, app.key_usage(&caller.actor(), key_id(&id)?, days).await?))
+}
+
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.
 pub async fn revoke(
     State(app): State<App>,

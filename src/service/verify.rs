@@ -19,7 +19,7 @@ use crate::{
     store::{StoreError, rows},
 };
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// What a request needs of a key.
 #[derive(Debug, Clone, Default)]
@@ -121,10 +121,17 @@ impl Service {
             .await
     }
 
-    /// The rule, in order: revoked, expired, disabled, environment, scopes, limit. A refused call costs nothing.
+    /// The rule, and what came of it is counted. A refused call costs nothing of the allowance.
     async fn judge(&self, key: &KeyFacts, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
+        let found = self.rule(key, need, now).await?;
+        self.usage.note(key.id, found.code.refusal(), need.from, now);
+        Ok(found)
+    }
+
+    /// In order: revoked, expired, disabled, environment, scopes, limit.
+    async fn rule(&self, key: &KeyFacts, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
         let plain = |code| Judgement { code, missing: ScopeSet::default(), ratelimit: None };
-        match key.status(now) {
+        match key.status(self.latest(now)) {
             Status::Revoked => return Ok(plain(Code::Revoked)),
             Status::Expired => return Ok(plain(Code::Expired)),
             Status::Disabled => return Ok(plain(Code::Disabled)),
@@ -141,16 +148,19 @@ impl Service {
         if !missing.is_empty() {
             return Ok(Judgement { code: Code::InsufficientScope, missing, ratelimit: None });
         }
-        let ratelimit = if is_unlimited(key) {
-            None
-        } else {
-            match self.plans.charge(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root), need.cost) {
-                Ok(standing) => standing,
-                Err(over) => return Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
-            }
-        };
-        self.usage.note(key.id, now);
-        Ok(Judgement { code: Code::Valid, missing, ratelimit })
+        if is_unlimited(key) {
+            return Ok(plain(Code::Valid));
+        }
+        match self.plans.charge(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root), need.cost) {
+            Ok(ratelimit) => Ok(Judgement { code: Code::Valid, missing, ratelimit }),
+            Err(over) => Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
+        }
+    }
+
+    /// The latest time this process has seen: a clock that is set back revives no key.
+    fn latest(&self, now: Timestamp) -> Timestamp {
+        let before = self.latest.fetch_max(now.as_millisecond(), Ordering::Relaxed);
+        Timestamp::from_millisecond(before).map_or(now, |before| before.max(now))
     }
 
     /// The first use ends the possibility to have the key delivered again.
