@@ -111,7 +111,13 @@ impl What {
             Self::Denied { .. } | Self::Disowned { .. } => &[Topic::Agents, Topic::Refusals],
             Self::Delivered { .. } => &[Topic::Agents, Topic::Keys],
             Self::PickupReplayed { .. } => &[Topic::Agents, Topic::Keys, Topic::Refusals],
-            Self::KeyCreated { .. } | Self::KeyRevoked { .. } => &[Topic::Keys],
+            Self::AgentRevoked { .. } => &[Topic::Agents, Topic::Keys],
+            Self::KeyCreated { .. }
+            | Self::KeyEdited { .. }
+            | Self::KeyDisabled { .. }
+            | Self::KeyEnabled { .. }
+            | Self::KeyRotated { .. }
+            | Self::KeyRevoked { .. } => &[Topic::Keys],
             Self::WrongEnvironment { .. } => &[Topic::Keys, Topic::Refusals],
         };
         topics.contains(&topic)

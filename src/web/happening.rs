@@ -3,6 +3,7 @@
 use crate::{
     domain::{activity::What, id::KeyId},
     service::activity::Line,
+    web::time,
 };
 use maud::{Markup, html};
 
@@ -55,6 +56,23 @@ pub fn tell(line: &Line) -> Told {
         .about(*key)
         .refused(),
         What::KeyCreated { key, name: called } => told(html! { "The key " (name(called)) " was created" }).about(*key),
+        What::KeyEdited { key, name: called, was, added, removed } => told(html! {
+            "The key " (name(called)) " was edited"
+            @if let Some(was) = was { "; its name was " (name(was)) }
+            @if !added.is_empty() { "; it may now also " code { (added) } }
+            @if !removed.is_empty() { "; it may no longer " code { (removed) } }
+        })
+        .about(*key),
+        What::KeyDisabled { key, name: called } => told(html! { "The key " (name(called)) " was disabled" }).about(*key),
+        What::KeyEnabled { key, name: called } => told(html! { "The key " (name(called)) " was enabled again" }).about(*key),
+        What::KeyRotated { key, name: called, until, .. } => told(html! {
+            "The key " (name(called)) " was rotated; "
+            @match until { Some(until) => { "the old one goes on until " (time::exact(*until)) } None => { "the old one stopped at once" } }
+        })
+        .about(*key),
+        What::AgentRevoked { agent, keys, .. } => told(html! {
+            "You revoked the agent " (name(agent)) @if *keys > 0 { " and " (keys) @if *keys == 1 { " key" } @else { " keys" } }
+        }),
         What::KeyRevoked { key, name: called, reason, descendants } => told(html! {
             "The key " (name(called)) " was revoked"
             @if *descendants > 0 { ", and " (descendants) @if *descendants == 1 { " key" } @else { " keys" } " made by it" }
