@@ -87,7 +87,7 @@ impl Keys {
         match self {
             Self::Create { account, name, scopes, environment, expires_in, json } => {
                 let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
-                let call = Call::CreateKey { account, name, scopes, environment, expires_in };
+                let call = Call::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute: None };
                 let Reply::KeyCreated(created) = Session::ask(global, call).await? else { return Err(unexpected()) };
                 if json {
                     print::json(&created)?;
@@ -164,7 +164,8 @@ async fn every_key(
 ) -> Result<Vec<KeyView>, Failure> {
     let (mut keys, mut cursor) = (Vec::new(), None);
     loop {
-        let call = Call::AllKeys { account: account.clone(), status, environment, cursor, limit: Some(MAX_PAGE) };
+        let call =
+            Call::AllKeys { account: account.clone(), status, environment, created_by: None, q: None, cursor, limit: Some(MAX_PAGE) };
         let Reply::Keys(page) = session.call(call).await? else { return Err(unexpected()) };
         keys.extend(page.keys);
         cursor = page.next_cursor;

@@ -180,10 +180,11 @@ pub enum Purpose {
     DeriveKey,
     SecretId,
     SessionName,
+    Idempotency,
 }
 
 impl Purpose {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -197,6 +198,7 @@ impl Purpose {
         Self::DeriveKey,
         Self::SecretId,
         Self::SessionName,
+        Self::Idempotency,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -215,6 +217,7 @@ impl Purpose {
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
             Self::SessionName => "countersign 2026-11 session name",
+            Self::Idempotency => "countersign 2026-11 idempotency key hash",
         }
     }
 }

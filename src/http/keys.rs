@@ -11,18 +11,20 @@ use super::{
 use crate::{
     domain::{
         id::KeyId,
-        key::{Environment, Status},
+        idempotency::InvalidIdempotencyKey,
+        key::{Environment, Maker, Status},
         scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
     },
     service::{
         Error,
-        keys::{Filter, NewKey},
-        verify::Need,
+        keys::{Edit, Filter, NewKey, Once, Rotate},
+        verify::{Caller, Need},
+        view::Issued,
     },
 };
 use axum::{
     extract::{Path, State},
-    http::{StatusCode, Uri},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -46,6 +48,9 @@ pub struct ListQuery {
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
+    created_by: Option<Maker>,
+    /// Part of a name or of a shown head, or an id.
+    q: Option<String>,
 }
 
 /// A query as a type: no parameter twice, errors that name the field.
@@ -63,9 +68,9 @@ fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
 /// `GET /v1/keys`
 pub async fn list(State(app): State<App>, presented: Presented, uri: Uri) -> Result<Response, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let asked: ListQuery = query(&uri)?;
-    let limit = asked.limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
-    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit };
+    let ListQuery { limit, cursor, status, environment, created_by, q } = query(&uri)?;
+    let limit = limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
+    let filter = Filter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
     let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(success(&app, StatusCode::OK, keys))
@@ -77,6 +82,30 @@ pub struct Create {
     scopes: Option<Vec<String>>,
     environment: Option<Environment>,
     expires_in: Option<i64>,
+    requests_per_minute: Option<u32>,
+}
+
+/// The caller's own name of its request, from `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+fn once(headers: &HeaderMap, caller: &Caller) -> Result<Option<Once>, Error> {
+    let wrong = |detail: &str| Error::invalid("Idempotency-Key", detail);
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(wrong("is there twice"));
+    }
+    let key = value.to_str().unwrap_or("").parse().map_err(|error: InvalidIdempotencyKey| wrong(&error.to_string()))?;
+    Ok(Some(Once { caller: caller.name(), key }))
+}
+
+/// A key that was just made, or made by an earlier request of the same name: then without its secret.
+fn issued(app: &App, issued: &Issued) -> Response {
+    let place = [(header::LOCATION, format!("{}/v1/keys/{}", app.config.public_url, issued.view.id))];
+    let replayed = issued.is_replay().then_some([("idempotent-replayed", "true")]);
+    let body = success(app, StatusCode::CREATED, issued);
+    match replayed {
+        Some(replayed) => (NO_STORE, place, replayed, body).into_response(),
+        None => (NO_STORE, place, body).into_response(),
+    }
 }
 
 /// `POST /v1/keys`: a child of the calling key. The secret is in this reply only. Who calls is asked before what is
@@ -85,6 +114,7 @@ pub async fn create(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
+    headers: HeaderMap,
     body: Result<JsonBody<Create>, Failed>,
 ) -> Result<Response, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
@@ -94,10 +124,54 @@ pub async fn create(
         scopes: required("scopes", body.scopes)?,
         environment: body.environment,
         expires_in: body.expires_in,
+        requests_per_minute: body.requests_per_minute,
     };
-    let account = caller.account.id;
-    let created = app.create_key(caller.actor(), account, new, source).await?;
-    Ok((NO_STORE, success(&app, StatusCode::CREATED, created)).into_response())
+    let (account, once) = (caller.account.id, once(&headers, &caller)?);
+    let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
+    Ok(issued(&app, &created))
+}
+
+#[derive(Deserialize)]
+pub struct Change {
+    name: Option<String>,
+    scopes: Option<Vec<String>>,
+    disabled: Option<bool>,
+}
+
+/// `PATCH /v1/keys/{id}`: a key takes scopes away from what it made; a session gives and takes.
+pub async fn edit(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    Path(id): Path<String>,
+    body: Result<JsonBody<Change>, Failed>,
+) -> Result<Response, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let JsonBody(Change { name, scopes, disabled }) = body?;
+    let edited = app.edit_key(&caller.actor(), key_id(&id)?, Edit { name, scopes, disabled }, source).await?;
+    Ok(success(&app, StatusCode::OK, edited))
+}
+
+#[derive(Deserialize)]
+pub struct Rotation {
+    grace_seconds: Option<i64>,
+    expires_in: Option<i64>,
+}
+
+/// `POST /v1/keys/{id}/rotate`: a new secret; the old one works on for its grace.
+pub async fn rotate(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<JsonBody<Rotation>, Failed>,
+) -> Result<Response, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let JsonBody(Rotation { grace_seconds, expires_in }) = body?;
+    let (rotate, once) = (Rotate { grace_seconds, expires_in }, once(&headers, &caller)?);
+    let rotated = app.rotate_key(&caller.actor(), key_id(&id)?, rotate, source, once.as_ref()).await?;
+    Ok(issued(&app, &rotated))
 }
 
 fn key_id(text: &str) -> Result<KeyId, Error> {
