@@ -7,6 +7,7 @@ use crate::{
         error::{Answer, with_retry_after},
         field::{self, Field, Problem},
         form::Form,
+        keys::capital,
         layout::Width,
         session::{Human, Kind, Visitor},
         time,
@@ -111,7 +112,7 @@ fn row(visitor: &Visitor, browser: &Browser, now: Timestamp) -> Markup {
     html! {
         li {
             span {
-                strong { (browser.source) } " "
+                strong { (capital(&browser.source.to_string())) } " "
                 @if browser.this { span.badge.active { "This browser" } }
                 span.meta {
                     span { "Signed in " (time::brief(browser.created_at, now)) }

@@ -30,7 +30,7 @@ class Pages:
 
     def __init__(self, page, axe, pictures):
         self.page, self.axe, self.pictures = page, Path(axe).read_text(), pictures
-        self.seen, self.wrong = [], []
+        self.seen, self.wrong, self.told = [], [], 0
 
     def look(self, name):
         for width in (NARROW, MIDDLE, WIDE) if self.pictures else (NARROW, WIDE):
@@ -47,6 +47,9 @@ class Pages:
                 if self.pictures:
                     self.page.screenshot(path=f"{self.pictures}/{len(self.seen):02}-{name}-{width}-{light}.png", full_page=True)
         self.seen.append(name)
+        for wrong in self.wrong[self.told:]:
+            print(f"not ok: {wrong}", flush=True)
+        self.told = len(self.wrong)
 
     def open(self, path, name=None):
         self.page.goto(path)
@@ -216,8 +219,6 @@ def main(binary, axe, pictures=None):
         agents(server, pages, page)
         security(server, pages, page, page.context.browser.new_page())
         errors(server, pages, page)
-    for wrong in pages.wrong:
-        print(f"not ok: {wrong}", flush=True)
     assert not pages.wrong, f"{len(pages.wrong)} violations"
     print(f"ok: axe-core finds nothing on {len(pages.seen)} pages, light and dark, {NARROW} and {WIDE} px", flush=True)
 

@@ -94,6 +94,7 @@ async fn a45_anothers_agent_is_not_found_and_stays() {
             .header("origin", "http://127.0.0.1:4080");
         assert_eq!(mallory.send(call).await.status, 404);
     }
-    mallory.submit("/settings/agents/revoke", &[("confirm", "revoke all")]).await;
+    mallory.open("/settings/agents/revoke").await;
+    assert_eq!(mallory.submit("/settings/agents/revoke", &[("confirm", "revoke all")]).await.status, 303);
     app.http().projects(key.access_token.expose()).await.ok();
 }

@@ -95,7 +95,7 @@ async fn browsers_are_listed_with_this_one_marked_and_ended_one_by_one() {
     let mut browser = changing(&app).await;
     let page = browser.page.text();
     // The account's first session, the other browser, and this one, which is only marked.
-    assert_eq!((page.matches("This browser").count(), ends(&page).len()), (1, 2));
+    assert_eq!((page.matches(">This browser<").count(), ends(&page).len()), (1, 2));
     for end in ends(&page) {
         browser.open("/settings/security").await;
         assert_eq!(browser.submit(&end, &[]).await.status, 303);
