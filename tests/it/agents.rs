@@ -145,6 +145,8 @@ async fn a_pickup_and_the_end_of_its_agent_at_once_leave_no_live_key() {
     let app = Arc::new(build().set("limits.registrations_per_hour", "0").start().await);
     let human = app.human("alice@example.com").await;
     for _ in 0..20 {
+        // The newest approval is the first of the list.
+        app.advance(1);
         let agent = app.register().await;
         app.approve(&human, &agent).await;
         let grant = agents(&app, &human).await[0].id;

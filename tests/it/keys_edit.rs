@@ -237,7 +237,7 @@ async fn a53_uses_and_edits_at_once_lose_neither() {
             app.service.edit_key(&Actor::Operator, key.key_id, name, Source::Local),
             app.service.edit_key(&Actor::Operator, key.key_id, wide, Source::Local)
         );
-        (a.unwrap(), b.unwrap());
+        a.and(b).unwrap();
     }
     for used in futures::future::join_all(uses).await {
         used.unwrap().unwrap();
@@ -302,18 +302,13 @@ async fn a_list_is_searched_by_name_head_and_id_and_filtered_by_maker() {
     let (reader, child, agents) = (reader.view.id.to_string(), child.view, agents.key_id.to_string());
     assert_eq!(found("q=nightly").await, [child.id.to_string()]);
     assert_eq!(found(&format!("q={}", child.prefix.to_lowercase())).await, [child.id.to_string()]);
-    assert_eq!(found(&format!("q={agents}")).await, [agents.clone()]);
+    assert_eq!(found(&format!("q={agents}")).await, std::slice::from_ref(&agents));
     assert_eq!(found("q=nothing+like+it").await, Vec::<String>::new());
     assert_eq!(found("created_by=agent").await, [agents]);
     assert_eq!(found("created_by=key&q=export").await, [child.id.to_string()]);
     assert_eq!(found("created_by=human").await, [reader]);
     for (query, field) in [("created_by=robot".to_owned(), "created_by"), (format!("q={}", "x".repeat(65)), "q")] {
-        let refused = app
-            .http()
-            .get(&format!("/v1/keys?{query}"))
-            .bearer(&app.key(&human, &["keys:read"]).await.key.expose().to_owned())
-            .send()
-            .await;
+        let refused = app.http().get(&format!("/v1/keys?{query}")).bearer(app.key(&human, &["keys:read"]).await.key.expose()).send().await;
         assert_eq!(refused.status, 400);
         assert!(refused.json()["error"].as_str().unwrap().contains(field), "{}", refused.text());
     }
