@@ -52,7 +52,7 @@ fn page(visitor: &Visitor, key: &KeyView, name: &str, ticked: &[String], problem
                 (Field { name: "name", label: "Name", kind: "text", value: name, autocomplete: "off", ..Field::default() }.show(problem))
                 (scopes::choose(visitor.app.catalogue(), |scope| ticked.iter().any(|s| s == scope.as_str()), problem))
                 div.decide {
-                    button.choice type="submit" { "Save" }
+                    button.choice.primary type="submit" { "Save" }
                     a.button.choice href=(url(key.id)) { "Leave it" }
                 }
             }

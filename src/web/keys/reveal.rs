@@ -44,7 +44,7 @@ fn old_key(old: &KeyView, now: Timestamp) -> Markup {
     html! {
         p.alert.warn {
             @match old.expires_at.filter(|at| at.0 > now && old.revoked_at.is_none()) {
-                Some(at) => { "The old key " code { (old.prefix) "…" } " works until " (time::moment(at.0, now)) ". Switch before then." }
+                Some(at) => { "The old key " code { (old.prefix) "…" } " works until " (time::exact(at.0)) ". Switch before then." }
                 None => { "The old key " code { (old.prefix) "…" } " no longer works." }
             }
         }

@@ -81,7 +81,7 @@ fn page(visitor: &Visitor, key: &KeyView, chosen: i64, now: Timestamp, problem: 
                     }
                 }
                 div.decide {
-                    button.choice type="submit" { "Rotate key" }
+                    button.choice.primary type="submit" { "Rotate key" }
                     a.button.choice href=(url(key.id)) { "Leave it" }
                 }
             }

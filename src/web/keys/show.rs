@@ -46,7 +46,7 @@ fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> 
             (actions(key))
         }
         @if visitor.query("saved").is_some() { p.alert.good role="status" { "Saved. It holds from the next request on." } }
-        (successor(key, now))
+        (successor(key))
         section.panel {
             h2 { "About this key" }
             (facts(visitor, key, now))
@@ -74,12 +74,12 @@ fn actions(key: &KeyView) -> Markup {
     }
 }
 
-fn successor(key: &KeyView, now: Timestamp) -> Markup {
+fn successor(key: &KeyView) -> Markup {
     html! {
         @if let Some(next) = key.replaced_by {
             p.alert.note {
                 "This key was rotated. "
-                @if let Some(at) = key.expires_at.filter(|_| key.status == Status::Active) { "It works until " (time::moment(at.0, now)) ". " }
+                @if let Some(at) = key.expires_at.filter(|_| key.status == Status::Active) { "It works until " (time::exact(at.0)) ". " }
                 (other(next, "See the new key")) "."
             }
         }
