@@ -1,50 +1,97 @@
 //! `/v1/*`: keys, their verification, and the example resource.
 
 use super::{
-    App, NO_STORE,
-    body::{JsonBody, required},
+    App,
+    answer::Success,
+    body::{JsonBody, PathId, Query, number, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
-    success,
+    idempotency::RequestName,
+    openapi::Told,
 };
 use crate::{
     domain::{
         id::KeyId,
-        idempotency::InvalidIdempotencyKey,
         key::{Environment, Maker, Status},
-        scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
+        scope::{KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
     },
     service::{
         Error,
-        keys::{Edit, Filter, NewKey, Once, Rotate},
-        verify::{Caller, Need},
-        view::Issued,
+        keys::{Edit, Filter, MAX_PAGE, NewKey, Rotate},
+        verify::Need,
+        view::{Issued, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
 };
-use axum::{
-    extract::{Path, State},
-    http::{HeaderMap, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .api_route("/v1/whoami", get_with(whoami, |op| op.about("whoami", "What the presented key is and may do")))
+        .api_route("/v1/projects", get_with(projects, |op| op.about("listProjects", "An example of a protected resource")))
+        .api_route(
+            "/v1/keys",
+            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first"))
+                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])),
+        )
+        .api_route(
+            "/v1/keys/verify",
+            post_with(verify, |op| op.about("verifyKey", "Is this key valid, and may it do this?").needs(KEYS_VERIFY)),
+        )
+        .api_route(
+            "/v1/keys/{id}",
+            get_with(get, |op| op.about("getKey", "One key, never its secret"))
+                .patch_with(edit, |op| op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()]))
+                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
+        )
+        .api_route(
+            "/v1/keys/{id}/rotate",
+            post_with(rotate, |op| op.about("rotateKey", "A new secret for a key it made").needs(KEYS_WRITE).fails(&[conflict()])),
+        )
+        .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
+        .with_path_items(|item| item.tag("Keys"))
+}
+
+/// What a key can't do in the state it is in, or its account is.
+fn conflict() -> Error {
+    Error::Conflict { detail: "the key is revoked".to_owned() }
+}
 
 /// `GET /v1/whoami`
-pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Response, Failed> {
+pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Success<Whoami>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    Ok(success(&app, StatusCode::OK, app.whoami(&caller).await?))
+    Ok(Success::new(&app, app.whoami(&caller).await?))
 }
+
+/// Nothing, in the shape of a list.
+#[derive(Serialize, JsonSchema)]
+pub struct Projects {
+    projects: [ProjectView; 0],
+    total: u32,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ProjectView {}
 
 /// `GET /v1/projects`: an example of a protected resource, where `environment` is enforced.
-pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Response, Failed> {
+pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Success<Projects>, Failed> {
     presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
-    Ok(success(&app, StatusCode::OK, json!({"projects": [], "total": 0})))
+    Ok(Success::new(&app, Projects { projects: [], total: 0 }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
-    limit: Option<String>,
+    /// How many; 20 unless told.
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = MAX_PAGE))]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
@@ -53,59 +100,39 @@ pub struct ListQuery {
     q: Option<String>,
 }
 
-/// A query as a type: no parameter twice, errors that name the field.
-fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
-    let mut members = Map::new();
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()) {
-        if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-            return Err(Error::invalid(name, "is there twice"));
-        }
-    }
-    serde_path_to_error::deserialize(Value::Object(members))
-        .map_err(|error| Error::invalid(error.path().to_string(), error.inner().to_string()))
-}
-
 /// `GET /v1/keys`
-pub async fn list(State(app): State<App>, presented: Presented, uri: Uri) -> Result<Response, Failed> {
+pub async fn list(
+    State(app): State<App>,
+    presented: Presented,
+    asked: Result<Query<ListQuery>, Failed>,
+) -> Result<Success<KeyList>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let ListQuery { limit, cursor, status, environment, created_by, q } = query(&uri)?;
-    let limit = limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
+    let Query(ListQuery { limit, cursor, status, environment, created_by, q }) = asked?;
     let filter = Filter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
     let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
-    Ok(success(&app, StatusCode::OK, keys))
+    Ok(Success::new(&app, keys))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Create {
+    #[schemars(required)]
     name: Option<String>,
+    #[schemars(required, with = "Vec<Scope>")]
     scopes: Option<Vec<String>>,
     environment: Option<Environment>,
+    /// Seconds.
     expires_in: Option<i64>,
+    /// A limit of its own, at most the plan's and its parent's.
     requests_per_minute: Option<u32>,
 }
 
-/// The caller's own name of its request, from `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
-fn once(headers: &HeaderMap, caller: &Caller) -> Result<Option<Once>, Error> {
-    let wrong = |detail: &str| Error::invalid("Idempotency-Key", detail);
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(wrong("is there twice"));
-    }
-    let key = value.to_str().unwrap_or("").parse().map_err(|error: InvalidIdempotencyKey| wrong(&error.to_string()))?;
-    Ok(Some(Once { caller: caller.name(), key }))
-}
-
-/// A key that was just made, or made by an earlier request of the same name: then without its secret.
-fn issued(app: &App, issued: &Issued) -> Response {
-    let place = [(header::LOCATION, format!("{}/v1/keys/{}", app.config.public_url, issued.view.id))];
-    let replayed = issued.is_replay().then_some([("idempotent-replayed", "true")]);
-    let body = success(app, StatusCode::CREATED, issued);
-    match replayed {
-        Some(replayed) => (NO_STORE, place, replayed, body).into_response(),
-        None => (NO_STORE, place, body).into_response(),
-    }
+/// A key that was just made, or by an earlier request of the same name: then without its secret.
+fn issued(app: &App, issued: Issued) -> Success<Issued, 201> {
+    let place = format!("{}/v1/keys/{}", app.config.public_url, issued.view.id);
+    let replayed = issued.is_replay().then(|| ("idempotent-replayed", "true".to_owned()));
+    let headers = [("location", place)].into_iter().chain(replayed);
+    Success::new(app, issued).secret().with(headers)
 }
 
 /// `POST /v1/keys`: a child of the calling key. The secret is in this reply only. Who calls is asked before what is
@@ -114,9 +141,9 @@ pub async fn create(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    headers: HeaderMap,
+    name: Result<RequestName, Failed>,
     body: Result<JsonBody<Create>, Failed>,
-) -> Result<Response, Failed> {
+) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
     let JsonBody(body) = body?;
     let new = NewKey {
@@ -126,15 +153,25 @@ pub async fn create(
         expires_in: body.expires_in,
         requests_per_minute: body.requests_per_minute,
     };
-    let (account, once) = (caller.account.id, once(&headers, &caller)?);
+    let (account, once) = (caller.account.id, name?.of(&caller));
     let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
-    Ok(issued(&app, &created))
+    Ok(issued(&app, created))
 }
 
-#[derive(Deserialize)]
+/// `GET /v1/keys/{id}`
+pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let PathId(id) = id?;
+    Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
 pub struct Change {
     name: Option<String>,
+    /// All it may do from now on.
+    #[schemars(with = "Option<Vec<Scope>>")]
     scopes: Option<Vec<String>>,
+    /// Off, with all it made, until it is enabled again.
     disabled: Option<bool>,
 }
 
@@ -143,18 +180,20 @@ pub async fn edit(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    Path(id): Path<String>,
+    id: Result<PathId<KeyId>, Failed>,
     body: Result<JsonBody<Change>, Failed>,
-) -> Result<Response, Failed> {
+) -> Result<Success<KeyView>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let JsonBody(Change { name, scopes, disabled }) = body?;
-    let edited = app.edit_key(&caller.actor(), key_id(&id)?, Edit { name, scopes, disabled }, source).await?;
-    Ok(success(&app, StatusCode::OK, edited))
+    let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
+    Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Rotation {
+    /// How long the old key works on, never past its own end; a day unless told.
+    #[schemars(range(min = 0, max = 604_800))]
     grace_seconds: Option<i64>,
+    /// Seconds the new key lives; as long as the old one was made for unless told.
     expires_in: Option<i64>,
 }
 
@@ -163,38 +202,35 @@ pub async fn rotate(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    Path(id): Path<String>,
-    headers: HeaderMap,
+    id: Result<PathId<KeyId>, Failed>,
+    name: Result<RequestName, Failed>,
     body: Result<JsonBody<Rotation>, Failed>,
-) -> Result<Response, Failed> {
+) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let JsonBody(Rotation { grace_seconds, expires_in }) = body?;
-    let (rotate, once) = (Rotate { grace_seconds, expires_in }, once(&headers, &caller)?);
-    let rotated = app.rotate_key(&caller.actor(), key_id(&id)?, rotate, source, once.as_ref()).await?;
-    Ok(issued(&app, &rotated))
+    let (PathId(id), JsonBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
+    let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
+    let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
+    Ok(issued(&app, rotated))
 }
 
-fn key_id(text: &str) -> Result<KeyId, Error> {
-    text.parse().map_err(|_| Error::not_found("key"))
-}
-
-/// `GET /v1/keys/{id}`
-pub async fn get(State(app): State<App>, presented: Presented, Path(id): Path<String>) -> Result<Response, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
-    Ok(success(&app, StatusCode::OK, app.get_key(&caller.actor(), key_id(&id)?).await?))
-}
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct UsageQuery {
-    days: Option<String>,
+    /// How many, today included; 30 unless told.
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = 366))]
+    days: Option<u16>,
 }
 
 /// `GET /v1/keys/{id}/usage?days=30`
-pub async fn usage(State(app): State<App>, presented: Presented, Path(id): Path<String>, uri: Uri) -> Result<Response, Failed> {
+pub async fn usage(
+    State(app): State<App>,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    asked: Result<Query<UsageQuery>, Failed>,
+) -> Result<Success<UsageDays>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let asked: UsageQuery = query(&uri)?;
-    let days = asked.days.map_or(Ok(30), |text| text.parse().map_err(|_| Error::invalid("days", "must be a number from 1 to 366")))?;
-    Ok(success(&app, StatusCode::OK, app.key_usage(&caller.actor(), key_id(&id)?, days).await?))
+    let (PathId(id), Query(asked)) = (id?, asked?);
+    Ok(Success::new(&app, app.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
 }
 
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.
@@ -202,23 +238,31 @@ pub async fn revoke(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    Path(id): Path<String>,
-) -> Result<Response, Failed> {
+    id: Result<PathId<KeyId>, Failed>,
+) -> Result<Success<Revoked>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let revoked = app.revoke_key(&caller.actor(), key_id(&id)?, None, source).await?;
-    Ok(success(&app, StatusCode::OK, revoked))
+    let PathId(id) = id?;
+    Ok(Success::new(&app, app.revoke_key(&caller.actor(), id, None, source).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Verify {
+    #[schemars(required)]
     key: Option<String>,
+    /// All it must have, space-delimited.
     scope: Option<String>,
+    /// This deployment's unless told.
     environment: Option<Environment>,
+    /// What the call costs of the key's limit; 1 unless told.
     cost: Option<u32>,
 }
 
 /// `POST /v1/keys/verify`: always 200 with the verdict; 401 and 403 concern the caller's own key.
-pub async fn verify(State(app): State<App>, presented: Presented, body: Result<JsonBody<Verify>, Failed>) -> Result<Response, Failed> {
+pub async fn verify(
+    State(app): State<App>,
+    presented: Presented,
+    body: Result<JsonBody<Verify>, Failed>,
+) -> Result<Success<Verdict>, Failed> {
     let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
     let JsonBody(body) = body?;
     let key = required("key", body.key)?;
@@ -229,6 +273,5 @@ pub async fn verify(State(app): State<App>, presented: Presented, body: Result<J
         cost: body.cost.unwrap_or(1),
         ..Need::default()
     };
-    let verdict = app.verify(&caller, &key, need).await?;
-    Ok((NO_STORE, success(&app, StatusCode::OK, verdict)).into_response())
+    Ok(Success::new(&app, app.verify(&caller, &key, need).await?).secret())
 }

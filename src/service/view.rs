@@ -9,14 +9,15 @@ use crate::domain::{
     usage::{Refusal, Usage},
 };
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret on its one way out: it serializes, because the reply that carries it must. Never logged.
-#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct Revealed(String);
 
 impl Revealed {
@@ -39,6 +40,20 @@ impl fmt::Debug for Revealed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Timestamp);
 
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time", "examples": ["2026-11-21T13:00:00Z"]})
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = Timestamp::from_second(self.0.as_second()).unwrap_or(self.0);
@@ -59,7 +74,7 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// What `POST /agent/identity` answers.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Registered {
     pub registration_id: RegistrationId,
     pub registration_type: String,
@@ -87,7 +102,7 @@ impl fmt::Debug for NewAttempt {
 }
 
 /// What the agent shows its human (RFC 8628 §3.2).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimBlock {
     pub user_code: Revealed,
     pub verification_uri: String,
@@ -99,7 +114,7 @@ pub struct ClaimBlock {
 }
 
 /// What `POST /agent/identity/claim` answers: a fresh attempt.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewAttempt {
     pub registration_id: RegistrationId,
     pub claim_attempt_id: String,
@@ -111,11 +126,12 @@ pub struct NewAttempt {
 }
 
 /// The one delivery of a key (RFC 6749 §5.1).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delivered {
     pub access_token: Revealed,
     pub token_type: String,
     #[serde(with = "space_delimited")]
+    #[schemars(with = "String", extend("examples" = ["audience:read email:send"]))]
     pub scope: ScopeSet,
     pub key_id: KeyId,
     /// The approver's e-mail, masked: the agent tells its human whose account it got.
@@ -160,7 +176,7 @@ pub enum CreatedBy {
 }
 
 /// A key as its owner sees it: never the secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct KeyView {
     pub id: KeyId,
     pub account_id: AccountId,
@@ -193,7 +209,7 @@ pub struct KeyView {
     pub grant: Option<GrantId>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UsageView {
     /// Accepted uses since the key was made.
     pub total: u64,
@@ -263,14 +279,14 @@ impl KeyView {
 }
 
 /// A page of keys.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct KeyList {
     pub keys: Vec<KeyView>,
     pub next_cursor: Option<String>,
 }
 
 /// A fresh key, the only time it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     pub key: Revealed,
     #[serde(flatten)]
@@ -278,7 +294,7 @@ pub struct Created {
 }
 
 /// What create and rotate answer.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Issued {
     /// The secret, once: `null` in the answer to a retry under the same `Idempotency-Key`.
     pub key: Option<Revealed>,
@@ -300,7 +316,7 @@ impl Issued {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {
     pub id: KeyId,
     pub status: Status,
@@ -390,7 +406,7 @@ pub struct RateLimit {
 }
 
 /// What the verification of a key found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     Valid,
@@ -419,7 +435,7 @@ impl Code {
 }
 
 /// What `POST /v1/keys/verify` answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     pub valid: bool,
     pub code: Code,
@@ -453,7 +469,7 @@ impl Verdict {
 }
 
 /// What the presented credential is and may do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Whoami {
     pub account_id: AccountId,
     pub email: String,

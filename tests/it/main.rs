@@ -24,6 +24,7 @@ mod keys;
 mod keys_edit;
 mod keys_rotate;
 mod mcp_http;
+mod openapi;
 mod pages;
 mod pages_activity;
 mod pages_agents;
