@@ -213,6 +213,7 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    SessionName,
     Idempotency,
     RefreshToken,
     SignSessions,
@@ -220,7 +221,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -233,6 +234,7 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::SessionName,
         Self::Idempotency,
         Self::RefreshToken,
         Self::SignSessions,
@@ -254,6 +256,7 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::SessionName => "countersign 2026-11 session name",
             Self::Idempotency => "countersign 2026-11 idempotency key hash",
             Self::RefreshToken => "countersign 2026-11 refresh token",
             Self::SignSessions => "countersign 2026-11 session token signing key",

@@ -1,6 +1,6 @@
 //! Who humans are: set-up, sign-up, sign-in, sessions.
 
-use super::{Error, OpenError, Service, acting, charge_all, record, used_up, view::AccountView};
+use super::{Error, OpenError, Service, acting, charge_all, record, security::end_sessions, used_up, view::AccountView};
 use crate::{
     domain::{
         account::{Account, Session},
@@ -40,7 +40,7 @@ fn matches(password: &Password, hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
 }
 
-fn acceptable(password: &Password) -> Result<(), Error> {
+pub(super) fn acceptable(password: &Password) -> Result<(), Error> {
     if password.expose().chars().count() < Password::MIN_CHARS {
         return Err(Error::invalid("password", format!("must have at least {} characters", Password::MIN_CHARS)));
     }
@@ -52,11 +52,15 @@ fn acceptable(password: &Password) -> Result<(), Error> {
 
 impl Service {
     /// A place among those who hash. Taken before a limit is charged: who is turned away has not tried.
-    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.hashing.try_acquire().map_err(|_| Error::Busy)
     }
 
-    async fn hashed<T: Send + 'static>(&self, _place: SemaphorePermit<'_>, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    pub(super) async fn hashed<T: Send + 'static>(
+        &self,
+        _place: SemaphorePermit<'_>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 
@@ -206,7 +210,7 @@ impl Service {
         Ok(account.id)
     }
 
-    async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
+    pub(super) async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
         let now = self.world.now();
         self.store
             .write(move |rows| {
@@ -216,7 +220,12 @@ impl Service {
             .await
     }
 
-    async fn password_matches(&self, place: SemaphorePermit<'_>, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+    pub(super) async fn password_matches(
+        &self,
+        place: SemaphorePermit<'_>,
+        account: Option<&Account>,
+        password: Password,
+    ) -> Result<bool, Error> {
         let stored = account.and_then(|account| account.password.clone());
         let known = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.decoy.clone());
@@ -224,7 +233,7 @@ impl Service {
         Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
     }
 
-    async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
+    pub(super) async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
         let token = SessionToken::new(self.world.bytes());
         let (now, random) = (self.world.now(), self.world.bytes());
         let session = session_of(account, self.session_hash(&token), source, now);

@@ -1,11 +1,12 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] who humans are, [`program_sessions`]
-//! programs that sign in for them, [`portal`] how a service's own users come in, [`operator`] what whoever runs the
-//! deployment does, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
+//! they sign in, [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
+//! [`activity`] what happened, [`operator`] what whoever runs the deployment does, [`upkeep`] what time does by itself.
 
 pub mod accounts;
+pub mod activity;
 pub mod agents;
 pub mod backup;
 pub mod claim;
@@ -22,6 +23,7 @@ pub mod program_sessions;
 pub mod restore;
 pub mod review;
 pub mod schema;
+pub mod security;
 mod session_tokens;
 pub mod upkeep;
 mod usage;
@@ -72,6 +74,7 @@ pub struct Service {
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
+    walk: activity::Walk,
     /// The latest time seen, in Unix milliseconds.
     latest: AtomicI64,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
@@ -143,6 +146,7 @@ impl Service {
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
             known,
+            walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
             latest: AtomicI64::new(0),
