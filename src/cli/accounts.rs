@@ -141,7 +141,7 @@ impl Accounts {
     }
 }
 
-async fn every_account(session: &Session, search: &str) -> Result<Vec<AccountView>, Failure> {
+pub(super) async fn every_account(session: &Session, search: &str) -> Result<Vec<AccountView>, Failure> {
     let (mut accounts, mut cursor) = (Vec::new(), None);
     loop {
         let call = Call::Accounts { search: search.to_owned(), cursor };

@@ -197,7 +197,7 @@ impl Session {
 
     /// Whose is what, for lists.
     async fn owners(&self) -> Result<Owners, Failure> {
-        let Reply::Accounts(accounts) = self.call(Call::ListAccounts).await? else { return Err(unexpected()) };
+        let accounts = accounts::every_account(self, "").await?;
         Ok(Owners(accounts.into_iter().map(|account| (account.id, account.email)).collect()))
     }
 

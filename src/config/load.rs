@@ -138,10 +138,7 @@ impl Config {
         if !publishable.is_empty() && !((16..=256).contains(&publishable.len()) && publishable.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(wrong("`sessions.publishable_key` must be 16 to 256 visible ASCII characters, or empty: then one is made"));
         }
-        let unbuilt = [
-            ("metrics_listen", !self.metrics_listen.is_empty()),
-            ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery),
-        ];
+        let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty()), ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery)];
         if let Some((name, _)) = unbuilt.iter().find(|(_, set)| *set) {
             return Err(wrong(format!("`{name}` does nothing in this version: leave it out")));
         }

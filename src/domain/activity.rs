@@ -157,10 +157,20 @@ impl Topic {
 impl What {
     pub fn is_about(&self, topic: Topic) -> bool {
         let topics: &[Topic] = match self {
-            Self::SignedUp | Self::SignedIn | Self::PasswordChanged | Self::BrowserSignedOut | Self::SignedOutEverywhere => {
-                &[Topic::SignIns]
-            }
-            Self::SignInRefused => &[Topic::SignIns, Topic::Refusals],
+            Self::SignedUp
+            | Self::SignedIn
+            | Self::PasswordChanged
+            | Self::BrowserSignedOut
+            | Self::SignedOutEverywhere
+            | Self::ProgramSignedIn { .. }
+            | Self::ProgramSignedOut { .. }
+            | Self::Linked
+            | Self::EmailVerified
+            | Self::EmailChanged
+            | Self::AccountDisabled
+            | Self::AccountEnabled => &[Topic::SignIns],
+            Self::PlanChanged { .. } => &[Topic::Keys],
+            Self::RefreshReused { .. } | Self::SignInRefused => &[Topic::SignIns, Topic::Refusals],
             Self::TooManyWrongCodes | Self::WrongVerifier { .. } => &[Topic::Agents, Topic::Refusals],
             Self::Approved { .. } => &[Topic::Agents],
             Self::Denied { .. } | Self::Disowned { .. } => &[Topic::Agents, Topic::Refusals],
@@ -172,7 +182,8 @@ impl What {
             | Self::KeyDisabled { .. }
             | Self::KeyEnabled { .. }
             | Self::KeyRotated { .. }
-            | Self::KeyRevoked { .. } => &[Topic::Keys],
+            | Self::KeyRevoked { .. }
+            | Self::KeyResumed { .. } => &[Topic::Keys],
             Self::WrongEnvironment { .. } => &[Topic::Keys, Topic::Refusals],
         };
         topics.contains(&topic)

@@ -20,8 +20,8 @@ use crate::{
         operator::{self, AccountFilter, By, Change},
         verify::{Caller, Need},
         view::{
-            AccountList, AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered, Revealed,
-            Revoked, ScopeCheck, Verdict, Whoami,
+            AccountList, AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered,
+            Revealed, Revoked, ScopeCheck, Verdict, Whoami,
         },
     },
     store::backup::Manifest,
@@ -277,7 +277,12 @@ impl Call {
     pub fn may_be_repeated(&self) -> bool {
         match self {
             Self::ListKeys { .. } | Self::CheckScope { .. } | Self::Whoami { .. } | Self::RevokeKey { .. } => true,
-            Self::Accounts { .. } | Self::ChangeAccount { .. } | Self::AllKeys { .. } | Self::ShowKey { .. } | Self::ListAgents { .. } | Self::Status => true,
+            Self::Accounts { .. }
+            | Self::ChangeAccount { .. }
+            | Self::AllKeys { .. }
+            | Self::ShowKey { .. }
+            | Self::ListAgents { .. }
+            | Self::Status => true,
             Self::ResumeKeys { .. } => true,
             Self::EditKey { .. } | Self::RevokeAny { .. } | Self::RevokeAgent { .. } | Self::RevokeAllAgents { .. } => true,
             Self::Poll { code_verifier, .. } => code_verifier.is_some(),

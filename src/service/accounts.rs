@@ -12,7 +12,7 @@ use crate::{
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
     },
-    store::{StoreError, Table, Write, rows},
+    store::{StoreError, rows},
 };
 use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use jiff::{SignedDuration, Timestamp};
@@ -332,12 +332,4 @@ impl Service {
 /// A session that begins now.
 pub(super) fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> Session {
     Session { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
-}
-
-/// Signs an account out of every browser and program, within the caller's transaction.
-pub(super) fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
-    for session in rows::all::<Session>(rows, Table::AccountSessions, &rows::entry(&[&account.to_string(), ""]))? {
-        rows::erase(rows, &session);
-    }
-    super::program_sessions::end_all(rows, account)
 }

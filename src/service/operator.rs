@@ -156,7 +156,7 @@ fn apply(rows: &mut dyn Write, account: &mut Account, change: &Change, now: Time
         }
         Change::Disable if account.disabled_at.is_none() => {
             account.disabled_at = Some(now);
-            super::accounts::end_sessions(rows, account.id)?;
+            super::security::end_sessions(rows, account.id)?;
             Some(What::AccountDisabled)
         }
         Change::Enable if account.disabled_at.is_some() => {

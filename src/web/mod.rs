@@ -4,9 +4,9 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
-mod brand;
 mod activity;
 mod agents;
+mod brand;
 mod claim;
 mod error;
 mod field;
@@ -16,8 +16,8 @@ mod home;
 mod keys;
 mod layout;
 mod login;
-mod portal;
 mod plot;
+mod portal;
 mod review;
 mod review_page;
 mod scopes;

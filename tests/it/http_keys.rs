@@ -3,15 +3,8 @@
 use crate::support::*;
 use countersign::{
     domain::activity::What,
-    service::Service,
-    store::{Engine, ReadJob, SledEngine, Snapshot, Store, StoreError, WriteJob},
 };
-use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
 
 const CHALLENGE: &str = "resource_metadata=\"http://127.0.0.1:4080/.well-known/oauth-protected-resource\"";
 

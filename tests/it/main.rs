@@ -12,8 +12,8 @@
 mod support;
 
 mod accounts;
-mod agents;
 mod accounts_operator;
+mod agents;
 mod authorize;
 mod brand;
 mod ceremony;
@@ -31,11 +31,11 @@ mod keys_rotate;
 mod mcp_http;
 mod openapi;
 mod pages;
-mod portal;
 mod pages_activity;
 mod pages_agents;
 mod pages_keys;
 mod pages_security;
+mod portal;
 mod process;
 mod products;
 mod program_sessions;
