@@ -251,8 +251,9 @@ impl Key {
         }
     }
 
-    /// What verification needs of it; `scopes` are its own, perhaps shared with others that have the same.
-    pub fn facts(&self, account: Arc<AccountFacts>, scopes: Arc<ScopeSet>) -> KeyFacts {
+    /// What verification needs of it; `scopes` are its own, perhaps shared with others that have the same;
+    /// `lineage_per_minute` is the first ancestor's limit.
+    pub fn facts(&self, account: Arc<AccountFacts>, scopes: Arc<ScopeSet>, lineage_per_minute: Option<u32>) -> KeyFacts {
         KeyFacts {
             id: self.id,
             root: self.root.unwrap_or(self.id),
@@ -264,6 +265,7 @@ impl Key {
             revoked: self.revoked.is_some(),
             disabled: self.disabled_at.is_some(),
             requests_per_minute: self.requests_per_minute,
+            lineage_per_minute,
             redeliverable: self.redeliverable,
         }
     }
@@ -314,6 +316,8 @@ pub struct KeyFacts {
     pub revoked: bool,
     pub disabled: bool,
     pub requests_per_minute: Option<u32>,
+    /// The limit of the first ancestor's own.
+    pub lineage_per_minute: Option<u32>,
     pub redeliverable: Option<RegistrationId>,
 }
 

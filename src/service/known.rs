@@ -35,6 +35,14 @@ const FALSE_POSITIVES: f64 = 0.01;
 /// Hashes read at a time while the filter fills.
 const PAGE: usize = 5_000;
 
+/// What the store said of a key.
+pub struct Found {
+    key: Key,
+    account: Account,
+    /// The limit of its first ancestor.
+    lineage_per_minute: Option<u32>,
+}
+
 fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
     hash.first_chunk().copied()
 }
@@ -88,13 +96,13 @@ impl KnownKeys {
     }
 
     /// Keeps what was read, unless something changed since `generation`.
-    pub fn keep(&self, hash: &Digest, key: &Key, account: &Account, generation: u64) -> Arc<KeyFacts> {
+    pub fn keep(&self, hash: &Digest, Found { key, account, lineage_per_minute }: &Found, generation: u64) -> Arc<KeyFacts> {
         let _filling = self.filling.read().unwrap_or_else(PoisonError::into_inner);
         if self.generation() != generation {
-            return Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone())));
+            return Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone()), *lineage_per_minute));
         }
         let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
-        let facts = Arc::new(key.facts(account, self.interned(&key.scopes)));
+        let facts = Arc::new(key.facts(account, self.interned(&key.scopes), *lineage_per_minute));
         if let Some(of) = fingerprint(hash.as_bytes()) {
             self.keys.insert(of, facts.clone());
         }
@@ -179,11 +187,15 @@ impl Service {
             .store()
             .read(|rows| {
                 let Some(key) = rows::key_by_hash(rows, hash)? else { return Ok(None) };
-                let account = rows::account(rows, key.account)?;
-                Ok::<_, Error>(account.map(|account| (key, account)))
+                let Some(account) = rows::account(rows, key.account)? else { return Ok(None) };
+                let lineage_per_minute = match key.root {
+                    Some(root) if root != key.id => rows::key(rows, root)?.and_then(|root| root.requests_per_minute),
+                    _ => key.requests_per_minute,
+                };
+                Ok::<_, Error>(Some(Found { key, account, lineage_per_minute }))
             })
             .await?;
-        Ok(found.map(|(key, account)| self.known.keep(hash, &key, &account, generation)))
+        Ok(found.map(|found| self.known.keep(hash, &found, generation)))
     }
 }
 

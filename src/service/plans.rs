@@ -7,6 +7,7 @@ use crate::{
     config::Plan,
     domain::{
         id::{AccountId, KeyId},
+        key::KeyFacts,
         source::Source,
     },
     service::{Error, Service, view::RateLimit},
@@ -98,6 +99,14 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
         }
     }
 
+    /// Undoes a charge.
+    fn give_back(&self, key: &K, cost: u32) {
+        if let Some(mut cell) = self.cells.get_mut(key) {
+            let taken = u64::from(cost) * (MINUTE / u64::from(self.per_minute.get()));
+            *cell = cell.as_u64().saturating_sub(taken).into();
+        }
+    }
+
     fn charge(&self, key: &K, cost: u32) -> Result<RateLimit, RateLimit> {
         let Some(cost) = NonZeroU32::new(cost) else { return Ok(self.standing(key, None)) };
         let wait = |not_until: NotUntil<Nanos>| not_until.wait_time_from(self.clock.now());
@@ -108,6 +117,16 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
             Err(_) => Err(self.standing(key, Some(Duration::from_secs(60)))),
         }
     }
+}
+
+/// The limit a child has beside its lineage's.
+fn own_rate(key: &KeyFacts) -> Option<NonZeroU32> {
+    key.requests_per_minute.filter(|own| key.id != key.root && Some(*own) != key.lineage_per_minute).and_then(NonZeroU32::new)
+}
+
+/// Of two limits that both hold, the one that ends first.
+fn tighter(one: RateLimit, other: RateLimit) -> RateLimit {
+    if other.remaining < one.remaining { other } else { one }
 }
 
 /// Forgets allowances that are whole again.
@@ -192,19 +211,37 @@ impl PlanLimits {
         self.limiters.entry(rate).or_insert_with(|| Arc::new(Limiter::new(rate, self.cells.clone(), &self.world))).clone()
     }
 
-    /// The most one call may cost.
-    pub fn per_minute(&self, plan: &str, own: Option<u32>) -> Option<u32> {
-        self.rate(plan, own).map(NonZeroU32::get)
-    }
-
     /// Takes `cost` from an allowance. `Err`: it was not there, and nothing was taken.
     pub fn charge(&self, plan: &str, own: Option<u32>, bucket: Bucket, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
         self.rate(plan, own).map(|rate| self.limiter(rate).charge(&bucket, cost)).transpose()
     }
 
-    /// Where an allowance stands; takes nothing.
-    pub fn standing(&self, plan: &str, own: Option<u32>, bucket: Bucket) -> Option<RateLimit> {
-        self.rate(plan, own).map(|rate| self.limiter(rate).standing(&bucket, None))
+    /// Takes `cost` from what a key may use: its lineage's allowance and, where a child has a limit of its own, that too.
+    pub fn charge_key(&self, key: &KeyFacts, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
+        let (plan, lineage) = (&key.account.plan, Bucket::Key(key.root));
+        let Some(own) = own_rate(key) else { return self.charge(plan, key.lineage_per_minute, lineage, cost) };
+        let (own, bucket) = (self.limiter(own), Bucket::Key(key.id));
+        let standing = own.charge(&bucket, cost)?;
+        match self.charge(plan, key.lineage_per_minute, lineage, cost) {
+            Ok(shared) => Ok(shared.map_or(Some(standing), |shared| Some(tighter(shared, standing)))),
+            Err(over) => {
+                own.give_back(&bucket, cost);
+                Err(over)
+            }
+        }
+    }
+
+    /// Where a key stands; takes nothing.
+    pub fn standing_of_key(&self, key: &KeyFacts) -> Option<RateLimit> {
+        let rate = self.rate(&key.account.plan, key.lineage_per_minute)?;
+        let shared = self.limiter(rate).standing(&Bucket::Key(key.root), None);
+        Some(own_rate(key).map_or(shared, |own| tighter(shared, self.limiter(own).standing(&Bucket::Key(key.id), None))))
+    }
+
+    /// The most one call of a key may cost.
+    pub fn most_at_once(&self, key: &KeyFacts) -> Option<u32> {
+        let lineage = self.rate(&key.account.plan, key.lineage_per_minute)?;
+        Some(own_rate(key).map_or(lineage, |own| own.min(lineage)).get())
     }
 
     pub fn forget_idle(&self) {

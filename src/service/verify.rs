@@ -3,7 +3,6 @@
 use super::{
     Error, Service,
     keys::Actor,
-    plans::Bucket,
     view::{Code, RateLimit, ScopeCheck, Time, Verdict},
 };
 use crate::{
@@ -149,7 +148,7 @@ impl Service {
         if is_unlimited(key) {
             return Ok(plain(Code::Valid));
         }
-        match self.plans.charge(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root), need.cost) {
+        match self.plans.charge_key(key, need.cost) {
             Ok(ratelimit) => Ok(Judgement { code: Code::Valid, missing, ratelimit }),
             Err(over) => Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
         }
@@ -236,7 +235,7 @@ impl Service {
         let Some(key) = self.look_up(&presented).await?.filter(|key| may_ask(&key.account)) else {
             return Ok(Verdict::not_found());
         };
-        if let Some(most) = self.plans.per_minute(&key.account.plan, key.requests_per_minute)
+        if let Some(most) = self.plans.most_at_once(&key)
             && need.cost > most
         {
             return Err(Error::invalid("cost", format!("must be an integer from 0 to the key's limit, {most}")));
@@ -266,7 +265,7 @@ impl Service {
     }
 
     fn allowance(&self, key: &KeyFacts) -> Option<RateLimit> {
-        if is_unlimited(key) { None } else { self.plans.standing(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root)) }
+        if is_unlimited(key) { None } else { self.plans.standing_of_key(key) }
     }
 
     /// What the caller may do, without charging the plan.

@@ -1,9 +1,7 @@
 //! `/v1/*` as callers with a key see it, against http.md §4.
 
 use crate::support::*;
-use countersign::{
-    domain::activity::What,
-};
+use countersign::domain::activity::What;
 use serde_json::{Value, json};
 
 const CHALLENGE: &str = "resource_metadata=\"http://127.0.0.1:4080/.well-known/oauth-protected-resource\"";

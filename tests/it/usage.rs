@@ -206,3 +206,31 @@ async fn a56_a_clock_set_back_or_forth_frees_and_blocks_nobody_and_revives_no_ke
     app.advance(6);
     app.call(key.key.expose()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_child_with_a_small_limit_of_its_own_takes_no_more_from_its_parent_than_it_uses() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let parent = app.key(&human, &["keys:write", "audience:read"]).await;
+    let child = countersign::service::keys::NewKey { requests_per_minute: Some(1), ..new_key(&["audience:read"]) };
+    let child = app.child(parent.key.expose(), child).await.unwrap();
+    assert_eq!(app.call(child.key.expose()).await.unwrap().ratelimit.unwrap().remaining, 0);
+    assert_err!(app.call(child.key.expose()).await, Error::RateLimited(limit) if limit.limit == 1);
+    assert_eq!(app.call(parent.key.expose()).await.unwrap().ratelimit.unwrap().remaining, 8);
+}
+
+#[tokio::test]
+async fn a_lineage_that_used_all_costs_a_child_nothing_of_its_own() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let parent = app.key(&human, &["keys:write", "audience:read"]).await;
+    let child = countersign::service::keys::NewKey { requests_per_minute: Some(2), ..new_key(&["audience:read"]) };
+    let child = app.child(parent.key.expose(), child).await.unwrap();
+    for _ in 0..10 {
+        app.call(parent.key.expose()).await.unwrap();
+    }
+    assert_err!(app.call(child.key.expose()).await, Error::RateLimited(limit) if limit.limit == 10);
+    app.advance(12);
+    app.call(child.key.expose()).await.unwrap();
+    app.call(child.key.expose()).await.unwrap();
+}

@@ -69,7 +69,7 @@ impl Actor {
         let row = rows::key(rows, key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
         let account = acting(rows, row.account).map_err(|_| gone())?;
         let scopes = Arc::new(row.scopes.clone());
-        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts()), scopes))))
+        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts()), scopes, key.lineage_per_minute))))
     }
 }
 
