@@ -2,71 +2,155 @@
 //! What it takes and answers is frozen: programs written for another service call it.
 
 use super::{
-    App, NO_STORE,
+    App,
+    answer::Success,
     body::{FunctionBody, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
-    keys::key_id,
-    success,
+    openapi::Told,
 };
 use crate::{
-    domain::{key::Status, scope::Catalogue},
+    domain::{
+        id::KeyId,
+        key::Status,
+        scope::{Catalogue, Scope},
+    },
     service::{
         Error,
         keys::{Filter, MAX_PAGE, NewKey},
         verify::{Caller, Need},
-        view::KeyView,
+        view::{Created, KeyList, KeyView, Revealed, Time},
     },
 };
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use aide::axum::{ApiRouter, routing::post_with};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How much of a key tells its owner which one it is.
 const PREFIX_CHARS: usize = 8;
 
-/// No argument counts; an empty body is as good as `{}`.
-#[derive(Default, Deserialize)]
+pub fn routes() -> ApiRouter<App> {
+    const MANAGE: [Error; 3] =
+        [Error::NotFound { what: String::new() }, Error::Conflict { detail: String::new() }, Error::Forbidden { detail: String::new() }];
+    ApiRouter::new()
+        .api_route("/functions/v1/list-agents", post_with(list_agents, |op| op.about("listAgents", "An example of a protected resource")))
+        .api_route(
+            "/functions/v1/manage-api-keys",
+            post_with(manage_api_keys, |op| op.about("manageApiKeys", "Make, list, rename and revoke keys").fails(&MANAGE)),
+        )
+        .with_path_items(|item| item.tag("Functions"))
+}
+
+/// No argument counts.
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct Nothing {}
+
+/// None, in the shape of a list.
+#[derive(Serialize, JsonSchema)]
+pub struct Agents {
+    agents: [AgentView; 0],
+}
+
+#[derive(Serialize, JsonSchema)]
+struct AgentView {}
 
 /// `POST /functions/v1/list-agents`: an example of a protected resource, where `environment` is enforced.
 pub async fn list_agents(
     State(app): State<App>,
     presented: Presented,
     body: Result<FunctionBody<Nothing>, Failed>,
-) -> Result<Response, Failed> {
+) -> Result<Success<Agents>, Failed> {
     presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
     body?;
-    Ok(success(&app, StatusCode::OK, json!({"agents": []})))
+    Ok(Success::new(&app, Agents { agents: [] }))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Generate,
+    List,
+    Revoke,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct Manage {
-    action: Option<String>,
+    #[schemars(required)]
+    action: Option<Action>,
+    /// Of the key to make.
     name: Option<String>,
+    /// Which key to revoke.
     key_id: Option<String>,
+    /// Of the key to make; all its maker may unless told, but for managing and verifying keys.
+    #[schemars(with = "Option<Vec<Scope>>")]
     scopes: Option<Vec<String>>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Managed {
+    Generated {
+        /// Only here, and never again.
+        key: Revealed,
+        id: KeyId,
+        name: String,
+        /// The first eight characters.
+        key_prefix: String,
+        created_at: Time,
+    },
+    Listed {
+        keys: Vec<ListedKey>,
+        /// Only where there are more than a page of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
+    },
+    Done {
+        success: bool,
+    },
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct ListedKey {
+    id: KeyId,
+    name: String,
+    /// The first eight characters.
+    key_prefix: String,
+    is_active: bool,
+    created_at: Time,
+    last_used_at: Option<Time>,
 }
 
 fn short(prefix: &str) -> String {
     prefix.chars().take(PREFIX_CHARS).collect()
 }
 
-fn listed(key: &KeyView) -> Value {
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "key_prefix": short(&key.prefix),
-        "is_active": key.status == Status::Active,
-        "created_at": key.created_at,
-        "last_used_at": key.last_used_at,
-    })
+impl From<Created> for Managed {
+    fn from(Created { key, view }: Created) -> Self {
+        Self::Generated { key, id: view.id, key_prefix: short(&view.prefix), name: view.name, created_at: view.created_at }
+    }
+}
+
+impl From<KeyList> for Managed {
+    fn from(list: KeyList) -> Self {
+        Self::Listed { keys: list.keys.into_iter().map(Into::into).collect(), next_cursor: list.next_cursor }
+    }
+}
+
+impl From<KeyView> for ListedKey {
+    fn from(key: KeyView) -> Self {
+        Self {
+            id: key.id,
+            key_prefix: short(&key.prefix),
+            name: key.name,
+            is_active: key.status == Status::Active,
+            created_at: key.created_at,
+            last_used_at: key.last_used_at,
+        }
+    }
 }
 
 /// A key that names no scopes may do what its maker may, but for managing and verifying keys.
@@ -75,45 +159,35 @@ fn ordinary_scopes(app: &App, caller: &Caller) -> Vec<String> {
     all.filter(|scope| !Catalogue::is_reserved(scope) && caller.has(scope.as_str())).map(ToString::to_string).collect()
 }
 
-/// `POST /functions/v1/manage-api-keys`: `generate`, `list`, `update`, `revoke`, with the rights of `/v1/keys`.
+/// An id no key can have is told like an unknown one.
+fn key_id(text: Option<String>) -> Result<KeyId, Error> {
+    required("key_id", text)?.parse().map_err(|_| Error::not_found("key"))
+}
+
+/// `POST /functions/v1/manage-api-keys`, with the rights of `/v1/keys`.
 pub async fn manage_api_keys(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
     body: Result<FunctionBody<Manage>, Failed>,
-) -> Result<Response, Failed> {
+) -> Result<Success<Managed>, Failed> {
     let caller = presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
-    let FunctionBody(body) = body?;
-    let id = || required("key_id", body.key_id.as_deref()).and_then(key_id);
-    let done = json!({"success": true});
-    let answer = match required("action", body.action.as_deref())? {
-        "generate" => {
-            let scopes = body.scopes.clone().unwrap_or_else(|| ordinary_scopes(&app, &caller));
-            let new = NewKey { name: required("name", body.name)?, scopes, ..NewKey::default() };
-            let created = app.create_key(caller.actor(), caller.account.id, new, source).await?;
-            json!({
-                "key": created.key,
-                "id": created.view.id,
-                "name": created.view.name,
-                "key_prefix": short(&created.view.prefix),
-                "created_at": created.view.created_at,
-            })
+    let FunctionBody(asked) = body?;
+    let account = caller.account.id;
+    let answer = match required("action", asked.action)? {
+        Action::Generate => {
+            let scopes = asked.scopes.unwrap_or_else(|| ordinary_scopes(&app, &caller));
+            let new = NewKey { name: required("name", asked.name)?, scopes, ..NewKey::default() };
+            app.create_key(caller.actor(), account, new, source).await?.into()
         }
-        "list" => {
-            let filter = Filter { limit: Some(MAX_PAGE), cursor: body.cursor, ..Filter::default() };
-            let page = app.list_keys(&caller.actor(), Some(caller.account.id), &filter).await?;
-            let mut answer = json!({"keys": page.keys.iter().map(listed).collect::<Vec<_>>()});
-            // More than a page: only then there is something to say about it.
-            if let Some(cursor) = page.next_cursor {
-                answer["next_cursor"] = json!(cursor);
-            }
-            answer
+        Action::List => {
+            let filter = Filter { limit: Some(MAX_PAGE), cursor: asked.cursor, ..Filter::default() };
+            app.list_keys(&caller.actor(), Some(account), &filter).await?.into()
         }
-        "revoke" => {
-            app.revoke_key(&caller.actor(), id()?, None, source).await?;
-            done
+        Action::Revoke => {
+            app.revoke_key(&caller.actor(), key_id(asked.key_id)?, None, source).await?;
+            Managed::Done { success: true }
         }
-        _ => return Err(Error::invalid("action", "must be \"generate\", \"list\", \"update\" or \"revoke\"").into()),
     };
-    Ok((NO_STORE, success(&app, StatusCode::OK, answer)).into_response())
+    Ok(Success::new(&app, answer).secret())
 }

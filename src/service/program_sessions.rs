@@ -22,12 +22,13 @@ use crate::{
     store::{StoreError, Write, rows},
 };
 use jsonwebtoken::jwk::Jwk;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// What a program receives (RFC 6749 §5.1).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TokenPair {
     pub access_token: Revealed,
     pub token_type: &'static str,
