@@ -213,10 +213,11 @@ pub enum Purpose {
     SecretId,
     RefreshToken,
     SignSessions,
+    Idempotency,
 }
 
 impl Purpose {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -231,6 +232,7 @@ impl Purpose {
         Self::SecretId,
         Self::RefreshToken,
         Self::SignSessions,
+        Self::Idempotency,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -250,6 +252,7 @@ impl Purpose {
             Self::SecretId => "countersign 2026-11 secret id",
             Self::RefreshToken => "countersign 2026-11 refresh token",
             Self::SignSessions => "countersign 2026-11 session token signing key",
+            Self::Idempotency => "countersign 2026-11 idempotency key hash",
         }
     }
 }

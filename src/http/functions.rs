@@ -18,7 +18,7 @@ use crate::{
     },
     service::{
         Error,
-        keys::{Filter, MAX_PAGE, NewKey},
+        keys::{Edit, Filter, MAX_PAGE, NewKey},
         verify::{Caller, Need},
         view::{Created, KeyList, KeyView, Revealed, Time},
     },
@@ -72,6 +72,7 @@ pub async fn list_agents(
 enum Action {
     Generate,
     List,
+    Update,
     Revoke,
 }
 
@@ -79,9 +80,9 @@ enum Action {
 pub struct Manage {
     #[schemars(required)]
     action: Option<Action>,
-    /// Of the key to make.
+    /// Of the key to make, or its new one.
     name: Option<String>,
-    /// Which key to revoke.
+    /// Which key to rename or revoke.
     key_id: Option<String>,
     /// Of the key to make; all its maker may unless told, but for managing and verifying keys.
     #[schemars(with = "Option<Vec<Scope>>")]
@@ -183,6 +184,11 @@ pub async fn manage_api_keys(
         Action::List => {
             let filter = Filter { limit: Some(MAX_PAGE), cursor: asked.cursor, ..Filter::default() };
             app.list_keys(&caller.actor(), Some(account), &filter).await?.into()
+        }
+        Action::Update => {
+            let edit = Edit { name: Some(required("name", asked.name)?), ..Edit::default() };
+            app.edit_key(&caller.actor(), key_id(asked.key_id)?, edit, source).await?;
+            Managed::Done { success: true }
         }
         Action::Revoke => {
             app.revoke_key(&caller.actor(), key_id(asked.key_id)?, None, source).await?;

@@ -13,6 +13,7 @@ mod error;
 mod functions;
 mod guard;
 mod health;
+mod idempotency;
 mod keys;
 pub mod openapi;
 mod programs;

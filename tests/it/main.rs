@@ -12,6 +12,7 @@
 mod support;
 
 mod accounts;
+mod agents;
 mod ceremony;
 mod config;
 mod discovery;
@@ -19,7 +20,10 @@ mod functions;
 mod http_agent;
 mod http_hygiene;
 mod http_keys;
+mod idempotency;
 mod keys;
+mod keys_edit;
+mod keys_rotate;
 mod mcp_http;
 mod openapi;
 mod pages;
