@@ -135,7 +135,8 @@ impl Config {
             }
         }
         let publishable = &self.sessions.publishable_key;
-        if !publishable.is_empty() && !((16..=256).contains(&publishable.len()) && publishable.bytes().all(|b| b.is_ascii_graphic())) {
+        let fits = (16..=256).contains(&publishable.len()) && publishable.bytes().all(|b| b.is_ascii_graphic());
+        if !publishable.is_empty() && !fits {
             return Err(wrong("`sessions.publishable_key` must be 16 to 256 visible ASCII characters, or empty: then one is made"));
         }
         let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty()), ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery)];

@@ -86,8 +86,9 @@ impl<T: JsonSchema> OperationInput for JsonBody<T> {
 impl<T: JsonSchema> OperationInput for FunctionBody<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
         openapi::body::<T>(context, operation, &[JSON]);
+        // Of whom nothing is required, nothing need come.
         if let Some(ReferenceOr::Item(body)) = &mut operation.request_body {
-            body.required = false;
+            body.required = openapi::asked::<T>().get("required").is_some();
         }
     }
 }

@@ -31,6 +31,10 @@ pub fn routes() -> ApiRouter<App> {
             "/.well-known/oauth-authorization-server",
             get_with(authorization_server, |op| op.about("authorizationServer", "Authorization server metadata (RFC 8414)")),
         )
+        .api_route(
+            "/.well-known/jwks.json",
+            get_with(signing_keys, |op| op.about("jwks", "What session tokens are signed with (RFC 7517)")),
+        )
         .api_route(RESOURCE, get_with(protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)")))
         .api_route(&format!("{RESOURCE}/mcp"), get_with(protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint")))
         .api_route(

@@ -14,13 +14,13 @@ use crate::{
     domain::{
         id::KeyId,
         key::Status,
-        scope::{Catalogue, KEYS_WRITE, Scope},
+        scope::{Catalogue, Scope},
     },
     service::{
         Error,
         keys::{Edit, Filter, MAX_PAGE, NewKey},
         verify::{Caller, Need},
-        view::{Created, KeyView, Revealed, Time},
+        view::{Created, KeyList, KeyView, Revealed, Time},
     },
 };
 use aide::axum::{ApiRouter, routing::post_with};
@@ -28,38 +28,33 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// How much of a key tells its owner which one it is.
+const PREFIX_CHARS: usize = 8;
+
 pub fn routes() -> ApiRouter<App> {
+    const MANAGE: [Error; 3] =
+        [Error::NotFound { what: String::new() }, Error::Conflict { detail: String::new() }, Error::Forbidden { detail: String::new() }];
     ApiRouter::new()
-        .api_route("/functions/v1/list-agents", post_with(list_agents, |op| op.about("listAgents", "An example of a protected function")))
+        .api_route("/functions/v1/list-agents", post_with(list_agents, |op| op.about("listAgents", "An example of a protected resource")))
         .api_route(
             "/functions/v1/manage-api-keys",
-            post_with(manage_api_keys, |op| {
-                let full = Error::Conflict { detail: "the account already has 10 active keys: revoke one first".to_owned() };
-                op.about("manageApiKeys", "Generate, list, rename or revoke keys").fails(&[missing(), Error::not_found("key"), full])
-            }),
+            post_with(manage_api_keys, |op| op.about("manageApiKeys", "Make, list, rename and revoke keys").fails(&MANAGE)),
         )
         .with_path_items(|item| item.tag("Functions"))
 }
 
-fn missing() -> Error {
-    Error::InsufficientScope { missing: KEYS_WRITE.parse().into_iter().collect() }
-}
-
-/// How much of a key tells its owner which one it is.
-const PREFIX_CHARS: usize = 8;
-
-/// No argument counts; an empty body is as good as `{}`.
+/// No argument counts.
 #[derive(Default, Deserialize, JsonSchema)]
 pub struct Nothing {}
 
-/// Nothing, in the shape of a list.
+/// None, in the shape of a list.
 #[derive(Serialize, JsonSchema)]
 pub struct Agents {
-    agents: [Nobody; 0],
+    agents: [AgentView; 0],
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Nobody {}
+struct AgentView {}
 
 /// `POST /functions/v1/list-agents`: an example of a protected resource, where `environment` is enforced.
 pub async fn list_agents(
@@ -72,21 +67,8 @@ pub async fn list_agents(
     Ok(Success::new(&app, Agents { agents: [] }))
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
-pub struct Manage {
-    /// `generate`, `list`, `update` or `revoke`.
-    #[schemars(required, with = "Action")]
-    action: Option<String>,
-    name: Option<String>,
-    key_id: Option<String>,
-    #[schemars(with = "Option<Vec<Scope>>")]
-    scopes: Option<Vec<String>>,
-    cursor: Option<String>,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "says in the document what `action` may be")]
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 enum Action {
     Generate,
     List,
@@ -94,19 +76,36 @@ enum Action {
     Revoke,
 }
 
+#[derive(Default, Deserialize, JsonSchema)]
+pub struct Manage {
+    #[schemars(required)]
+    action: Option<Action>,
+    /// Of the key to make, or its new one.
+    name: Option<String>,
+    /// Which key to rename or revoke.
+    key_id: Option<String>,
+    /// Of the key to make; all its maker may unless told, but for managing and verifying keys.
+    #[schemars(with = "Option<Vec<Scope>>")]
+    scopes: Option<Vec<String>>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Managed {
     Generated {
+        /// Only here, and never again.
         key: Revealed,
         id: KeyId,
         name: String,
+        /// The first eight characters.
         key_prefix: String,
         created_at: Time,
     },
     Listed {
-        keys: Vec<Listed>,
-        /// Only when there is more.
+        keys: Vec<ListedKey>,
+        /// Only where there are more than a page of them.
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<String>,
     },
@@ -116,9 +115,10 @@ pub enum Managed {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub struct Listed {
+pub struct ListedKey {
     id: KeyId,
     name: String,
+    /// The first eight characters.
     key_prefix: String,
     is_active: bool,
     created_at: Time,
@@ -129,14 +129,28 @@ fn short(prefix: &str) -> String {
     prefix.chars().take(PREFIX_CHARS).collect()
 }
 
-fn listed(key: KeyView) -> Listed {
-    Listed {
-        id: key.id,
-        key_prefix: short(&key.prefix),
-        is_active: key.status == Status::Active,
-        name: key.name,
-        created_at: key.created_at,
-        last_used_at: key.last_used_at,
+impl From<Created> for Managed {
+    fn from(Created { key, view }: Created) -> Self {
+        Self::Generated { key, id: view.id, key_prefix: short(&view.prefix), name: view.name, created_at: view.created_at }
+    }
+}
+
+impl From<KeyList> for Managed {
+    fn from(list: KeyList) -> Self {
+        Self::Listed { keys: list.keys.into_iter().map(Into::into).collect(), next_cursor: list.next_cursor }
+    }
+}
+
+impl From<KeyView> for ListedKey {
+    fn from(key: KeyView) -> Self {
+        Self {
+            id: key.id,
+            key_prefix: short(&key.prefix),
+            name: key.name,
+            is_active: key.status == Status::Active,
+            created_at: key.created_at,
+            last_used_at: key.last_used_at,
+        }
     }
 }
 
@@ -146,7 +160,12 @@ fn ordinary_scopes(app: &App, caller: &Caller) -> Vec<String> {
     all.filter(|scope| !Catalogue::is_reserved(scope) && caller.has(scope.as_str())).map(ToString::to_string).collect()
 }
 
-/// `POST /functions/v1/manage-api-keys`: `generate`, `list`, `update`, `revoke`, with the rights of `/v1/keys`.
+/// An id no key can have is told like an unknown one.
+fn key_id(text: Option<String>) -> Result<KeyId, Error> {
+    required("key_id", text)?.parse().map_err(|_| Error::not_found("key"))
+}
+
+/// `POST /functions/v1/manage-api-keys`, with the rights of `/v1/keys`.
 pub async fn manage_api_keys(
     State(app): State<App>,
     ClientSource(source): ClientSource,
@@ -154,30 +173,27 @@ pub async fn manage_api_keys(
     body: Result<FunctionBody<Manage>, Failed>,
 ) -> Result<Success<Managed>, Failed> {
     let caller = presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
-    let FunctionBody(body) = body?;
-    let id = || required("key_id", body.key_id.as_deref())?.parse().map_err(|_| Error::not_found("key"));
-    let answer = match required("action", body.action.as_deref())? {
-        "generate" => {
-            let scopes = body.scopes.clone().unwrap_or_else(|| ordinary_scopes(&app, &caller));
-            let new = NewKey { name: required("name", body.name)?, scopes, ..NewKey::default() };
-            let Created { key, view } = app.create_key(caller.actor(), caller.account.id, new, source).await?;
-            Managed::Generated { key, id: view.id, key_prefix: short(&view.prefix), name: view.name, created_at: view.created_at }
+    let FunctionBody(asked) = body?;
+    let account = caller.account.id;
+    let answer = match required("action", asked.action)? {
+        Action::Generate => {
+            let scopes = asked.scopes.unwrap_or_else(|| ordinary_scopes(&app, &caller));
+            let new = NewKey { name: required("name", asked.name)?, scopes, ..NewKey::default() };
+            app.create_key(caller.actor(), account, new, source).await?.into()
         }
-        "list" => {
-            let filter = Filter { limit: Some(MAX_PAGE), cursor: body.cursor, ..Filter::default() };
-            let page = app.list_keys(&caller.actor(), Some(caller.account.id), &filter).await?;
-            Managed::Listed { keys: page.keys.into_iter().map(listed).collect(), next_cursor: page.next_cursor }
+        Action::List => {
+            let filter = Filter { limit: Some(MAX_PAGE), cursor: asked.cursor, ..Filter::default() };
+            app.list_keys(&caller.actor(), Some(account), &filter).await?.into()
         }
-        "update" => {
-            let edit = Edit { name: Some(required("name", body.name.clone())?), ..Edit::default() };
-            app.edit_key(&caller.actor(), id()?, edit, source).await?;
+        Action::Update => {
+            let edit = Edit { name: Some(required("name", asked.name)?), ..Edit::default() };
+            app.edit_key(&caller.actor(), key_id(asked.key_id)?, edit, source).await?;
             Managed::Done { success: true }
         }
-        "revoke" => {
-            app.revoke_key(&caller.actor(), id()?, None, source).await?;
+        Action::Revoke => {
+            app.revoke_key(&caller.actor(), key_id(asked.key_id)?, None, source).await?;
             Managed::Done { success: true }
         }
-        _ => return Err(Error::invalid("action", "must be \"generate\", \"list\", \"update\" or \"revoke\"").into()),
     };
     Ok(Success::new(&app, answer).secret())
 }

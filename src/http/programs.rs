@@ -2,7 +2,7 @@
 //! know. There only where `sessions.password_grant` is on.
 
 use super::{
-    App, NO_STORE,
+    App,
     answer::{Plain, described},
     body::{JsonBody, Query, required},
     client::ClientSource,
@@ -28,33 +28,42 @@ use axum::{
 };
 use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
+use std::convert::Infallible;
 
 pub fn routes() -> ApiRouter<App> {
-    let wait = Error::TooMany { detail: "too many attempts to sign in: wait a quarter of an hour".to_owned(), retry_after: 900 };
-    let failures = [Error::Unauthorized { presented: false }, Error::WrongPassword, Error::UnsupportedGrantType, Error::Busy, wait];
+    const TOKEN: [Error; 6] = [
+        Error::Unauthorized { presented: false },
+        Error::UnsupportedGrantType,
+        Error::WrongPassword,
+        Error::InvalidRefreshToken,
+        Error::TooMany { detail: String::new(), retry_after: 60 },
+        Error::Busy,
+    ];
+    const LOGOUT: [Error; 1] = [Error::Forbidden { detail: String::new() }];
     ApiRouter::new()
-        .api_route("/auth/v1/token", post_with(token, |op| op.about("token", "Sign in for an hour, or refresh").fails(&failures)))
-        .api_route("/auth/v1/logout", post_with(logout, |op| op.about("logout", "End the session whose token this is")))
-        .with_path_items(|item| item.tag("Sessions"))
+        .api_route(
+            "/auth/v1/token",
+            post_with(token, |op| op.about("signInProgram", "A session token for an e-mail and password, or the next one").fails(&TOKEN)),
+        )
+        .api_route("/auth/v1/logout", post_with(logout, |op| op.about("signOutProgram", "End the session at once").fails(&LOGOUT)))
+        .with_path_items(|item| item.tag("Sessions for programs"))
 }
 
-/// The publishable key, as it was sent.
+/// The publishable key, public and no credential.
 pub struct ApiKeyHeader(Option<String>);
 
-impl FromRequestParts<App> for ApiKeyHeader {
-    type Rejection = Failed;
+impl<S: Sync> FromRequestParts<S> for ApiKeyHeader {
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failed> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self(parts.headers.get("apikey").map(|value| value.to_str().unwrap_or_default().to_owned())))
     }
 }
 
 impl OperationInput for ApiKeyHeader {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
-        let schema = json_schema!({
-            "properties": {"apikey": {"type": "string", "description": "The publishable key: public, names the service, proves nothing."}},
-            "required": ["apikey"],
-        });
+        let apikey = json_schema!({"type": "string", "description": "The publishable key of this service: public, no credential."});
+        let schema = json_schema!({"properties": {"apikey": apikey}, "required": ["apikey"]});
         let parameters = parameters_from_schema(context, schema, ParamLocation::Header);
         add_parameters(context, operation, parameters);
     }
@@ -62,15 +71,18 @@ impl OperationInput for ApiKeyHeader {
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Grant {
-    #[schemars(required, extend("enum" = ["password", "refresh_token"]))]
+    /// `password` or `refresh_token`.
+    #[schemars(required)]
     grant_type: Option<String>,
 }
 
-/// `email` and `password`, or `refresh_token`.
 #[derive(Deserialize, JsonSchema)]
 pub struct Credentials {
+    /// For `password`.
     email: Option<String>,
+    /// For `password`.
     password: Option<String>,
+    /// For `refresh_token`.
     refresh_token: Option<String>,
 }
 
@@ -83,10 +95,8 @@ pub async fn token(
     body: Result<JsonBody<Credentials>, Failed>,
 ) -> Result<Plain<TokenPair>, Failed> {
     let programs = app.programs(apikey.as_deref())?;
-    let Query(grant) = grant?;
-    let grant = required("grant_type", grant.grant_type)?;
-    let JsonBody(body) = body?;
-    let pair = match grant.as_str() {
+    let (Query(grant), JsonBody(body)) = (grant?, body?);
+    let pair = match required("grant_type", grant.grant_type)?.as_str() {
         "password" => {
             let (email, password) = (required("email", body.email)?, required("password", body.password)?);
             programs.sign_in(&email, Password::typed(password), source).await?
@@ -97,16 +107,16 @@ pub async fn token(
     Ok(Plain::new(pair).secret())
 }
 
-/// Done, and nothing to say.
-pub struct Ended;
+/// Nothing to say.
+pub struct SignedOut;
 
-impl IntoResponse for Ended {
+impl IntoResponse for SignedOut {
     fn into_response(self) -> Response {
-        (NO_STORE, StatusCode::NO_CONTENT).into_response()
+        StatusCode::NO_CONTENT.into_response()
     }
 }
 
-impl OperationOutput for Ended {
+impl OperationOutput for SignedOut {
     type Inner = ();
 
     fn inferred_responses(_: &mut GenContext, _: &mut Operation) -> Vec<(Option<Status>, Described)> {
@@ -115,9 +125,9 @@ impl OperationOutput for Ended {
 }
 
 /// `POST /auth/v1/logout`: ends the session whose token is presented, at once, refresh token and all.
-pub async fn logout(State(app): State<App>, ClientSource(source): ClientSource, presented: Presented) -> Result<Ended, Failed> {
+pub async fn logout(State(app): State<App>, ClientSource(source): ClientSource, presented: Presented) -> Result<SignedOut, Failed> {
     // Costs nothing: a used-up allowance must never keep a session alive.
     let caller = presented.admit(&app, &Need::default()).await?;
     app.sign_out_program(&caller, source).await?;
-    Ok(Ended)
+    Ok(SignedOut)
 }

@@ -66,8 +66,8 @@ pub struct Programs<'a> {
 impl Programs<'_> {
     /// Step 1: signs a program in. Limits, answers and time are those of the page's sign-in.
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<TokenPair, Error> {
-        let account = self.service.check_password(email, password, source).await?;
-        let world = &self.service.world;
+        let known = self.service.check_password(email, password, source).await?;
+        let (account, world) = (known.id, &self.service.world);
         let (now, random) = (world.now(), world.bytes());
         let id = ProgramSessionId::new(now, world.bytes());
         let session = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt: world.bytes(), source };
@@ -75,7 +75,10 @@ impl Programs<'_> {
         self.service
             .store
             .write(move |rows| {
-                acting(rows, account).map_err(|_| Error::WrongPassword)?;
+                // What was proven may no longer be the password.
+                if acting(rows, account).map_err(|_| Error::WrongPassword)?.password != known.password {
+                    return Err(Error::WrongPassword);
+                }
                 let open = rows::account_program_sessions(rows, account)?;
                 for oldest in open.iter().take((open.len() + 1).saturating_sub(ProgramSession::MOST)) {
                     rows::erase(rows, oldest);
@@ -91,7 +94,7 @@ impl Programs<'_> {
     pub async fn refresh(&self, presented: &str, source: Source) -> Result<TokenPair, Error> {
         let service = self.service;
         let (id, generation) = RefreshToken::names(presented).ok_or(Error::InvalidRefreshToken)?;
-        let (now, random) = (service.world.now(), service.world.bytes());
+        let (now, random) = (service.latest(service.world.now()), service.world.bytes());
         let (secret, presented) = (service.secret.clone(), Revealed::new(presented));
         let session = service
             .store

@@ -58,7 +58,7 @@ async fn what_is_no_call_of_a_function_is_refused_in_the_nested_envelope() {
 }
 
 #[tokio::test]
-async fn a_key_is_generated_listed_and_revoked() {
+async fn a_key_is_generated_listed_renamed_and_revoked() {
     let (app, _, session) = signed_in().await;
     let made = manage(&app, &session, json!({"action": "generate", "name": "Production Server"})).await.not_stored().ok();
     assert_eq!(members(&made), ["created_at", "id", "key", "key_prefix", "name"]);
@@ -71,6 +71,9 @@ async fn a_key_is_generated_listed_and_revoked() {
     assert_eq!(members(row), ["created_at", "id", "is_active", "key_prefix", "last_used_at", "name"]);
     assert_eq!((&row["name"], &row["is_active"], &row["last_used_at"]), (&json!("Production Server"), &json!(true), &Value::Null));
     assert_eq!(manage(&app, key, json!({"action": "list"})).await.ok()["keys"][0]["last_used_at"], "2026-11-21T12:00:00Z");
+    let renamed = manage(&app, &session, json!({"action": "update", "key_id": made["id"], "name": "Staging CI"})).await;
+    assert_eq!(renamed.ok(), json!({"success": true}));
+    assert_eq!(manage(&app, &session, json!({"action": "list"})).await.ok()["keys"][0]["name"], "Staging CI");
     let revoked = manage(&app, &session, json!({"action": "revoke", "key_id": made["id"]})).await;
     assert_eq!(revoked.ok(), json!({"success": true}));
     assert_eq!(manage(&app, key, json!({"action": "list"})).await.status, 401);

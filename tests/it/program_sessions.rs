@@ -358,6 +358,28 @@ async fn a_session_token_is_accepted_wherever_a_key_is() {
 }
 
 #[tokio::test]
+async fn a_session_learns_over_mcp_what_it_may_do() {
+    let (app, _, pair) = signed_in().await;
+    let client = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "a test", "version": "1"}});
+    let arguments = json!({"scopes": ["agents:write", "keys:write", "email:send"]});
+    let params = json!({"name": "check_scope", "arguments": arguments, "_meta": client});
+    let call = app.http().post("/mcp").bearer(access(&pair)).header("accept", "application/json, text/event-stream");
+    let call = call.header("mcp-protocol-version", "2026-07-28").header("mcp-method", "tools/call").header("mcp-name", "check_scope");
+    let answer = call.json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})).send().await;
+    let text = answer.text();
+    let line = text.lines().find_map(|line| line.trim_start_matches("data:").trim().strip_prefix('{')).unwrap();
+    let said: Value = serde_json::from_str::<Value>(&format!("{{{line}")).unwrap()["result"]["structuredContent"].clone();
+    assert_eq!((&said["granted"], &said["missing"]), (&json!(["agents:write", "keys:write"]), &json!(["email:send"])), "{text}");
+    let (_, token) = claims(access(&pair));
+    assert_eq!((&said["key"]["id"], &said["key"]["prefix"]), (&token["sid"], &json!("")), "{text}");
+    assert_eq!(
+        app.http().post("/mcp").bearer("a.b.c").json(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).send().await.status,
+        401
+    );
+}
+
+#[tokio::test]
 async fn a_session_verifies_its_own_accounts_keys_only_even_an_operators() {
     let (app, human, pair) = signed_in().await;
     app.edit(human.account, |account| account.operator = true).await;
