@@ -3,6 +3,7 @@
 use crate::domain::{
     id::{AccountId, EventId, GrantId, KeyId, RegistrationId},
     name::Name,
+    scope::ScopeSet,
     source::Source,
 };
 use jiff::Timestamp;
@@ -24,6 +25,11 @@ pub enum What {
     SignedUp,
     SignedIn,
     SignInRefused,
+    /// All other sessions ended with it.
+    PasswordChanged,
+    /// One browser, from another.
+    BrowserSignedOut,
+    SignedOutEverywhere,
     TooManyWrongCodes,
     Approved {
         registration: RegistrationId,
@@ -60,6 +66,36 @@ pub enum What {
         key: KeyId,
         name: Name,
     },
+    KeyEdited {
+        key: KeyId,
+        name: Name,
+        /// Its name before, if that changed.
+        was: Option<Name>,
+        added: ScopeSet,
+        removed: ScopeSet,
+    },
+    /// Off until it is enabled again, with everything made by it.
+    KeyDisabled {
+        key: KeyId,
+        name: Name,
+    },
+    KeyEnabled {
+        key: KeyId,
+        name: Name,
+    },
+    KeyRotated {
+        key: KeyId,
+        name: Name,
+        to: KeyId,
+        /// Until when the old key works on; `None`: it died with the reply.
+        until: Option<Timestamp>,
+    },
+    /// A human took back what they had approved: every key of the grant died.
+    AgentRevoked {
+        grant: GrantId,
+        agent: Name,
+        keys: u32,
+    },
     KeyRevoked {
         key: KeyId,
         name: Name,
@@ -78,4 +114,60 @@ pub enum What {
     },
     AccountDisabled,
     AccountEnabled,
+}
+
+/// What a reader may want to see alone. A line can be about several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    Keys,
+    Agents,
+    SignIns,
+    /// What somebody wanted and did not get.
+    Refusals,
+}
+
+impl Topic {
+    pub const ALL: [Self; 4] = [Self::Keys, Self::Agents, Self::SignIns, Self::Refusals];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Agents => "agents",
+            Self::SignIns => "sign-ins",
+            Self::Refusals => "refusals",
+        }
+    }
+}
+
+impl What {
+    pub fn is_about(&self, topic: Topic) -> bool {
+        let topics: &[Topic] = match self {
+            Self::SignedUp
+            | Self::SignedIn
+            | Self::PasswordChanged
+            | Self::BrowserSignedOut
+            | Self::SignedOutEverywhere
+            | Self::Linked
+            | Self::EmailVerified
+            | Self::EmailChanged
+            | Self::AccountDisabled
+            | Self::AccountEnabled => &[Topic::SignIns],
+            Self::PlanChanged { .. } => &[Topic::Keys],
+            Self::SignInRefused => &[Topic::SignIns, Topic::Refusals],
+            Self::TooManyWrongCodes | Self::WrongVerifier { .. } => &[Topic::Agents, Topic::Refusals],
+            Self::Approved { .. } => &[Topic::Agents],
+            Self::Denied { .. } | Self::Disowned { .. } => &[Topic::Agents, Topic::Refusals],
+            Self::Delivered { .. } => &[Topic::Agents, Topic::Keys],
+            Self::PickupReplayed { .. } => &[Topic::Agents, Topic::Keys, Topic::Refusals],
+            Self::AgentRevoked { .. } => &[Topic::Agents, Topic::Keys],
+            Self::KeyCreated { .. }
+            | Self::KeyEdited { .. }
+            | Self::KeyDisabled { .. }
+            | Self::KeyEnabled { .. }
+            | Self::KeyRotated { .. }
+            | Self::KeyRevoked { .. } => &[Topic::Keys],
+            Self::WrongEnvironment { .. } => &[Topic::Keys, Topic::Refusals],
+        };
+        topics.contains(&topic)
+    }
 }

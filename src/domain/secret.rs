@@ -181,11 +181,13 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    SessionName,
+    Idempotency,
     PortalTicket,
 }
 
 impl Purpose {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -198,6 +200,8 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::SessionName,
+        Self::Idempotency,
         Self::PortalTicket,
     ];
 
@@ -216,6 +220,8 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::SessionName => "countersign 2026-11 session name",
+            Self::Idempotency => "countersign 2026-11 idempotency key hash",
             Self::PortalTicket => "countersign 2026-11 portal ticket hash",
         }
     }

@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 mod guard;
 mod health;
+mod idempotency;
 mod introspect;
 mod keys;
 pub mod openapi;

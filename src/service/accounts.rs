@@ -1,6 +1,6 @@
 //! Who humans are: set-up, sign-up, sign-in, sessions.
 
-use super::{Error, OpenError, Service, acting, charge_all, record, used_up, view::AccountView};
+use super::{Error, OpenError, Service, acting, charge_all, record, security::end_sessions, used_up, view::AccountView};
 use crate::{
     domain::{
         account::{Account, Session},
@@ -12,7 +12,7 @@ use crate::{
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
     },
-    store::{StoreError, Table, Write, rows},
+    store::{StoreError, rows},
 };
 use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use jiff::{SignedDuration, Timestamp};
@@ -40,7 +40,7 @@ fn matches(password: &Password, hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
 }
 
-fn acceptable(password: &Password) -> Result<(), Error> {
+pub(super) fn acceptable(password: &Password) -> Result<(), Error> {
     if password.expose().chars().count() < Password::MIN_CHARS {
         return Err(Error::invalid("password", format!("must have at least {} characters", Password::MIN_CHARS)));
     }
@@ -52,11 +52,15 @@ fn acceptable(password: &Password) -> Result<(), Error> {
 
 impl Service {
     /// A place among those who hash. Taken before a limit is charged: who is turned away has not tried.
-    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.hashing.try_acquire().map_err(|_| Error::Busy)
     }
 
-    async fn hashed<T: Send + 'static>(&self, _place: SemaphorePermit<'_>, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    pub(super) async fn hashed<T: Send + 'static>(
+        &self,
+        _place: SemaphorePermit<'_>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 
@@ -200,7 +204,7 @@ impl Service {
         self.open_session(account.id, source).await
     }
 
-    async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
+    pub(super) async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
         let now = self.world.now();
         self.store
             .write(move |rows| {
@@ -210,7 +214,12 @@ impl Service {
             .await
     }
 
-    async fn password_matches(&self, place: SemaphorePermit<'_>, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+    pub(super) async fn password_matches(
+        &self,
+        place: SemaphorePermit<'_>,
+        account: Option<&Account>,
+        password: Password,
+    ) -> Result<bool, Error> {
         let stored = account.and_then(|account| account.password.clone());
         let known = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.decoy.clone());
@@ -218,7 +227,7 @@ impl Service {
         Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
     }
 
-    async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
+    pub(super) async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
         let token = SessionToken::new(self.world.bytes());
         let (now, random) = (self.world.now(), self.world.bytes());
         let session = session_of(account, self.session_hash(&token), source, now);
@@ -317,12 +326,4 @@ impl Service {
 /// A session that begins now.
 pub(super) fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> Session {
     Session { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
-}
-
-/// Signs an account out of every browser, within the caller's transaction.
-pub(super) fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
-    for session in rows::all::<Session>(rows, Table::AccountSessions, &rows::entry(&[&account.to_string(), ""]))? {
-        rows::erase(rows, &session);
-    }
-    Ok(())
 }

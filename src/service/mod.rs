@@ -1,10 +1,13 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`portal`] how a service's own users come in,
-//! [`operator`] what whoever runs the deployment does, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
+//! they sign in, [`portal`] how a service's own users come in, [`activity`] what happened, [`operator`] and [`overview`] what
+//! whoever runs the deployment does and sees, [`upkeep`] what time does by itself.
 
 pub mod accounts;
+pub mod activity;
+pub mod agents;
 pub mod claim;
 mod delivery;
 mod error;
@@ -15,6 +18,7 @@ pub mod overview;
 mod plans;
 pub mod portal;
 pub mod review;
+pub mod security;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -66,6 +70,7 @@ pub struct Service {
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
+    walk: activity::Walk,
     /// The latest time seen, in Unix milliseconds.
     latest: AtomicI64,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
@@ -113,6 +118,7 @@ impl Service {
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
+            walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
             latest: AtomicI64::new(0),

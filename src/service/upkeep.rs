@@ -5,6 +5,7 @@ use crate::{
     domain::{
         account::{PortalSession, Session},
         id::{KeyId, RegistrationId},
+        idempotency::Done,
         limit::Counter,
         registration::Registration,
     },
@@ -22,6 +23,7 @@ impl Service {
     pub async fn purge(&self) -> Result<(), Error> {
         while self.sweep_registrations(BATCH).await? {}
         while self.sweep_rows(BATCH).await? {}
+        self.sweep_activity().await?;
         self.plans.forget_idle();
         self.unknown_tokens.forget_idle();
         self.flush_limits(false).await?;
@@ -103,7 +105,13 @@ impl Service {
                         rows::erase(rows, &portal);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()).max(tickets.len()))
+                let done = rows::due_by(rows, Table::DueDone, now, limit)?;
+                for key in &done {
+                    if let Some(done) = rows::load::<Done>(rows, key)? {
+                        rows::erase(rows, &done);
+                    }
+                }
+                Ok::<_, Error>(sessions.len().max(counters.len()).max(done.len()).max(tickets.len()))
             })
             .await?;
         Ok(found == limit)

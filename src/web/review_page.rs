@@ -4,7 +4,6 @@ use crate::{
     domain::{
         key::Environment,
         registration::{Registration, Request},
-        scope::Risk,
     },
     service::{
         review::{Review, ReviewScope},
@@ -14,6 +13,7 @@ use crate::{
         field::{self, Field, Problem},
         form::Form,
         layout::Width,
+        scopes,
         session::Visitor,
         time,
     },
@@ -109,25 +109,13 @@ fn permissions(review: &Review, choices: &Choices, problem: Option<&Problem>) ->
         fieldset.scopes aria-describedby=[wrong.then_some("problem")] {
             legend { "It will be able to" }
             @for scope in &review.scopes {
-                label.scope {
-                    input type="checkbox" name="scopes" value=(scope.scope) checked[choices.keeps(scope)];
-                    span.what { (scope.title) " " code { (scope.scope) } }
-                    (risk(scope.risk))
-                }
+                (scopes::tick(&scope.scope, &scope.title, scope.risk, choices.keeps(scope)))
             }
             @if !review.ignored.is_empty() {
                 p.hint { "Asked for and not available: " @for (i, scope) in review.ignored.iter().enumerate() { @if i > 0 { ", " } code { (scope) } } ". It does not get that." }
             }
             p.hint { "Untick what it should not have." }
         }
-    }
-}
-
-fn risk(risk: Risk) -> Markup {
-    match risk {
-        Risk::Low => html! { span.badge.low { "Low risk" } },
-        Risk::Medium => html! { span.badge.medium { "Medium risk" } },
-        Risk::High => html! { span.badge.high { "High risk" } },
     }
 }
 
