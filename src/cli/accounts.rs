@@ -123,7 +123,7 @@ impl Accounts {
             Self::Enable { which } => which.change(global, Change::Enable, "is enabled: its keys work again").await?,
             Self::List { search, json } => {
                 let session = Session::open(global, false).await?;
-                let accounts = every_account(&session, &search).await;
+                let accounts = session.accounts(&search).await;
                 session.close().await;
                 let accounts = accounts?;
                 if json {
@@ -138,19 +138,6 @@ impl Accounts {
             }
         }
         Ok(0)
-    }
-}
-
-pub(super) async fn every_account(session: &Session, search: &str) -> Result<Vec<AccountView>, Failure> {
-    let (mut accounts, mut cursor) = (Vec::new(), None);
-    loop {
-        let call = Call::Accounts { search: search.to_owned(), cursor };
-        let Reply::Accounts(page) = session.call(call).await? else { return Err(unexpected()) };
-        accounts.extend(page.accounts);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(accounts);
-        }
     }
 }
 

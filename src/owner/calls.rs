@@ -17,7 +17,7 @@ use crate::{
         Error, MAX_WAIT, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Edit, Filter, NewKey, Rotate},
-        operator::{self, AccountFilter, By, Change},
+        operator::{self, AccountFilter, Change},
         verify::{Caller, Need},
         view::{
             AccountList, AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered,
@@ -354,10 +354,7 @@ impl Call {
             Self::Accounts { search, cursor } => {
                 service.list_accounts(&AccountFilter { search, cursor, limit: Some(operator::MAX_PAGE) }).await.map(Reply::Accounts)
             }
-            Self::ChangeAccount { account, change } => {
-                let by = By { account: None, source: Source::Local };
-                service.change_account(&account, change, by).await.map(Reply::Account)
-            }
+            Self::ChangeAccount { account, change } => service.change_account(&account, change, None).await.map(Reply::Account),
             Self::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute } => {
                 let owner = service.account_by_email(&account).await?.id;
                 let new = NewKey { name, scopes, environment, expires_in, requests_per_minute };

@@ -3,7 +3,8 @@
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
 //! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
 //! they sign in, [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
-//! [`activity`] what happened, [`operator`] what whoever runs the deployment does, [`upkeep`] what time does by itself.
+//! [`activity`] what happened, [`operator`] and [`overview`] what whoever runs the deployment does and sees, [`upkeep`] what
+//! time does by itself.
 
 pub mod accounts;
 pub mod activity;

@@ -11,7 +11,6 @@ use crate::{
         activity::What,
         id::AccountId,
         name::{Email, ExternalId},
-        source::Source,
     },
     store::{Order, Read, StoreError, Table, Write, rows},
 };
@@ -43,14 +42,6 @@ pub enum Change {
     /// Ends its sessions; its keys are `DISABLED` from that moment.
     Disable,
     Enable,
-}
-
-/// Who changes it, and from where.
-#[derive(Debug, Clone, Copy)]
-pub struct By {
-    /// The operator's account; `None`: whoever is on this machine.
-    pub account: Option<AccountId>,
-    pub source: Source,
 }
 
 impl Service {
@@ -118,8 +109,9 @@ impl Service {
             .await
     }
 
-    /// Changes an account. Saying the same twice changes nothing more.
-    pub async fn change_account(&self, name: &str, change: Change, by: By) -> Result<AccountView, Error> {
+    /// Changes an account. Saying the same twice changes nothing more. `by`: the operator's account; `None`: whoever is on
+    /// this machine. Where an operator is is nothing the account's owner reads.
+    pub async fn change_account(&self, name: &str, change: Change, by: Option<AccountId>) -> Result<AccountView, Error> {
         let change = match change {
             Change::Plan(plan) => Change::Plan(self.known_plan(plan)?),
             other => other,
@@ -128,7 +120,7 @@ impl Service {
         self.store
             .write(move |rows| {
                 let mut account = named(rows, &name)?.ok_or_else(|| Error::not_found("account"))?;
-                if matches!(change, Change::Disable) && by.account == Some(account.id) {
+                if matches!(change, Change::Disable) && by == Some(account.id) {
                     // Nobody would be left who could undo it from a page.
                     return Err(Error::Forbidden {
                         detail: "you can't disable your own account here: countersign accounts disable".to_owned(),
@@ -136,7 +128,7 @@ impl Service {
                 }
                 if let Some(what) = apply(rows, &mut account, &change, now)? {
                     rows::save(rows, &account)?;
-                    record(rows, account.id, Some(by.source), what, now, random)?;
+                    record(rows, account.id, None, what, now, random)?;
                 }
                 Ok::<_, Error>(view(rows, &account, now)?)
             })

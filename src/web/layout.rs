@@ -165,6 +165,7 @@ impl Visitor {
                         a href="/settings/agents" aria-current=[here("/settings/agents")] { "Agents" }
                         a href="/activity" aria-current=[here("/activity")] { "Activity" }
                         a href="/settings/security" aria-current=[here("/settings/security")] { "Security" }
+                        @if signed_in.account.operator { a href="/admin" aria-current=[here("/admin")] { "Administration" } }
                     }
                 }
             }

@@ -5,6 +5,7 @@
 //! which checks its token. Handlers make one service call and show what came of it.
 
 mod activity;
+mod admin;
 mod agents;
 mod brand;
 mod claim;
@@ -54,6 +55,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/settings/security/browsers/{browser}/end", post(security::end_browser))
         .route("/settings/security/sign-out", post(security::sign_out_everywhere))
         .route("/activity", get(activity::show))
+        .merge(admin::router())
         .layer(from_fn_with_state(app.clone(), layout::dress))
         .route("/style.css", get(layout::style))
         .route("/mark.svg", get(layout::mark))

@@ -2,21 +2,19 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{activity::What, source::Source},
+    domain::activity::What,
     service::{
         Error,
-        operator::{AccountFilter, By, Change},
+        operator::{AccountFilter, Change},
         verify::Need,
         view::{AccountView, Code},
     },
 };
 
-const MACHINE: By = By { account: None, source: Source::Local };
-
 async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
     // What happens in one millisecond has no order.
     app.clock.advance_ms(1);
-    app.service.change_account(name, change, MACHINE).await.expect("the change is made")
+    app.service.change_account(name, change, None).await.expect("the change is made")
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
@@ -68,7 +66,7 @@ async fn a_plan_holds_from_the_next_call_and_must_exist() {
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 10);
     change(&app, "ada@example.com", Change::Plan("pro".to_owned())).await;
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 100);
-    let unknown = app.service.change_account("ada@example.com", Change::Plan("gold".to_owned()), MACHINE).await;
+    let unknown = app.service.change_account("ada@example.com", Change::Plan("gold".to_owned()), None).await;
     assert_err!(unknown, Error::Invalid { field, detail } if field == "plan" && detail.contains("enterprise, free, pro"));
 }
 

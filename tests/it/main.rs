@@ -13,6 +13,7 @@ mod support;
 
 mod accounts;
 mod accounts_operator;
+mod admin;
 mod agents;
 mod authorize;
 mod brand;

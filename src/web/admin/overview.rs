@@ -1,0 +1,140 @@
+//! `/admin`: how many, how much, and what was refused.
+
+use super::{Operator, download, tabs};
+use crate::{
+    domain::usage::Refusal,
+    http::App,
+    service::overview::{Count, DAYS, DecisionsDay, Overview},
+    web::{error::Answer, layout::Width, plot, session::Visitor},
+};
+use axum::{extract::State, http::StatusCode, response::Response};
+use maud::{Markup, html};
+
+/// The plot's height, and a day's width with the gap after it, in its own units.
+const HEIGHT: u64 = 100;
+const STEP: usize = 10;
+const BAR: usize = 7;
+
+const REFUSALS: [(Refusal, &str); 6] = [
+    (Refusal::Revoked, "REVOKED"),
+    (Refusal::Expired, "EXPIRED"),
+    (Refusal::Disabled, "DISABLED"),
+    (Refusal::InsufficientScope, "INSUFFICIENT_SCOPE"),
+    (Refusal::WrongEnvironment, "WRONG_ENVIRONMENT"),
+    (Refusal::RateLimited, "RATE_LIMITED"),
+];
+
+pub async fn show(State(app): State<App>, Operator(human): Operator) -> Answer {
+    Ok(page(&human.visitor, &app.overview().await?))
+}
+
+fn said(count: Count) -> String {
+    match count {
+        Count::Exactly(n) => n.to_string(),
+        Count::AtLeast(n) => format!("{n} or more"),
+    }
+}
+
+fn page(visitor: &Visitor, overview: &Overview) -> Response {
+    let sum = |of: fn(&DecisionsDay) -> u64| overview.decisions.iter().map(of).sum::<u64>();
+    let content = html! {
+        div.heading { h1 { "Administration" } div.actions { a.button href="/admin/days.csv" download { "Download as CSV" } } }
+        (tabs(visitor))
+        dl.numbers {
+            (number("Accounts", said(overview.accounts)))
+            (number("Active keys", said(overview.active_keys)))
+            (number("Requests of agents", sum(|day| day.requested).to_string()))
+            (number("Approved", sum(|day| day.approved).to_string()))
+            (number("Denied", sum(|day| day.denied).to_string()))
+        }
+        section.panel {
+            h2 { "Agents that asked, and decisions, in " (DAYS) " days" }
+            (decisions(&overview.decisions))
+        }
+        section.panel {
+            h2 { "Use of all keys in " (DAYS) " days" }
+            (plot::show(&overview.usage))
+        }
+    };
+    visitor.page(StatusCode::OK, Width::Wide, "Administration", &content)
+}
+
+fn number(label: &str, value: String) -> Markup {
+    html! { div { dt { (label) } dd { (value) } } }
+}
+
+fn decisions(days: &[DecisionsDay]) -> Markup {
+    let any = |day: &DecisionsDay| day.requested + day.approved + day.denied > 0;
+    html! {
+        @if !days.iter().any(any) { p.lead { "No agent has asked in this time." } } @else {
+            (bars(days))
+            details {
+                summary { "The same as a table" }
+                div.scrolled tabindex="0" role="region" aria-label="Decisions by day" {
+                    table {
+                        thead { tr { th scope="col" { "Day" } th scope="col" { "Requested" } th scope="col" { "Approved" } th scope="col" { "Denied" } } }
+                        tbody {
+                            @for day in days.iter().rev().filter(|day| any(day)) {
+                                tr { th scope="row" { (day.date) } td { (day.requested) } td { (day.approved) } td { (day.denied) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What became of each day's requests: approved, denied, and the rest on top.
+fn parts(day: &DecisionsDay) -> [(&'static str, &'static str, u64); 3] {
+    let undecided = day.requested.saturating_sub(day.approved + day.denied);
+    [("accepted", "approved", day.approved), ("barred", "denied", day.denied), ("ended", "not decided that day", undecided)]
+}
+
+fn bars(days: &[DecisionsDay]) -> Markup {
+    let whole = |day: &DecisionsDay| parts(day).iter().map(|(_, _, n)| n).sum::<u64>();
+    let most = days.iter().map(whole).max().unwrap_or_default().max(1);
+    let total = |i: usize| days.iter().map(|day| parts(day)[i].2).sum::<u64>();
+    let words = [0, 1, 2]
+        .map(|i| (["accepted", "barred", "ended"][i], format!("{} {}", total(i), ["approved", "denied", "not decided the same day"][i])));
+    html! {
+        ul.key-to-plot { @for (class, said) in &words { li { span.swatch.(class) {} (said) } } }
+        figure.plot {
+            p.scale { (most) span.unseen { " on the busiest day" } }
+            svg viewBox={ "0 0 " (days.len() * STEP) " " (HEIGHT) } preserveAspectRatio="none" role="img"
+                aria-label={ "Requests of agents a day: " (words.each_ref().map(|(_, said)| said.as_str()).join(", ")) } {
+                @for (i, day) in days.iter().enumerate() {
+                    @let mut below = 0;
+                    g {
+                        title { (day.date) ": " (day.requested) " requested, " (day.approved) " approved, " (day.denied) " denied" }
+                        @for (class, _, n) in parts(day) {
+                            @let (foot, height) = (below * HEIGHT / most, n * HEIGHT / most);
+                            @if n > 0 { rect.(class) x=(i * STEP) width=(BAR) y=(HEIGHT - foot - height) height=(height) {} }
+                            @let _ = below += n;
+                        }
+                    }
+                }
+            }
+            figcaption { @if let (Some(first), Some(last)) = (days.first(), days.last()) { span { (first.date) } span { (last.date) } } }
+        }
+    }
+}
+
+pub async fn download(State(app): State<App>, _: Operator) -> Answer {
+    let head = [["day", "requested", "approved", "denied", "accepted"].as_slice(), &REFUSALS.map(|(_, name)| name)].concat();
+    download::csv("days", &head, move |_| {
+        let app = app.clone();
+        async move {
+            let overview = app.overview().await?;
+            let days = overview.decisions.iter().zip(&overview.usage.days);
+            let rows = days.map(|(decided, used)| {
+                let numbers = [decided.requested, decided.approved, decided.denied, used.accepted];
+                let refused = REFUSALS.map(|(why, _)| used.refused.get(&why).copied().unwrap_or_default());
+                let numbers = numbers.into_iter().chain(refused).map(|n| n.to_string());
+                std::iter::once(decided.date.to_string()).chain(numbers).collect()
+            });
+            Ok((rows.collect(), None))
+        }
+    })
+    .await
+}
