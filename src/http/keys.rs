@@ -37,8 +37,9 @@ pub fn routes() -> ApiRouter<App> {
         .api_route("/v1/projects", get_with(projects, |op| op.about("listProjects", "An example of a protected resource")))
         .api_route(
             "/v1/keys",
-            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first"))
-                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])),
+            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first")).post_with(create, |op| {
+                op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])
+            }),
         )
         .api_route(
             "/v1/keys/verify",
@@ -47,7 +48,9 @@ pub fn routes() -> ApiRouter<App> {
         .api_route(
             "/v1/keys/{id}",
             get_with(get, |op| op.about("getKey", "One key, never its secret"))
-                .patch_with(edit, |op| op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()]))
+                .patch_with(edit, |op| {
+                    op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()])
+                })
                 .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
         )
         .api_route(
