@@ -12,9 +12,11 @@
 mod support;
 
 mod accounts;
+mod backup;
 mod ceremony;
 mod config;
 mod discovery;
+mod durable;
 mod http_agent;
 mod http_hygiene;
 mod http_keys;
