@@ -20,9 +20,7 @@ impl Home {
 
     /// Keeps a journal from the next start on.
     fn keeping_a_journal(self) -> Self {
-        fs::create_dir_all(self.data()).unwrap();
-        let journal = format!("[backup]\njournal = {:?}\n", self.path("journal"));
-        fs::write(self.data().join("countersign.toml"), journal).unwrap();
+        self.data_with(&format!("[backup]\njournal = {:?}\n", self.path("journal")));
         self
     }
 

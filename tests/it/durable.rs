@@ -3,13 +3,25 @@
 use super::process::{Home, ME, PROGRAM, Server, asking};
 use crate::support::*;
 use countersign::{
+    domain::{
+        id::{AccountId, KeyId},
+        key::{Environment, Key, Origin},
+        secret::Purpose,
+    },
     service::schema::{self, SCHEMA},
     store::{Store, StoreError, Table, rows},
 };
+use jiff::Timestamp;
 use serde_json::Value;
 use std::{fs, os::unix::fs::FileExt, process::Command, sync::Arc};
 
 impl Home {
+    /// A data directory with this configuration.
+    pub(super) fn data_with(&self, config: &str) {
+        fs::create_dir_all(self.data()).unwrap();
+        fs::write(self.data().join("countersign.toml"), config).unwrap();
+    }
+
     /// A key of an account that is made if it is not there.
     pub(super) fn key(&self, scopes: &str) -> (String, String) {
         self.run(&["accounts", "create", "--email", ME, "--password-stdin"], &format!("{PASSWORD}\n"));
@@ -21,6 +33,35 @@ impl Home {
     /// The verdict on a key, whether a server runs or not.
     pub(super) fn verdict(&self, key: &str) -> String {
         self.run(&["keys", "verify"], &format!("{key}\n")).out().lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// What is shown of keys that only fill the store.
+pub(super) const SEED: &str = "cs_live_xxxxxxxx";
+
+/// A key nobody has.
+pub(super) fn key_row(account: AccountId, n: u32) -> Key {
+    let now = Timestamp::from_second(1_700_000_000).unwrap();
+    let [a, b, c, d] = n.to_be_bytes();
+    let random = [a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d];
+    Key {
+        id: KeyId::new(now, random),
+        account,
+        name: "k".parse().unwrap(),
+        hash: server_secret().hash(Purpose::ApiKey, &random),
+        secret: "s".to_owned(),
+        shown: SEED.to_owned(),
+        environment: Environment::Live,
+        scopes: Default::default(),
+        created_at: now,
+        expires_at: None,
+        revoked: None,
+        disabled_at: None,
+        disabled_reason: None,
+        parent: None,
+        root: None,
+        origin: Origin::Human,
+        redeliverable: None,
     }
 }
 
@@ -165,4 +206,41 @@ async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
     let values = store.read(|rows| rows.scan(Table::Usage, &[], None, Ascending, 9)).await.unwrap();
     assert!(values.len() == 5 && values.iter().all(|(_, value)| value == b"x!"), "each row once: {values:?}");
     assert_eq!(store.read(|rows| rows::meta::<u32>(rows, "schema")).await.unwrap(), Some(2));
+}
+
+// On disk before the reply.
+
+#[tokio::test]
+async fn every_acknowledged_change_is_synced_between_the_request_and_its_reply() {
+    let home = Home::new();
+    home.key("audience:read");
+    let trace = home.data().join("../trace");
+    let served = home.program(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut traced = tokio::process::Command::new("strace");
+    traced.args(["-f", "-y", "-s", "16", "-e", "trace=fdatasync,write,writev,sendto,sendmsg", "-o", trace.to_str().unwrap(), PROGRAM]);
+    traced.args(served.as_std().get_args()).env_clear();
+    traced.envs(served.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    traced.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let server = Server::started(traced).await;
+    for _ in 0..5 {
+        server.http().register(asking(false)).await.ok();
+    }
+    server.killed().await;
+    let trace = fs::read_to_string(trace).unwrap();
+    let (mut synced, mut replies) = (false, 0);
+    let mut under_way = std::collections::HashSet::new();
+    for line in trace.lines() {
+        let thread = line.split(' ').next().unwrap();
+        if line.contains("fdatasync(") && line.contains("/store/db>") {
+            under_way.insert(thread);
+        }
+        if line.contains("fdatasync") && line.ends_with("= 0") {
+            synced |= under_way.remove(thread);
+        }
+        if line.contains("\"HTTP/1.1 200") {
+            assert!(std::mem::take(&mut synced), "a reply without fdatasync before it: {line}");
+            replies += 1;
+        }
+    }
+    assert_eq!(replies, 5, "{trace}");
 }

@@ -15,6 +15,7 @@ mod accounts;
 mod backup;
 mod ceremony;
 mod config;
+mod crash;
 mod discovery;
 mod durable;
 mod http_agent;
