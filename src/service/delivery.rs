@@ -190,6 +190,9 @@ impl Service {
                     disabled_reason: None,
                     parent: None,
                     root: None,
+                    requests_per_minute: None,
+                    replaces: None,
+                    replaced_by: None,
                     origin: Origin::Agent {
                         registration: id,
                         grant: approval.grant,

@@ -70,6 +70,10 @@ tables! {
     AccountKeys = 22 Kept,
     Children = 23 Kept,
     Usage = 24 Kept,
+    /// What a key was used for, a row a key and day.
+    UsageDays = 27 Kept,
+    /// When allowances are whole again.
+    RateLimits = 28 Never,
     Grants = 30 Kept,
     AccountGrants = 31 Kept,
     Events = 40 Kept,

@@ -6,13 +6,14 @@ use crate::domain::{
     account::{Account, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, RegistrationId},
-    key::{Grant, Key, Usage},
+    key::{Grant, Key},
     limit::{Counter, Limit},
     loss::Entry,
     name::Email,
     registration::Registration,
     secret::Digest,
     source::Source,
+    usage::Usage,
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};

@@ -61,6 +61,9 @@ pub(super) fn key_row(account: AccountId, n: u32) -> Key {
         parent: None,
         root: None,
         origin: Origin::Human,
+        requests_per_minute: None,
+        replaces: None,
+        replaced_by: None,
         redeliverable: None,
     }
 }
