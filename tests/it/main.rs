@@ -23,6 +23,7 @@ mod http_hygiene;
 mod http_keys;
 mod keys;
 mod mcp_http;
+mod openapi;
 mod pages;
 mod process;
 mod properties;
