@@ -1,7 +1,8 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself, [`backup`] and
+//! [`restore`] what comes back after a loss and what must not.
 
 pub mod accounts;
 pub mod backup;
