@@ -4,7 +4,7 @@
 //! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
 //! they sign in, [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
 //! [`activity`] what happened, [`operator`] and [`overview`] what whoever runs the deployment does and sees, [`upkeep`] what
-//! time does by itself.
+//! time does by itself, [`backup`] and [`restore`] what comes back after a loss and what must not.
 
 pub mod accounts;
 pub mod activity;

@@ -10,8 +10,9 @@ use crate::domain::{
     key::{Grant, Key},
     limit::Counter,
     registration::Registration,
-    usage::Usage,
+    usage::{Day, Usage},
 };
+use serde::de::DeserializeOwned;
 
 const PAGE: usize = 1000;
 /// Faults that are told one by one; the rest is counted.
@@ -53,13 +54,18 @@ pub fn check(rows: &dyn Read) -> Result<Report, StoreError> {
     of_type::<Event>(rows, &[], &mut report)?;
     of_type::<Counter>(rows, &[DueCounters], &mut report)?;
     of_type::<Registration>(rows, &[ClaimTokens, UserCodes, Pickups, Handles, Pending, DueRegistrations], &mut report)?;
-    each(rows, Table::Usage, &mut report, |key, value, report| {
-        if rows::decode::<Usage>(value).is_err() {
-            report.fault(Table::Usage, key, "can't be read");
+    values::<Usage>(rows, Table::Usage, &mut report)?;
+    values::<Day>(rows, Table::UsageDays, &mut report)?;
+    Ok(report)
+}
+
+fn values<T: DeserializeOwned>(rows: &dyn Read, table: Table, report: &mut Report) -> Result<(), StoreError> {
+    each(rows, table, report, |key, value, report| {
+        if rows::decode::<T>(value).is_err() {
+            report.fault(table, key, "can't be read");
         }
         Ok(())
-    })?;
-    Ok(report)
+    })
 }
 
 fn of_type<R: Row>(rows: &dyn Read, indexes: &[Table], report: &mut Report) -> Result<(), StoreError> {

@@ -27,6 +27,9 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<Self> {
         let said = |error: io::Error| io::Error::new(error.kind(), format!("the journal {}: {error}", path.display()));
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(said)?;
+        if !file.metadata().map_err(said)?.is_file() {
+            return Err(said(io::Error::other("is no file")));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(said(io::Error::other("another process writes it"))),

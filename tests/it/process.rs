@@ -18,8 +18,8 @@ use tokio::{
     process::{Child, ChildStdout},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
-const ME: &str = "me@example.com";
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
+pub(super) const ME: &str = "me@example.com";
 
 /// The environment of a program that knows nothing of this machine's user.
 fn environment(home: &Path) -> Vec<(String, String)> {
@@ -35,18 +35,18 @@ fn environment(home: &Path) -> Vec<(String, String)> {
 }
 
 /// A home with a data directory.
-struct Home(TempDir);
+pub(super) struct Home(TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.0.path().join("data")
     }
 
-    fn program(&self, arguments: &[&str]) -> tokio::process::Command {
+    pub(super) fn program(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(PROGRAM);
         command.arg("--data").arg(self.data()).args(arguments).env_clear().envs(environment(self.0.path()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -54,7 +54,7 @@ impl Home {
     }
 
     /// One command to its end.
-    fn run(&self, arguments: &[&str], stdin: &str) -> Done {
+    pub(super) fn run(&self, arguments: &[&str], stdin: &str) -> Done {
         let mut command = std::process::Command::new(PROGRAM);
         command.arg("--data").arg(self.data()).args(arguments).env_clear().envs(environment(self.0.path()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -63,12 +63,62 @@ impl Home {
         Done(child.wait_with_output().unwrap())
     }
 
-    async fn serve(&self) -> Server {
+    pub(super) async fn serve(&self) -> Server {
         self.serve_at("127.0.0.1:0").await
     }
 
-    async fn serve_at(&self, listen: &str) -> Server {
-        let mut child = self.program(&["serve", "--listen", listen]).spawn().unwrap();
+    pub(super) async fn serve_at(&self, listen: &str) -> Server {
+        Server::started(self.program(&["serve", "--listen", listen])).await
+    }
+
+    /// An account to sign in with.
+    pub(super) fn account(&self) {
+        let made = self.run(&["accounts", "create", "--email", ME, "--password-stdin"], &format!("{PASSWORD}\n"));
+        made.ok();
+    }
+}
+
+/// What a command left.
+pub(super) struct Done(Output);
+
+impl Done {
+    pub(super) fn out(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    pub(super) fn said(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    #[track_caller]
+    pub(super) fn ended(&self, code: i32) -> &Self {
+        assert_eq!(self.0.status.code(), Some(code), "{} {}", self.out(), self.said());
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn ok(&self) -> String {
+        self.ended(0).out()
+    }
+
+    #[track_caller]
+    pub(super) fn says(&self, text: &str) -> &Self {
+        assert!(self.said().contains(text), "{text:?} is not in {:?}", self.said());
+        self
+    }
+}
+
+pub(super) struct Server {
+    pub(super) child: Child,
+    pub(super) address: SocketAddr,
+    printed: Vec<String>,
+    _lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// Returns once the program says that it serves.
+    pub(super) async fn started(mut program: tokio::process::Command) -> Self {
+        let mut child = program.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
@@ -84,56 +134,11 @@ impl Home {
         panic!("the server did not start: {printed:?} {said}");
     }
 
-    /// An account to sign in with.
-    fn account(&self) {
-        let made = self.run(&["accounts", "create", "--email", ME, "--password-stdin"], &format!("{PASSWORD}\n"));
-        made.ok();
-    }
-}
-
-/// What a command left.
-struct Done(Output);
-
-impl Done {
-    fn out(&self) -> String {
-        String::from_utf8_lossy(&self.0.stdout).into_owned()
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&self.0.stderr).into_owned()
-    }
-
-    #[track_caller]
-    fn ended(&self, code: i32) -> &Self {
-        assert_eq!(self.0.status.code(), Some(code), "{} {}", self.out(), self.said());
-        self
-    }
-
-    #[track_caller]
-    fn ok(&self) -> String {
-        self.ended(0).out()
-    }
-
-    #[track_caller]
-    fn says(&self, text: &str) -> &Self {
-        assert!(self.said().contains(text), "{text:?} is not in {:?}", self.said());
-        self
-    }
-}
-
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    printed: Vec<String>,
-    _lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Server {
-    fn http(&self) -> Http {
+    pub(super) fn http(&self) -> Http {
         Http::over(self.address)
     }
 
-    async fn signed_in(&self) -> Browser {
+    pub(super) async fn signed_in(&self) -> Browser {
         let mut browser = Browser::over(self.address);
         browser.open("/login").await;
         let answer = browser.submit("/login", &[("email", ME), ("password", PASSWORD)]).await;
@@ -142,26 +147,26 @@ impl Server {
     }
 
     /// Power off, as far as the program can tell.
-    async fn killed(mut self) {
+    pub(super) async fn killed(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    fn told(&self, signal: &str) {
+    pub(super) fn told(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    async fn stopped(mut self) -> std::process::ExitStatus {
+    pub(super) async fn stopped(mut self) -> std::process::ExitStatus {
         self.told("-TERM");
         self.child.wait().await.unwrap()
     }
 }
 
-fn mode(path: impl AsRef<Path>) -> u32 {
+pub(super) fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn asking(challenge: bool) -> Value {
+pub(super) fn asking(challenge: bool) -> Value {
     let mut body = json!({"type": "service_auth", "agent_name": "Claude", "scope": "audience:read"});
     if challenge {
         body["code_challenge"] = json!(verifier().challenge().as_str());
@@ -170,7 +175,7 @@ fn asking(challenge: bool) -> Value {
     body
 }
 
-fn text(value: &Value, member: &str) -> String {
+pub(super) fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
 }
 

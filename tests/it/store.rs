@@ -1,13 +1,9 @@
 //! The store's contract, as one suite of generic functions, run for every engine.
 
+use super::durable::key_row;
 use crate::support::*;
 use countersign::{
-    domain::{
-        account::Account,
-        id::{AccountId, KeyId},
-        key::{Environment, Key, Origin},
-        secret::Purpose,
-    },
+    domain::{account::Account, id::AccountId, key::Key, secret::Purpose},
     store::{
         Engine, Order, Rows, SledEngine, Store, StoreError, Table, Write,
         lock::{Acquired, Owner, OwnerLock},
@@ -299,37 +295,11 @@ async fn a_failed_job_of_a_group_leaves_the_others<E: Opens>(dir: &TempDir) {
     assert_eq!(third.unwrap(), (Some(b"1".to_vec()), None));
 }
 
-fn key_row(account: AccountId, n: u8, parent: Option<KeyId>) -> Key {
-    let now = Timestamp::from_second(1_700_000_000).unwrap();
-    Key {
-        id: KeyId::new(now, [n; 16]),
-        account,
-        name: "k".parse().unwrap(),
-        hash: server_secret().hash(Purpose::ApiKey, &[n]),
-        secret: "s".to_owned(),
-        shown: "cs_live_xxxxxxxx".to_owned(),
-        environment: Environment::Live,
-        scopes: Default::default(),
-        created_at: now,
-        expires_at: None,
-        revoked: None,
-        disabled_at: None,
-        disabled_reason: None,
-        parent,
-        root: None,
-        origin: Origin::Human,
-        requests_per_minute: None,
-        replaces: None,
-        replaced_by: None,
-        redeliverable: None,
-    }
-}
-
 async fn indexes_follow_their_row<E: Opens>(dir: &TempDir) {
     let store = store::<E>(dir.path());
     let account = AccountId::new(Timestamp::UNIX_EPOCH, [1; 16]);
-    let parent = key_row(account, 1, None);
-    let child = key_row(account, 2, Some(parent.id));
+    let parent = key_row(account, 1);
+    let child = Key { parent: Some(parent.id), ..key_row(account, 2) };
     let moved = Key { hash: server_secret().hash(Purpose::ApiKey, b"moved"), ..child.clone() };
     let (p, c, m) = (parent.clone(), child.clone(), moved.clone());
     store
@@ -392,7 +362,7 @@ async fn pages_of_an_index_follow_one_another_without_gap_or_repeat() {
     let dir = TempDir::new().unwrap();
     let store = store::<SledEngine>(dir.path());
     let account = AccountId::new(Timestamp::UNIX_EPOCH, [1; 16]);
-    store.write(move |rows| (0..25).try_for_each(|n| rows::save(rows, &key_row(account, n, None)))).await.unwrap();
+    store.write(move |rows| (0..25).try_for_each(|n| rows::save(rows, &key_row(account, n)))).await.unwrap();
     let prefix = rows::entry(&[&account.to_string(), ""]);
     let (mut after, mut ids) = (None::<Vec<u8>>, Vec::new());
     loop {

@@ -16,11 +16,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    thread,
+    time::Duration,
 };
 
 const CACHE_BYTES: u64 = 64 << 20;
 /// What must fit on the disk before a failed database is opened again: a few segments and a snapshot.
 const ROOM: usize = 4 << 20;
+
+/// sled lets go of its file a moment after its last handle, and a killed process after our own lock. Who has that
+/// lock waits.
+const TRIES: u32 = 250;
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Disconnected once nobody holds the database any more.
 pub type Gone = mpsc::Receiver<Infallible>;
@@ -45,7 +52,15 @@ impl Files {
 
     fn opened(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
         remove_half_snapshots(path)?;
-        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).open()?;
+        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500));
+        let mut tries = 0;
+        let db = loop {
+            match config.open() {
+                Err(sled::Error::Io(error)) if tries < TRIES && error.to_string().contains("acquire lock") => thread::sleep(AGAIN),
+                opened => break opened?,
+            }
+            tries += 1;
+        };
         let file = File::open(path.join("db"))?;
         let tree = db.open_tree("countersign")?;
         let (alive, gone) = mpsc::channel();

@@ -154,12 +154,17 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
+        self.try_send().await.expect("the server answers")
+    }
+
+    /// An error if the server goes away meanwhile.
+    pub async fn try_send(self) -> std::io::Result<Answer> {
         let router = match &self.http.way {
             Way::Router(router) => router.clone(),
             Way::Wire(address) => {
                 let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 headers.extend(self.host.as_deref().map(|host| ("host", host)));
-                return super::exchange(*address, &self.method, &self.path, &headers, &self.body).await.expect("the server answers");
+                return super::exchange(*address, &self.method, &self.path, &headers, &self.body).await;
             }
         };
         let mut request = Request::builder().method(self.method.as_str()).uri(self.path.as_str());
@@ -174,7 +179,7 @@ impl Call {
         let response = router.oneshot(request).await.expect("the router never fails");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body is whole").to_bytes().to_vec();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes })
     }
 }
 
@@ -280,10 +285,14 @@ impl Browser {
 
     /// One request with the cookies; what it answers is shown, redirects are not followed.
     pub async fn send(&mut self, call: Call) -> Answer {
-        let answer = self.with_cookies(call).send().await;
+        self.try_send(call).await.expect("the server answers")
+    }
+
+    pub async fn try_send(&mut self, call: Call) -> std::io::Result<Answer> {
+        let answer = self.with_cookies(call).try_send().await?;
         self.keep(&answer);
         self.page = answer.clone();
-        answer
+        Ok(answer)
     }
 
     pub async fn visit(&mut self, path: &str) -> Answer {
@@ -328,8 +337,12 @@ impl Browser {
 
     /// Sends a form of the page shown from our own origin. Redirects are not followed.
     pub async fn submit(&mut self, action: &str, typed: &[(&str, &str)]) -> Answer {
+        self.try_submit(action, typed).await.expect("the server answers")
+    }
+
+    pub async fn try_submit(&mut self, action: &str, typed: &[(&str, &str)]) -> std::io::Result<Answer> {
         let call = self.submission(action, typed).header("origin", &self.origin).header("sec-fetch-site", "same-origin");
-        self.send(call).await
+        self.try_send(call).await
     }
 
     /// Types a code, right or wrong.

@@ -1,7 +1,7 @@
 //! Time and randomness that a test holds in its hand, and the way back into a store that was just closed.
 
 use countersign::{
-    store::{SledEngine, StoreError},
+    store::SledEngine,
     world::{Clock, Entropy},
 };
 use jiff::Timestamp;
@@ -79,17 +79,7 @@ impl Entropy for Seeded {
     }
 }
 
-/// Opens the engine. sled's own threads let go of its file a moment after the last handle is gone, so a store
-/// that was closed just now may need a few tries; a minute of them is a failure.
+/// Opens the engine.
 pub fn reopen(dir: &Path) -> SledEngine {
-    let mut last = None;
-    for _ in 0..6000 {
-        match SledEngine::open(dir, None) {
-            Ok(engine) => return engine,
-            Err(error @ StoreError::Unavailable(_)) => last = Some(error),
-            Err(error) => panic!("the store does not open: {error}"),
-        }
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
-    }
-    panic!("the store does not open: {last:?}");
+    SledEngine::open(dir, None).expect("the store opens")
 }

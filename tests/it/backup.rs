@@ -1,0 +1,219 @@
+//! A backup brings back what was there, and nothing that was taken away since.
+
+use super::{
+    durable::{fillable, limit_files, revoke},
+    process::{Home, ME, asking, mode},
+};
+use crate::support::*;
+use countersign::store::journal::Journal;
+use serde_json::Value;
+use std::{fs, path::PathBuf, process::Command};
+
+impl Home {
+    fn beside(&self, name: &str) -> PathBuf {
+        self.data().parent().unwrap().join(name)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.beside(name).to_str().unwrap().to_owned()
+    }
+
+    /// Keeps a journal from the next start on.
+    fn keeping_a_journal(self) -> Self {
+        self.data_with(&format!("[backup]\njournal = {:?}\n", self.path("journal")));
+        self
+    }
+
+    fn backup(&self, name: &str) -> Value {
+        serde_json::from_str(&self.run(&["backup", &self.path(name), "--json"], "").ok()).unwrap()
+    }
+
+    /// An empty home with the same secret, to restore into.
+    fn bare(&self) -> Home {
+        let bare = Home::new();
+        fs::create_dir(bare.data()).unwrap();
+        fs::copy(self.data().join("secret"), bare.data().join("secret")).unwrap();
+        Command::new("chmod").args(["700", bare.data().to_str().unwrap()]).status().unwrap();
+        bare
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_private_whole_and_without_the_secret() {
+    let home = Home::new();
+    let (_, key) = home.key("audience:read");
+    let server = home.serve().await;
+    let manifest = home.backup("b");
+    let rows = fs::read(home.beside("b/rows")).unwrap();
+    assert_eq!((mode(home.beside("b")), mode(home.beside("b/rows")), mode(home.beside("b/manifest.json"))), (0o700, 0o600, 0o600));
+    assert_eq!(
+        (manifest["blake3"].as_str().unwrap(), manifest["bytes"].as_u64().unwrap()),
+        (blake3::hash(&rows).to_hex().as_str(), rows.len() as u64)
+    );
+    let secret = fs::read(home.data().join("secret")).unwrap();
+    let holds = |what: &[u8]| rows.windows(what.len()).any(|window| window == what);
+    assert!(!holds(&secret) && !holds(key.as_bytes()) && holds(ME.as_bytes()));
+    home.run(&["backup", &home.path("b")], "").ended(1).says("not empty");
+    assert!(server.stopped().await.success());
+}
+
+#[tokio::test]
+async fn a_backup_that_was_changed_or_is_not_whole_is_refused() {
+    let home = Home::new();
+    home.key("audience:read");
+    home.backup("b");
+    let (rows, manifest) = (home.beside("b/rows"), home.beside("b/manifest.json"));
+    let (good_rows, good_manifest) = (fs::read(&rows).unwrap(), fs::read_to_string(&manifest).unwrap());
+    let restore = |bare: &Home| bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "");
+    let mut flipped = good_rows.clone();
+    flipped[100] ^= 1;
+    fs::write(&rows, flipped).unwrap();
+    restore(&home.bare()).ended(1).says("checksum");
+    fs::write(&rows, &good_rows).unwrap();
+    fs::write(&manifest, good_manifest.replace("\"in_journal\": false", "\"in_journal\": true")).unwrap();
+    restore(&home.bare()).ended(1).says("checksum");
+    fs::remove_file(&manifest).unwrap();
+    restore(&home.bare()).ended(1).says("no whole backup");
+    fs::write(&manifest, good_manifest).unwrap();
+    restore(&home.bare()).ended(0);
+}
+
+#[tokio::test]
+async fn a72_what_was_taken_away_after_the_backup_stays_away() {
+    let home = Home::new().keeping_a_journal();
+    let ((kept_id, kept), (gone_id, gone)) = (home.key("audience:read"), home.key("audience:read"));
+    let server = home.serve().await;
+    server.http().register(asking(false)).await.ok();
+    server.signed_in().await;
+    home.backup("b");
+    let (_, later) = home.key("audience:read");
+    home.run(&["keys", "revoke", &gone_id, "--yes"], "").ok();
+    home.run(&["accounts", "reset-password", "--email", ME, "--password-stdin"], "another good one\n").ok();
+    server.killed().await;
+    let journal = fs::read_to_string(home.beside("journal")).unwrap();
+    assert!(journal.contains(&gone_id) && !journal.contains(&kept_id) && !journal.contains("argon2") && !journal.contains(ME), "{journal}");
+
+    let bare = home.bare();
+    let restored = bare.run(&["restore", &home.path("b"), "--journal", &home.path("journal"), "--json"], "").ok();
+    let restored: Value = serde_json::from_str(&restored).unwrap();
+    assert_eq!((&restored["restored"]["taken_away"], &restored["restored"]["suspended"]), (&2.into(), &0.into()));
+    assert_eq!(
+        (bare.verdict(&kept), bare.verdict(&gone), bare.verdict(&later)),
+        ("VALID".to_owned(), "REVOKED".to_owned(), "NOT_FOUND".to_owned())
+    );
+    let server = bare.serve().await;
+    let mut browser = Browser::over(server.address);
+    for password in [PASSWORD, "another good one"] {
+        browser.open("/login").await;
+        let answer = browser.submit("/login", &[("email", ME), ("password", password)]).await;
+        assert_ne!(answer.status, 303, "the old password is void, the new one came after the backup");
+    }
+    assert!(server.stopped().await.success());
+    assert!(bare.run(&["doctor"], "").out().contains("rows hang together"));
+}
+
+#[tokio::test]
+async fn a84_without_a_journal_that_reaches_past_the_backup_nothing_is_restored_unless_suspended() {
+    let home = Home::new().keeping_a_journal();
+    let (id, key) = home.key("audience:read");
+    home.key("audience:read");
+    fs::copy(home.beside("journal"), home.beside("stale")).unwrap();
+    home.backup("b");
+    home.run(&["keys", "revoke", &id, "--yes"], "").ok();
+    let bare = home.bare();
+    bare.run(&["restore", &home.path("b")], "").ended(1).says("--accept-resurrection");
+    bare.run(&["restore", &home.path("b"), "--journal", &home.path("stale")], "").ended(1).says("--journal");
+    bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "").ended(0);
+    assert_eq!(bare.verdict(&key), "DISABLED");
+    let server = bare.serve().await;
+    let mut browser = Browser::over(server.address);
+    browser.open("/login").await;
+    assert_ne!(browser.submit("/login", &[("email", ME), ("password", PASSWORD)]).await.status, 303, "no old password lives");
+    assert!(bare.run(&["keys", "resume", &id], "").ok().contains("Resumed 1 key"));
+    assert_eq!(bare.verdict(&key), "VALID");
+    assert!(bare.run(&["keys", "resume", "--all"], "").ok().contains("Resumed 1 key"));
+    assert!(bare.run(&["keys", "resume", "--all"], "").ok().contains("Resumed 0 keys"));
+    bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "").ended(1).says("not empty");
+}
+
+#[tokio::test]
+async fn a84_a_backup_needs_the_secret_it_was_made_with() {
+    let home = Home::new();
+    home.key("audience:read");
+    home.backup("b");
+    let bare = home.bare();
+    fs::write(bare.data().join("secret"), [1; 32]).unwrap();
+    bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "").ended(1).says("not the one the backup was made with");
+    fs::remove_file(bare.data().join("secret")).unwrap();
+    let said = bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "").ok();
+    assert!(said.contains("Put the server secret"), "{said}");
+    bare.run(&["serve"], "").ended(1).says("missing");
+}
+
+#[tokio::test]
+async fn a84_an_approval_that_was_not_fetched_does_not_come_back() {
+    let home = Home::new().keeping_a_journal();
+    home.key("audience:read");
+    let server = home.serve().await;
+    let asked = server.http().register(asking(false)).await.ok();
+    server.signed_in().await.approve(asked["claim"]["user_code"].as_str().unwrap()).await;
+    home.backup("b");
+    server.killed().await;
+    let bare = home.bare();
+    let restored = bare.run(&["restore", &home.path("b"), "--journal", &home.path("journal"), "--json"], "").ok();
+    assert_eq!(serde_json::from_str::<Value>(&restored).unwrap()["restored"]["approvals_ended"], 1);
+    let server = bare.serve().await;
+    server.http().poll(asked["claim_token"].as_str().unwrap()).await.oauth_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_journal_that_can_not_be_written_refuses_what_belongs_there_and_nothing_else() {
+    let home = Home::new().keeping_a_journal();
+    // Longer than the database, so that a limit on file sizes meets the journal alone.
+    let entry = serde_json::json!({"entry": "backup", "id": "x".repeat(1000)}).to_string().into_bytes();
+    Journal::open(&home.beside("journal")).unwrap().append(&vec![entry; 8000]).unwrap();
+    let ((_, boss), (id, key)) = (home.key("keys:revoke"), home.key("audience:read"));
+    let server = fillable(&home).await;
+    limit_files(&server, "7000000");
+    assert_eq!(revoke(&server, &boss, &id).await, 503);
+    assert_eq!(home.verdict(&key), "VALID");
+    home.key("audience:read");
+    limit_files(&server, "unlimited");
+    assert_eq!(revoke(&server, &boss, &id).await, 200);
+    assert_eq!(home.verdict(&key), "REVOKED");
+}
+
+#[tokio::test]
+async fn a_journal_that_was_tampered_with_is_not_believed() {
+    let home = Home::new().keeping_a_journal();
+    let ((one, _), (two, _)) = (home.key("audience:read"), home.key("audience:read"));
+    home.backup("b");
+    home.run(&["keys", "revoke", &one, "--yes"], "").ok();
+    home.run(&["keys", "revoke", &two, "--yes"], "").ok();
+    let whole = fs::read_to_string(home.beside("journal")).unwrap();
+    let restore = || home.bare().run(&["restore", &home.path("b"), "--journal", &home.path("journal")], "");
+    let lines: Vec<&str> = whole.lines().collect();
+    fs::write(home.beside("journal"), format!("{}\n{}\n", lines[0], lines[2])).unwrap();
+    restore().ended(1).says("line 2 is damaged");
+    home.run(&["serve"], "").ended(1).says("line 2 is damaged");
+    fs::write(home.beside("journal"), format!("{whole}torn")).unwrap();
+    restore().ended(0);
+    home.key("audience:read");
+    assert_eq!(fs::read_to_string(home.beside("journal")).unwrap(), whole, "what was not whole is cut off");
+}
+
+#[tokio::test]
+async fn a_rotated_secret_makes_new_keys_and_still_verifies_old_ones() {
+    let home = Home::new();
+    let (_, old) = home.key("audience:read");
+    let before = fs::read(home.data().join("secret")).unwrap();
+    home.run(&["secrets", "rotate"], "").ok();
+    let after = fs::read(home.data().join("secret")).unwrap();
+    assert!(after.len() == 64 && after[32..] == before && mode(home.data().join("secret")) == 0o600);
+    let (_, new) = home.key("audience:read");
+    assert_eq!((home.verdict(&old), home.verdict(&new)), ("VALID".to_owned(), "VALID".to_owned()));
+    fs::write(home.data().join("secret"), &after[..32]).unwrap();
+    home.run(&["serve"], "").ended(1).says("not the one this data was made with");
+    fs::write(home.data().join("secret"), before).unwrap();
+    home.run(&["serve"], "").ended(1).says("not the one this data was made with");
+}
