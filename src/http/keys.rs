@@ -13,7 +13,7 @@ use crate::{
     domain::{
         id::KeyId,
         key::{Environment, Status},
-        scope::{KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
+        scope::{KEYS_REVOKE, KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
     },
     service::{
         Error,
@@ -31,13 +31,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub fn routes() -> ApiRouter<App> {
+    let too_many_keys = Error::Conflict { detail: "the account has all the keys it may have".to_owned() };
     ApiRouter::new()
         .api_route("/v1/whoami", get_with(whoami, |op| op.about("whoami", "What the presented key is and may do")))
         .api_route("/v1/projects", get_with(projects, |op| op.about("listProjects", "An example of a protected resource")))
         .api_route(
             "/v1/keys",
-            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first"))
-                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE)),
+            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first")).post_with(create, |op| {
+                op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[too_many_keys])
+            }),
         )
         .api_route(
             "/v1/keys/verify",
@@ -46,7 +48,7 @@ pub fn routes() -> ApiRouter<App> {
         .api_route(
             "/v1/keys/{id}",
             get_with(get, |op| op.about("getKey", "One key, never its secret"))
-                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
+                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it").may_need(KEYS_REVOKE)),
         )
         .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
         .with_path_items(|item| item.tag("Keys"))
@@ -81,6 +83,7 @@ pub struct ListQuery {
     #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[schemars(with = "Option<KeyId>")]
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
@@ -102,12 +105,13 @@ pub async fn list(
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Create {
-    #[schemars(required)]
+    #[schemars(required, length(min = 1, max = 64), extend("examples" = ["Deploy bot"]))]
     name: Option<String>,
     #[schemars(required, with = "Vec<Scope>")]
     scopes: Option<Vec<String>>,
     environment: Option<Environment>,
-    /// Seconds.
+    /// Seconds, from a minute to ten years.
+    #[schemars(range(min = 60, max = 315_360_000))]
     expires_in: Option<i64>,
 }
 

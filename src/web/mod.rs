@@ -5,6 +5,7 @@
 //! which checks its token. Handlers make one service call and show what came of it.
 
 mod claim;
+mod docs;
 mod error;
 mod field;
 mod form;
@@ -31,6 +32,7 @@ pub use error::error_page;
 pub fn router(app: &App) -> Router<App> {
     Router::new()
         .route("/", get(home::show))
+        .route("/docs", get(docs::show))
         .route("/setup", get(setup::show).post(setup::set_up))
         .route("/signup", get(login::show_sign_up).post(login::sign_up))
         .route("/login", get(login::show).post(login::sign_in))
