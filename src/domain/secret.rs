@@ -179,10 +179,11 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    Idempotency,
 }
 
 impl Purpose {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -195,6 +196,7 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::Idempotency,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -212,6 +214,7 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::Idempotency => "countersign 2026-11 idempotency key hash",
         }
     }
 }

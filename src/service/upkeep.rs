@@ -5,6 +5,7 @@ use crate::{
     domain::{
         account::Session,
         id::{KeyId, RegistrationId},
+        idempotency::Done,
         limit::Counter,
         registration::Registration,
     },
@@ -97,7 +98,13 @@ impl Service {
                         rows::erase(rows, &counter);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()))
+                let done = rows::due_by(rows, Table::DueDone, now, limit)?;
+                for key in &done {
+                    if let Some(done) = rows::load::<Done>(rows, key)? {
+                        rows::erase(rows, &done);
+                    }
+                }
+                Ok::<_, Error>(sessions.len().max(counters.len()).max(done.len()))
             })
             .await?;
         Ok(found == limit)

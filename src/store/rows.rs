@@ -6,6 +6,7 @@ use crate::domain::{
     account::{Account, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, RegistrationId},
+    idempotency::Done,
     key::{Grant, Key},
     limit::{Counter, Limit},
     name::Email,
@@ -199,6 +200,20 @@ impl Row for Key {
             index.push((Table::Children, entry(&[&parent.to_string(), &id])));
         }
         index
+    }
+}
+
+impl Row for Done {
+    const TABLE: Table = Table::Done;
+
+    fn key(&self) -> Vec<u8> {
+        self.request.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut due = due(self.ends_at, "");
+        due.extend_from_slice(self.request.as_bytes());
+        vec![(Table::DueDone, due)]
     }
 }
 

@@ -12,13 +12,17 @@
 mod support;
 
 mod accounts;
+mod agents;
 mod ceremony;
 mod config;
 mod discovery;
 mod http_agent;
 mod http_hygiene;
 mod http_keys;
+mod idempotency;
 mod keys;
+mod keys_edit;
+mod keys_rotate;
 mod mcp_http;
 mod openapi;
 mod pages;
