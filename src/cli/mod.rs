@@ -69,6 +69,8 @@ enum Command {
     Secrets(backup::Secrets),
     /// Check configuration, store, secret, clock, permissions, URLs and proxies, and say what to do
     Doctor(doctor::Doctor),
+    /// Print the OpenAPI 3.1 document of this configuration
+    Openapi,
     /// Print the completion script of a shell
     Completion { shell: clap_complete::Shell },
 }
@@ -166,6 +168,10 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Restore(restore)) => restore.run(global).await,
         Some(Command::Secrets(secrets)) => secrets.run(global),
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
+        Some(Command::Openapi) => {
+            print::json(&crate::http::openapi::document(&global.load(&[], false)?.config))?;
+            Ok(0)
+        }
         Some(Command::Completion { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut script);

@@ -17,7 +17,9 @@ pub struct InvalidScope;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 #[schemars(!into, !try_from)]
-pub struct Scope(#[schemars(length(max = 64), regex(pattern = r"^[a-z0-9._-]+:[a-z0-9._-]+$"))] String);
+pub struct Scope(
+    #[schemars(length(max = 64), regex(pattern = r"^[a-z0-9._-]+:[a-z0-9._-]+$"), extend("examples" = ["audience:read"]))] String,
+);
 
 impl Scope {
     pub fn as_str(&self) -> &str {

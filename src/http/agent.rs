@@ -63,12 +63,20 @@ const NEW_ATTEMPT: [Error; 4] = [
 pub struct Register {
     #[schemars(required, extend("const" = "service_auth"))]
     r#type: Option<String>,
+    /// The human's e-mail. It grants nothing.
+    #[schemars(extend("examples" = ["user@example.com"]))]
     login_hint: Option<String>,
-    #[schemars(required)]
+    /// Shown to the human as self-declared.
+    #[schemars(required, length(min = 1, max = 64), extend("examples" = ["Claude"]))]
     agent_name: Option<String>,
+    /// Space-delimited; the least set unless told.
+    #[schemars(extend("examples" = ["audience:read email:send"]))]
     scope: Option<String>,
     environment: Option<Environment>,
+    /// RFC 7636, so that a lost reply loses no key.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]{43}$"))]
     code_challenge: Option<String>,
+    /// `S256`, beside a challenge.
     code_challenge_method: Option<String>,
 }
 

@@ -168,6 +168,7 @@ Codes live {code_ttl} minutes, a registration {registration_ttl} minutes. For a 
 | code | status | what to do |
 | --- | --- | --- |
 {errors}
+Every call, for programs: {base}/openapi.json (OpenAPI 3.1); to read: {pages}/docs.
 Metadata: {base}/.well-known/oauth-authorization-server (RFC 8414), {base}/.well-known/oauth-protected-resource (RFC 9728).
 {brand}"#,
         environment = config.environment,

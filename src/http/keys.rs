@@ -14,11 +14,11 @@ use crate::{
     domain::{
         id::KeyId,
         key::{Environment, Maker, Status},
-        scope::{KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
+        scope::{KEYS_REVOKE, KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
     },
     service::{
         Error,
-        keys::{Edit, Filter, MAX_PAGE, NewKey, Rotate},
+        keys::{Edit, Filter, MAX_LIFETIME, MAX_PAGE, MIN_LIFETIME, NewKey, Rotate},
         verify::Need,
         view::{Issued, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
@@ -51,7 +51,7 @@ pub fn routes() -> ApiRouter<App> {
                 .patch_with(edit, |op| {
                     op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()])
                 })
-                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
+                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it").may_need(KEYS_REVOKE)),
         )
         .api_route(
             "/v1/keys/{id}/rotate",
@@ -95,6 +95,7 @@ pub struct ListQuery {
     #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[schemars(with = "Option<KeyId>")]
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
@@ -119,12 +120,13 @@ pub async fn list(
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Create {
-    #[schemars(required)]
+    #[schemars(required, length(min = 1, max = 64), extend("examples" = ["Deploy bot"]))]
     name: Option<String>,
     #[schemars(required, with = "Vec<Scope>")]
     scopes: Option<Vec<String>>,
     environment: Option<Environment>,
-    /// Seconds.
+    /// Seconds, from a minute to ten years.
+    #[schemars(range(min = MIN_LIFETIME, max = MAX_LIFETIME))]
     expires_in: Option<i64>,
     /// A limit of its own, at most the plan's and its parent's.
     requests_per_minute: Option<u32>,

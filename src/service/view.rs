@@ -50,7 +50,7 @@ impl JsonSchema for Time {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "date-time", "examples": ["2026-11-21T13:00:00Z"]})
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }
 
@@ -104,6 +104,7 @@ impl fmt::Debug for NewAttempt {
 /// What the agent shows its human (RFC 8628 §3.2).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimBlock {
+    #[schemars(extend("examples" = ["WDJB-MJHT"]))]
     pub user_code: Revealed,
     pub verification_uri: String,
     pub verification_uri_complete: Revealed,
@@ -180,11 +181,14 @@ pub enum CreatedBy {
 pub struct KeyView {
     pub id: KeyId,
     pub account_id: AccountId,
+    #[schemars(extend("examples" = ["Deploy bot"]))]
     pub name: String,
     /// The shown head: prefix and first eight characters.
+    #[schemars(extend("examples" = ["cs_live_4fGh7Kq2"]))]
     pub prefix: String,
     pub environment: Environment,
     pub scopes: ScopeSet,
+    #[schemars(extend("examples" = ["free"]))]
     pub plan: String,
     pub created_at: Time,
     pub last_used_at: Option<Time>,

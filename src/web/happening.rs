@@ -92,12 +92,6 @@ pub fn tell(line: &Line) -> Told {
             "A program's session was ended: what refreshes it was used twice, so somebody else may have it"
         })
         .refused(),
-        What::Linked => told(html! { "The account was linked with your account at the service" }),
-        What::EmailVerified => told(html! { "Your e-mail address was verified" }),
-        What::EmailChanged => told(html! { "Your e-mail address was changed by the service" }),
-        What::PlanChanged { plan } => told(html! { "The account is on the plan " (name(plan)) }),
-        What::AccountDisabled => told(html! { "The account was disabled: nobody can sign in, and no key works" }),
-        What::AccountEnabled => told(html! { "The account was enabled again" }),
         What::WrongEnvironment { key } => told(html! {
             @match &line.key_name { Some(called) => { "The key " (name(called)) }, None => { "A key" } }
             " was used against another environment than its own"

@@ -180,6 +180,7 @@ impl Visitor {
         html! {
             footer.bottom {
                 a href="/auth.md" { "For agents" }
+                a href="/docs" { "API" }
                 @for (label, url) in links {
                     @if !url.is_empty() { a href=(url) rel="noreferrer" { (label) } }
                 }

@@ -9,6 +9,7 @@ mod admin;
 mod agents;
 mod brand;
 mod claim;
+mod docs;
 mod error;
 mod field;
 mod form;
@@ -40,6 +41,7 @@ pub use error::error_page;
 pub fn router(app: &App) -> Router<App> {
     Router::new()
         .route("/", get(home::show))
+        .route("/docs", get(docs::show))
         .route("/setup", get(setup::show).post(setup::set_up))
         .route("/signup", get(login::show_sign_up).post(login::sign_up))
         .route("/login", get(login::show).post(login::sign_in))

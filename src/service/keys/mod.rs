@@ -40,6 +40,10 @@ use std::{
     sync::Arc,
 };
 
+/// Seconds a key may be asked to live.
+pub const MIN_LIFETIME: i64 = 60;
+pub const MAX_LIFETIME: i64 = 24 * 3660 * 3600;
+
 /// Who acts on keys.
 #[derive(Debug, Clone)]
 pub enum Actor {
@@ -140,9 +144,7 @@ impl Service {
 fn lifetime(expires_in: Option<i64>) -> Result<Option<SignedDuration>, Error> {
     match expires_in {
         None => Ok(None),
-        Some(seconds) if (60..=SignedDuration::from_hours(24 * 3660).as_secs()).contains(&seconds) => {
-            Ok(Some(SignedDuration::from_secs(seconds)))
-        }
+        Some(seconds) if (MIN_LIFETIME..=MAX_LIFETIME).contains(&seconds) => Ok(Some(SignedDuration::from_secs(seconds))),
         Some(_) => Err(Error::invalid("expires_in", "must be from 60 seconds to ten years")),
     }
 }

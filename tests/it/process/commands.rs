@@ -12,7 +12,7 @@ fn read(output: &str) -> Value {
 }
 
 impl Home {
-    fn key(&self) -> Value {
+    fn json_key(&self) -> Value {
         read(&self.run(&["keys", "create", "--account", ME, "--name", "CI", "--scope", "audience:read,email:send", "--json"], "").ok())
     }
 
@@ -49,7 +49,7 @@ impl Home {
 fn a_key_is_shown_edited_switched_off_and_rotated() {
     let home = Home::new();
     home.account();
-    let made = home.key();
+    let made = home.json_key();
     let (id, key) = (text(&made, "id"), text(&made, "key"));
     let shown = home.run(&["keys", "show", &id], "").ok();
     assert!(shown.contains("CI") && shown.contains("audience:read email:send") && !shown.contains(&key), "{shown}");
@@ -71,7 +71,7 @@ fn a_key_is_shown_edited_switched_off_and_rotated() {
 fn without_grace_the_old_key_is_dead_when_the_command_ends() {
     let home = Home::new();
     home.account();
-    let made = home.key();
+    let made = home.json_key();
     let rotated = read(&home.run(&["keys", "rotate", &text(&made, "id"), "--grace", "0", "--json"], "").ok());
     assert_eq!([home.code_of(&text(&made, "key")), home.code_of(&text(&rotated, "key"))], ["REVOKED", "VALID"]);
     assert_eq!((&rotated["replaces"], &rotated["replaced"]["replaced_by"]), (&made["id"], &rotated["id"]));
@@ -89,7 +89,7 @@ fn the_operator_gives_a_key_more_than_its_plan() {
 fn how_commands_about_keys_and_agents_end_says_what_happened() {
     let home = Home::new();
     home.account();
-    let id = text(&home.key(), "id");
+    let id = text(&home.json_key(), "id");
     home.run(&["keys", "show", "key_01ARZ3NDEKTSV4RRFFQ69G5FAV"], "").ended(1).says("no such key");
     home.run(&["keys", "edit", &id], "").ended(2).says("--name");
     home.run(&["keys", "edit", &id, "--disable", "--enable"], "").ended(2);

@@ -10,6 +10,8 @@
 //! what comes back. What a type can't know, the deployment's profile, it leaves as a note ([`ENVELOPE`], [`ERRORS`]);
 //! [`document`] replaces the notes by what the tables in [`super::error`] and [`super::envelope`] make of them.
 
+pub mod sample;
+
 use super::envelope::{self, Family};
 use crate::{config::Config, domain::scope::ScopeSet, service::Error};
 use aide::{
@@ -37,6 +39,8 @@ pub trait Told: Sized {
     fn fails(self, errors: &[Error]) -> Self;
     /// The scope a key needs.
     fn needs(self, scope: &str) -> Self;
+    /// The scope a key needs for what is not its own.
+    fn may_need(self, scope: &str) -> Self;
     /// A key may be presented and need not.
     fn key_is_optional(self) -> Self;
 }
@@ -55,6 +59,10 @@ impl Told for TransformOperation<'_> {
         for names in self.inner_mut().security.iter_mut().flat_map(|requirement| requirement.values_mut()) {
             names.push(scope.to_owned());
         }
+        self.may_need(scope)
+    }
+
+    fn may_need(self, scope: &str) -> Self {
         let missing = ScopeSet::parse(scope).unwrap_or_default();
         self.fails(&[Error::InsufficientScope { missing }])
     }
@@ -113,6 +121,14 @@ pub fn body<T: JsonSchema>(context: &mut GenContext, operation: &mut Operation, 
     );
 }
 
+/// What calls are about, in the order to read them.
+const TAGS: [(&str, &str); 4] = [
+    ("Agents", "An agent asks for access and collects its key."),
+    ("Keys", "What a key is and may do, and the keys of its account."),
+    ("Discovery", "What a program that knows only the address can find."),
+    ("Health", "For whoever runs this."),
+];
+
 /// A deployment's document, made once.
 #[derive(Clone)]
 pub struct Document(pub Arc<Value>);
@@ -124,6 +140,7 @@ pub fn document(config: &Config) -> Value {
     let mut document = json!(api);
     document["info"] = info(config);
     document["servers"] = json!([{"url": config.public_url}]);
+    document["tags"] = TAGS.iter().map(|(name, description)| json!({"name": name, "description": description})).collect();
     let paths = document["paths"].take();
     let Value::Object(mut paths) = paths else { return document };
     let mut generator = answers();
@@ -131,6 +148,7 @@ pub fn document(config: &Config) -> Value {
         let family = Family::of(path, config.profile);
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
             finish(operation, family, config, &mut generator);
+            illustrate(operation, &document);
         }
     }
     document["paths"] = Value::Object(paths);
@@ -195,10 +213,33 @@ fn finish(operation: &mut Value, family: Family, config: &Config, generator: &mu
             }
         }
     }
-    let requirements = operation["security"].as_array_mut();
-    if let (true, Some(requirements)) = (config.auth.extra_headers, requirements) {
-        let also: Vec<Value> = requirements.iter().filter_map(|one| one.get("bearer")).map(|scopes| json!({"x_api_key": scopes})).collect();
-        requirements.extend(also);
+    // A query has no `null`.
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(schema) = parameter["schema"].as_object_mut() {
+            schema.remove("default");
+            if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+                values.retain(|value| !value.is_null());
+            }
+        }
+    }
+}
+
+/// Gives what is sent and what comes back an example each.
+fn illustrate(operation: &mut Value, document: &Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let (sent, answered): (Vec<_>, Vec<_>) = operation
+        .iter_mut()
+        .filter(|(name, _)| matches!(name.as_str(), "requestBody" | "responses"))
+        .partition(|(name, _)| *name == "requestBody");
+    let answered = answered.into_iter().flat_map(|(_, responses)| responses.as_object_mut().into_iter().flatten());
+    let answered = answered.filter(|(status, _)| status.starts_with('2')).map(|(_, response)| response);
+    for body in sent.into_iter().map(|(_, body)| body).chain(answered) {
+        for media in body["content"].as_object_mut().into_iter().flat_map(|content| content.values_mut()) {
+            let example = sample::sample(document, &media["schema"]);
+            if example.as_object().is_some_and(|members| !members.is_empty()) {
+                media["example"] = example;
+            }
+        }
     }
 }
 
@@ -212,15 +253,13 @@ fn everywhere() -> [Error; 4] {
     ]
 }
 
+/// One way to present a key is documented; the others are told.
 fn security_schemes(config: &Config) -> Value {
-    let mut schemes = json!({"bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer <key>`."}});
+    let mut description = "An API key: `Authorization: Bearer <key>`.".to_owned();
     if config.auth.extra_headers {
-        schemes["x_api_key"] = json!({
-            "type": "apiKey", "in": "header", "name": "X-API-Key",
-            "description": "The same key in another header. `Authorization: ApiKey <key>` is read as well. Send one of them.",
-        });
+        description.push_str(" `Authorization: ApiKey <key>` and `X-API-Key: <key>` are read as well; send one of them.");
     }
-    schemes
+    json!({"bearer": {"type": "http", "scheme": "bearer", "description": description}})
 }
 
 fn headers() -> Value {
