@@ -122,9 +122,12 @@ pub fn body<T: JsonSchema>(context: &mut GenContext, operation: &mut Operation, 
 }
 
 /// What calls are about, in the order to read them.
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 7] = [
     ("Agents", "An agent asks for access and collects its key."),
     ("Keys", "What a key is and may do, and the keys of its account."),
+    ("Functions", "The same, called as functions."),
+    ("Sessions for programs", "Programs that sign in with their human's password, where the configuration lets them."),
+    ("Operators", "For the service whose API the keys open."),
     ("Discovery", "What a program that knows only the address can find."),
     ("Health", "For whoever runs this."),
 ];
