@@ -85,15 +85,16 @@ fn decisions(days: &[DecisionsDay]) -> Markup {
     }
 }
 
-/// What became of each day's requests: approved, denied, and the rest on top.
-fn parts(day: &DecisionsDay) -> [(&'static str, &'static str, u64); 3] {
-    let undecided = day.requested.saturating_sub(day.approved + day.denied);
-    [("accepted", "approved", day.approved), ("barred", "denied", day.denied), ("ended", "not decided the same day", undecided)]
+/// What becomes of requests, and how it is drawn.
+const PARTS: [(&str, &str); 3] = [("accepted", "approved"), ("barred", "denied"), ("ended", "not decided the same day")];
+
+fn parts(day: &DecisionsDay) -> [u64; 3] {
+    [day.approved, day.denied, day.requested.saturating_sub(day.approved + day.denied)]
 }
 
 /// Each part's top and height, from the foot up.
 fn stacked(day: &DecisionsDay, most: u64) -> impl Iterator<Item = (&'static str, u64, u64)> {
-    let parts = parts(day).into_iter().scan(0, move |below, (class, _, n)| {
+    let parts = parts(day).into_iter().zip(PARTS).scan(0, move |below, (n, (class, _))| {
         let foot = *below * HEIGHT / most;
         *below += n;
         let top = *below * HEIGHT / most;
@@ -103,19 +104,16 @@ fn stacked(day: &DecisionsDay, most: u64) -> impl Iterator<Item = (&'static str,
 }
 
 fn bars(days: &[DecisionsDay]) -> Markup {
-    let whole = |day: &DecisionsDay| parts(day).iter().map(|(_, _, n)| n).sum::<u64>();
+    let whole = |day: &DecisionsDay| parts(day).iter().sum::<u64>();
     let most = days.iter().map(whole).max().unwrap_or_default().max(1);
-    let words = [0, 1, 2].map(|i| {
-        let total: u64 = days.iter().map(|day| parts(day)[i].2).sum();
-        let (class, what, _) = parts(&days[0])[i];
-        (class, format!("{total} {what}"))
-    });
+    let total = days.iter().map(parts).fold([0; 3], |sum, day| [sum[0] + day[0], sum[1] + day[1], sum[2] + day[2]]);
+    let words: Vec<(&str, String)> = PARTS.iter().zip(total).map(|((class, what), n)| (*class, format!("{n} {what}"))).collect();
     html! {
         ul.key-to-plot { @for (class, said) in &words { li { span.swatch.(class) {} (said) } } }
         figure.plot {
             p.scale { (most) span.unseen { " on the busiest day" } }
             svg viewBox={ "0 0 " (days.len() * STEP) " " (HEIGHT) } preserveAspectRatio="none" role="img"
-                aria-label={ "Requests of agents a day: " (words.each_ref().map(|(_, said)| said.as_str()).join(", ")) } {
+                aria-label={ "Requests of agents a day: " (words.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>().join(", ")) } {
                 @for (i, day) in days.iter().enumerate() {
                     g {
                         title { (day.date) ": " (day.requested) " requested, " (day.approved) " approved, " (day.denied) " denied" }
