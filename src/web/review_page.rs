@@ -12,6 +12,7 @@ use crate::{
     web::{
         field::{self, Field, Problem},
         form::Form,
+        keys::capital,
         layout::Width,
         scopes,
         session::Visitor,
@@ -138,12 +139,12 @@ fn terms(review: &Review, choices: &Choices) -> Markup {
                     label for="environment" { "Environment" }
                     select id="environment" name="environment" {
                         @for environment in &review.offered_environments {
-                            option value=(environment) selected[*environment == chosen] { (environment) }
+                            option value=(environment) selected[*environment == chosen] { (capital(environment.as_str())) }
                         }
                     }
                 }
             } @else {
-                div.field { span.label { "Environment" } p.fixed { span.badge.(review.environment.as_str()) { (review.environment) } } }
+                div.field { span.label { "Environment" } p.fixed { span.badge.(review.environment.as_str()) { (capital(review.environment.as_str())) } } }
             }
         }
     }
@@ -199,7 +200,7 @@ pub fn decided(visitor: &Visitor, decided: &Registration) -> Response {
                 dl.facts {
                     div { dt { "Agent" } dd { bdi { (name) } } }
                     div { dt { "May" } dd { @for scope in approval.scopes.iter() { code { (scope) } " " } } }
-                    div { dt { "Environment" } dd { (approval.environment) } }
+                    div { dt { "Environment" } dd { (capital(approval.environment.as_str())) } }
                     div { dt { "Lives" } dd { @if let Some(seconds) = approval.key_lifetime { (time::length(SignedDuration::from_secs(seconds))) " from when your agent picks it up" } @else { "Until you revoke it" } } }
                 }
                 p { "The key appears in " a href="/settings/keys" { "your keys" } ", where you can revoke it." }
