@@ -179,11 +179,12 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    SessionName,
     Idempotency,
 }
 
 impl Purpose {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -196,6 +197,7 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::SessionName,
         Self::Idempotency,
     ];
 
@@ -214,6 +216,7 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::SessionName => "countersign 2026-11 session name",
             Self::Idempotency => "countersign 2026-11 idempotency key hash",
         }
     }

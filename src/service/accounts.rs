@@ -1,6 +1,6 @@
 //! Who humans are: set-up, sign-up, sign-in, sessions.
 
-use super::{Error, OpenError, Service, acting, charge_all, record, used_up, view::AccountView};
+use super::{Error, OpenError, Service, acting, charge_all, record, security::end_sessions, used_up, view::AccountView};
 use crate::{
     domain::{
         account::{Account, Session},
@@ -40,7 +40,7 @@ fn matches(password: &Password, hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
 }
 
-fn acceptable(password: &Password) -> Result<(), Error> {
+pub(super) fn acceptable(password: &Password) -> Result<(), Error> {
     if password.expose().chars().count() < Password::MIN_CHARS {
         return Err(Error::invalid("password", format!("must have at least {} characters", Password::MIN_CHARS)));
     }
@@ -52,11 +52,15 @@ fn acceptable(password: &Password) -> Result<(), Error> {
 
 impl Service {
     /// A place among those who hash. Taken before a limit is charged: who is turned away has not tried.
-    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.hashing.try_acquire().map_err(|_| Error::Busy)
     }
 
-    async fn hashed<T: Send + 'static>(&self, _place: SemaphorePermit<'_>, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    pub(super) async fn hashed<T: Send + 'static>(
+        &self,
+        _place: SemaphorePermit<'_>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 
@@ -160,9 +164,7 @@ impl Service {
                 let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
                 account.password = Some(hash.clone());
                 rows::save(rows, &account)?;
-                for session in rows::all::<Session>(rows, Table::AccountSessions, &rows::entry(&[&id.to_string(), ""]))? {
-                    rows::erase(rows, &session);
-                }
+                end_sessions(rows, id)?;
                 Ok::<_, Error>(AccountView::new(&account))
             })
             .await
@@ -202,7 +204,7 @@ impl Service {
         self.open_session(account.id, source).await
     }
 
-    async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
+    pub(super) async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
         let now = self.world.now();
         self.store
             .write(move |rows| {
@@ -212,7 +214,12 @@ impl Service {
             .await
     }
 
-    async fn password_matches(&self, place: SemaphorePermit<'_>, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+    pub(super) async fn password_matches(
+        &self,
+        place: SemaphorePermit<'_>,
+        account: Option<&Account>,
+        password: Password,
+    ) -> Result<bool, Error> {
         let stored = account.and_then(|account| account.password.clone());
         let known = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.decoy.clone());
@@ -220,7 +227,7 @@ impl Service {
         Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
     }
 
-    async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
+    pub(super) async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
         let token = SessionToken::new(self.world.bytes());
         let (now, random) = (self.world.now(), self.world.bytes());
         let session = Session { token: self.session_hash(&token), account, created_at: now, seen_at: now, authenticated_at: now, source };

@@ -1,10 +1,11 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] who humans are, [`upkeep`] what
-//! time does by itself.
+//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
+//! they sign in, [`activity`] what happened, [`upkeep`] what time does by itself.
 
 pub mod accounts;
+pub mod activity;
 pub mod agents;
 pub mod claim;
 mod delivery;
@@ -12,6 +13,7 @@ mod error;
 pub mod keys;
 mod plans;
 pub mod review;
+pub mod security;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -63,6 +65,7 @@ pub struct Service {
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
+    walk: activity::Walk,
     /// The latest time seen, in Unix milliseconds.
     latest: AtomicI64,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
@@ -110,6 +113,7 @@ impl Service {
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
+            walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
             latest: AtomicI64::new(0),

@@ -23,6 +23,7 @@ impl Service {
     pub async fn purge(&self) -> Result<(), Error> {
         while self.sweep_registrations(BATCH).await? {}
         while self.sweep_rows(BATCH).await? {}
+        self.sweep_activity().await?;
         self.plans.forget_idle();
         self.unknown_tokens.forget_idle();
         self.flush_limits(false).await?;

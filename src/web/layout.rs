@@ -152,14 +152,17 @@ impl Visitor {
             header.top {
                 a.brand href="/" { img src="/mark.svg" alt="" width="24" height="24"; span { (self.app.config.service_name) } }
                 @if let Some(signed_in) = &self.signed_in {
-                    nav aria-label="Main" {
-                        a href="/settings/keys" aria-current=[here("/settings/keys")] { "Keys" }
-                        a href="/claim" aria-current=[here("/claim")] { "Enter a code" }
-                    }
                     form.who method="post" action="/logout" {
                         (self.token_field())
+                        a.button.quiet href="/claim" aria-current=[here("/claim")] { "Enter a code" }
                         span.email title="Signed in as" { (signed_in.account.email) }
                         button.quiet type="submit" { "Sign out" }
+                    }
+                    nav aria-label="Main" {
+                        a href="/settings/keys" aria-current=[here("/settings/keys")] { "Keys" }
+                        a href="/settings/agents" aria-current=[here("/settings/agents")] { "Agents" }
+                        a href="/activity" aria-current=[here("/activity")] { "Activity" }
+                        a href="/settings/security" aria-current=[here("/settings/security")] { "Security" }
                     }
                 }
             }

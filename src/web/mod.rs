@@ -4,16 +4,22 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
+mod activity;
+mod agents;
 mod claim;
 mod error;
 mod field;
 mod form;
+mod happening;
 mod home;
 mod keys;
 mod layout;
 mod login;
+mod plot;
 mod review;
 mod review_page;
+mod scopes;
+mod security;
 mod session;
 mod setup;
 mod time;
@@ -38,8 +44,13 @@ pub fn router(app: &App) -> Router<App> {
         .route("/claim", get(claim::show).post(claim::enter))
         .route("/claim/{registration}", get(review::show).post(review::decide))
         .route("/claim/{registration}/done", get(review::done))
-        .route("/settings/keys", get(keys::list))
-        .route("/settings/keys/{key}/revoke", get(keys::confirm_revoke).post(keys::revoke))
+        .merge(keys::router())
+        .merge(agents::router())
+        .route("/settings/security", get(security::show))
+        .route("/settings/security/password", post(security::change_password))
+        .route("/settings/security/browsers/{browser}/end", post(security::end_browser))
+        .route("/settings/security/sign-out", post(security::sign_out_everywhere))
+        .route("/activity", get(activity::show))
         .layer(from_fn_with_state(app.clone(), layout::dress))
         .route("/style.css", get(layout::style))
         .route("/mark.svg", get(layout::mark))

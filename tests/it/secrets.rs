@@ -196,7 +196,7 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     app.service.revoke_presented(child.key.expose(), Source::Local).await.unwrap();
     let reason = Some("no longer needed".to_owned());
     canary.seen(&app.service.revoke_key(&human.actor(), made.view.id, reason, human.source).await);
-    let events: Vec<Event> = app.service.activity(human.account, 1000).await.unwrap();
+    let events: Vec<Event> = app.events(human.account).await;
     canary.seen(&events);
     canary.seen(&app.service.list_accounts(10).await);
     app.advance_and_purge(3600).await;
