@@ -1,6 +1,10 @@
 //! From file, environment and flags to one checked [`Config`].
 
-use super::{Config, ConfigError, Signup, wrong};
+use super::{
+    Config, ConfigError, Signup,
+    brand::{Accent, Logo},
+    wrong,
+};
 use crate::domain::{
     key::{Environment, KeyFormat},
     scope::Catalogue,
@@ -131,8 +135,6 @@ impl Config {
             }
         }
         let unbuilt = [
-            ("brand.accent", !self.brand.accent.is_empty()),
-            ("brand.logo_file", !self.brand.logo_file.is_empty()),
             ("metrics_listen", !self.metrics_listen.is_empty()),
             ("sessions.password_grant", self.sessions.password_grant),
             ("sessions.publishable_key", !self.sessions.publishable_key.is_empty()),
@@ -153,6 +155,9 @@ impl Config {
                 return Err(wrong(format!("`{name}` = {url} must start with https:// or http://")));
             }
         }
+        let set = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        self.brand.colours = set(&self.brand.accent).map(|colour| Accent::read(&colour)).transpose()?;
+        self.brand.logo = set(&self.brand.logo_file).map(|path| Logo::read(&path)).transpose()?;
         Ok(())
     }
 

@@ -105,6 +105,15 @@ pub enum What {
     WrongEnvironment {
         key: KeyId,
     },
+    /// A service's own user, by a portal session, is this account from now on.
+    Linked,
+    EmailVerified,
+    EmailChanged,
+    PlanChanged {
+        plan: String,
+    },
+    AccountDisabled,
+    AccountEnabled,
 }
 
 /// What a reader may want to see alone. A line can be about several.
@@ -133,9 +142,17 @@ impl Topic {
 impl What {
     pub fn is_about(&self, topic: Topic) -> bool {
         let topics: &[Topic] = match self {
-            Self::SignedUp | Self::SignedIn | Self::PasswordChanged | Self::BrowserSignedOut | Self::SignedOutEverywhere => {
-                &[Topic::SignIns]
-            }
+            Self::SignedUp
+            | Self::SignedIn
+            | Self::PasswordChanged
+            | Self::BrowserSignedOut
+            | Self::SignedOutEverywhere
+            | Self::Linked
+            | Self::EmailVerified
+            | Self::EmailChanged
+            | Self::AccountDisabled
+            | Self::AccountEnabled => &[Topic::SignIns],
+            Self::PlanChanged { .. } => &[Topic::Keys],
             Self::SignInRefused => &[Topic::SignIns, Topic::Refusals],
             Self::TooManyWrongCodes | Self::WrongVerifier { .. } => &[Topic::Agents, Topic::Refusals],
             Self::Approved { .. } => &[Topic::Agents],

@@ -32,6 +32,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON object.
 pub struct JsonBody<T>(pub T);
+/// A JSON object of an operator's service, which also says on what plan its user is.
+pub struct OperatorBody<T>(pub T);
 /// A JSON object or a form, as the OAuth endpoints take both.
 pub struct AnyBody<T>(pub T);
 
@@ -39,7 +41,15 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, false).await?)?))
+        Ok(Self(typed(members(request, false, &[]).await?)?))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for OperatorBody<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        Ok(Self(typed(members(request, false, &["plan"]).await?)?))
     }
 }
 
@@ -47,11 +57,17 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, true).await?)?))
+        Ok(Self(typed(members(request, true, &[]).await?)?))
     }
 }
 
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON]);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for OperatorBody<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
         openapi::body::<T>(context, operation, &[JSON]);
     }
@@ -114,7 +130,7 @@ pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))
 }
 
-async fn members(request: Request, form: bool) -> Result<Map<String, Value>, Error> {
+async fn members(request: Request, form: bool, theirs: &[&str]) -> Result<Map<String, Value>, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let is_form = match kind.as_str() {
@@ -127,7 +143,7 @@ async fn members(request: Request, form: bool) -> Result<Map<String, Value>, Err
     };
     let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
     let members = if is_form { form_members(&bytes)? } else { json_members(&bytes)? };
-    match OURS.iter().find(|name| members.contains_key(**name)) {
+    match OURS.iter().find(|name| members.contains_key(**name) && !theirs.contains(name)) {
         Some(name) => Err(Error::invalid(*name, "is not yours to set")),
         None => Ok(members),
     }

@@ -4,6 +4,7 @@
 mod agent;
 mod answer;
 mod auth_md;
+mod authorize;
 mod body;
 pub mod client;
 mod credential;
@@ -13,8 +14,10 @@ mod error;
 mod guard;
 mod health;
 mod idempotency;
+mod introspect;
 mod keys;
 pub mod openapi;
+mod portal;
 mod token;
 
 use crate::service::Service;
@@ -50,8 +53,15 @@ pub fn router(app: App) -> Router {
         .route("/agent/{*rest}", any(error::no_route))
         .route("/oauth2/{*rest}", any(error::no_route))
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::from_fn(credential::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::OAuth), envelope::wrap));
+    let forward_auth = Router::from(authorize::routes())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::from_fn(credential::ratelimit_headers))
+        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
+        .layer(map_response_with_state((app.clone(), Family::Bare), envelope::wrap))
+        .layer(axum::middleware::from_fn(authorize::status_only));
     let api = Router::from(api_routes())
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
@@ -59,6 +69,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::Api(app.config.profile)), envelope::wrap));
     oauth
+        .merge(forward_auth)
         .merge(api)
         .layer(cors(&app))
         .merge(crate::web::router(&app))
@@ -82,12 +93,12 @@ fn cors(app: &App) -> CorsLayer {
 
 /// Routes whose errors are in OAuth's words, each with what [`openapi`] says of it.
 fn oauth_routes() -> ApiRouter<App> {
-    agent::routes().merge(token::routes())
+    agent::routes().merge(token::routes()).merge(introspect::routes())
 }
 
 /// Routes whose errors are in the profile's words.
 fn api_routes() -> ApiRouter<App> {
-    keys::routes().merge(discovery::routes()).merge(health::routes())
+    keys::routes().merge(portal::routes()).merge(discovery::routes()).merge(health::routes())
 }
 
 /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).

@@ -12,7 +12,7 @@ use crate::{
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
     },
-    store::{Order, Read, StoreError, Table, rows},
+    store::{StoreError, rows},
 };
 use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use jiff::{SignedDuration, Timestamp};
@@ -157,7 +157,7 @@ impl Service {
     /// Sets a new password and signs the account out everywhere.
     pub async fn reset_password(&self, email: &str, password: Password) -> Result<AccountView, Error> {
         acceptable(&password)?;
-        let (id, salt) = (self.account_by_email(email).await?.id, self.world.bytes());
+        let (id, salt, now) = (self.account_by_email(email).await?.id, self.world.bytes(), self.world.now());
         let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         self.store
             .write(move |rows| {
@@ -165,7 +165,7 @@ impl Service {
                 account.password = Some(hash.clone());
                 rows::save(rows, &account)?;
                 end_sessions(rows, id)?;
-                Ok::<_, Error>(AccountView::new(&account))
+                Ok::<_, Error>(super::operator::view(rows, &account, now)?)
             })
             .await
     }
@@ -230,7 +230,7 @@ impl Service {
     pub(super) async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
         let token = SessionToken::new(self.world.bytes());
         let (now, random) = (self.world.now(), self.world.bytes());
-        let session = Session { token: self.session_hash(&token), account, created_at: now, seen_at: now, authenticated_at: now, source };
+        let session = session_of(account, self.session_hash(&token), source, now);
         self.store
             .write(move |rows| {
                 rows::save(rows, &session)?;
@@ -240,7 +240,7 @@ impl Service {
         Ok(token)
     }
 
-    fn session_hash(&self, token: &SessionToken) -> Digest {
+    pub(super) fn session_hash(&self, token: &SessionToken) -> Digest {
         self.secret.hash(Purpose::Session, token.expose().as_bytes())
     }
 
@@ -321,19 +321,9 @@ impl Service {
         let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
         self.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
     }
+}
 
-    pub async fn list_accounts(&self, limit: usize) -> Result<Vec<AccountView>, Error> {
-        self.store
-            .read(|rows| {
-                let entries = rows.scan(Table::Emails, &[], None, Order::Ascending, limit)?;
-                let mut accounts = Vec::with_capacity(entries.len());
-                for (_, id) in entries {
-                    if let Some(account) = rows::load::<Account>(rows as &dyn Read, id)? {
-                        accounts.push(AccountView::new(&account));
-                    }
-                }
-                Ok(accounts)
-            })
-            .await
-    }
+/// A session that begins now.
+pub(super) fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> Session {
+    Session { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
 }

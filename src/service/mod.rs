@@ -2,7 +2,8 @@
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
 //! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
-//! they sign in, [`activity`] what happened, [`upkeep`] what time does by itself.
+//! they sign in, [`portal`] how a service's own users come in, [`activity`] what happened, [`operator`] and [`overview`] what
+//! whoever runs the deployment does and sees, [`upkeep`] what time does by itself.
 
 pub mod accounts;
 pub mod activity;
@@ -10,8 +11,12 @@ pub mod agents;
 pub mod claim;
 mod delivery;
 mod error;
+mod introspect;
 pub mod keys;
+pub mod operator;
+pub mod overview;
 mod plans;
+pub mod portal;
 pub mod review;
 pub mod security;
 pub mod upkeep;
@@ -161,9 +166,13 @@ impl Service {
         self.store.close().await;
     }
 
+    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+    }
+
     /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has.
     pub fn source_of(&self, peer: IpAddr, forwarded_for: &[IpAddr]) -> Source {
-        let ours = |ip: &IpAddr| self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+        let ours = |ip: &IpAddr| self.is_trusted_proxy(*ip);
         let mut here = peer;
         for hop in forwarded_for.iter().rev() {
             if !ours(&here) {
@@ -231,6 +240,6 @@ fn charge_all(rows: &mut dyn Write, limits: &[Limit], now: Timestamp) -> Result<
 }
 
 /// An account that may act: there, and not disabled.
-fn acting(rows: &dyn Read, id: AccountId) -> Result<Account, Error> {
+fn acting(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Account, Error> {
     rows::account(rows, id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
 }

@@ -30,11 +30,14 @@ pub enum Table {
     Pending = 7,
     /// Registrations by the second at which a sweep has something to do.
     DueRegistrations = 8,
+    DuePortalSessions = 9,
     Accounts = 10,
     Emails = 11,
     Sessions = 12,
     AccountSessions = 13,
     DueSessions = 14,
+    ExternalIds = 18,
+    PortalSessions = 19,
     Keys = 20,
     KeyHashes = 21,
     AccountKeys = 22,
@@ -47,6 +50,8 @@ pub enum Table {
     UsageDays = 27,
     /// When allowances are whole again.
     RateLimits = 28,
+    /// How often agents asked and humans decided, a row a day and kind.
+    Tallies = 29,
     Grants = 30,
     AccountGrants = 31,
     Events = 40,

@@ -193,6 +193,29 @@ def security(server, pages, page, other):
     pages.look("password-changed")
 
 
+def administration(server, pages, page):
+    """What an operator sees, and how a service's user comes in."""
+    key = server.run("keys", "create", "--account", human.EMAIL, "--name", "Portal", "--scope", "keys:write").stdout.strip()
+    user = {"external_id": "crm-17", "email": "grace@example.com", "email_verified": True, "plan": "pro"}
+    portal = call(server, "/v1/portal_sessions", user, key)["data"]["url"]
+    pages.open(portal, "portal")
+    pages.open(portal + "x", "portal-over")
+    for path in ("/admin", "/admin/accounts", "/admin/accounts?q=grace", "/admin/accounts?q=nobody", "/admin/agents"):
+        pages.open(f"{server.base}{path}")
+    page.goto(f"{server.base}/admin")
+    page.locator("summary").first.click()
+    pages.look("admin-table")
+    page.goto(f"{server.base}/admin/accounts")
+    page.get_by_role("link", name=human.EMAIL).click()
+    pages.look("admin-account")
+    page.goto(f"{server.base}/admin/accounts")
+    page.get_by_role("link", name="grace@example.com").click()
+    page.get_by_role("link", name="Disable account").click()
+    pages.look("admin-disable")
+    pages.send()
+    pages.look("admin-disabled")
+
+
 def errors(server, pages, page):
     """Pages that say no."""
     pages.open(f"{server.base}/settings/keys/key_nothing", "no-such-key")
@@ -218,6 +241,7 @@ def main(binary, axe, pictures=None):
             pages.open(f"{server.base}{path}")
         agents(server, pages, page)
         security(server, pages, page, page.context.browser.new_page())
+        administration(server, pages, page)
         errors(server, pages, page)
     assert not pages.wrong, f"{len(pages.wrong)} violations"
     print(f"ok: axe-core finds nothing on {len(pages.seen)} pages, light and dark, {NARROW} and {WIDE} px", flush=True)

@@ -12,7 +12,11 @@
 mod support;
 
 mod accounts;
+mod accounts_operator;
+mod admin;
 mod agents;
+mod authorize;
+mod brand;
 mod ceremony;
 mod config;
 mod discovery;
@@ -20,6 +24,7 @@ mod http_agent;
 mod http_hygiene;
 mod http_keys;
 mod idempotency;
+mod introspect;
 mod keys;
 mod keys_edit;
 mod keys_rotate;
@@ -30,6 +35,7 @@ mod pages_activity;
 mod pages_agents;
 mod pages_keys;
 mod pages_security;
+mod portal;
 mod process;
 mod properties;
 mod races;

@@ -255,7 +255,7 @@ impl TestApp {
     }
 }
 
-pub const TABLES: [Table; 21] = [
+pub const TABLES: [Table; 25] = [
     Table::Meta,
     Table::Registrations,
     Table::ClaimTokens,
@@ -269,6 +269,10 @@ pub const TABLES: [Table; 21] = [
     Table::Sessions,
     Table::AccountSessions,
     Table::DueSessions,
+    Table::ExternalIds,
+    Table::PortalSessions,
+    Table::DuePortalSessions,
+    Table::Tallies,
     Table::Keys,
     Table::KeyHashes,
     Table::AccountKeys,
