@@ -85,32 +85,40 @@ fn decisions(days: &[DecisionsDay]) -> Markup {
     }
 }
 
-/// What became of each day's requests: approved, denied, and the rest on top.
-fn parts(day: &DecisionsDay) -> [(&'static str, &'static str, u64); 3] {
-    let undecided = day.requested.saturating_sub(day.approved + day.denied);
-    [("accepted", "approved", day.approved), ("barred", "denied", day.denied), ("ended", "not decided that day", undecided)]
+/// What becomes of requests, and how it is drawn.
+const PARTS: [(&str, &str); 3] = [("accepted", "approved"), ("barred", "denied"), ("ended", "not decided the same day")];
+
+fn parts(day: &DecisionsDay) -> [u64; 3] {
+    [day.approved, day.denied, day.requested.saturating_sub(day.approved + day.denied)]
+}
+
+/// Each part's top and height, from the foot up.
+fn stacked(day: &DecisionsDay, most: u64) -> impl Iterator<Item = (&'static str, u64, u64)> {
+    let parts = parts(day).into_iter().zip(PARTS).scan(0, move |below, (n, (class, _))| {
+        let foot = *below * HEIGHT / most;
+        *below += n;
+        let top = *below * HEIGHT / most;
+        Some((class, HEIGHT - top, top - foot))
+    });
+    parts.filter(|(_, _, height)| *height > 0)
 }
 
 fn bars(days: &[DecisionsDay]) -> Markup {
-    let whole = |day: &DecisionsDay| parts(day).iter().map(|(_, _, n)| n).sum::<u64>();
+    let whole = |day: &DecisionsDay| parts(day).iter().sum::<u64>();
     let most = days.iter().map(whole).max().unwrap_or_default().max(1);
-    let total = |i: usize| days.iter().map(|day| parts(day)[i].2).sum::<u64>();
-    let words = [0, 1, 2]
-        .map(|i| (["accepted", "barred", "ended"][i], format!("{} {}", total(i), ["approved", "denied", "not decided the same day"][i])));
+    let total = days.iter().map(parts).fold([0; 3], |sum, day| [sum[0] + day[0], sum[1] + day[1], sum[2] + day[2]]);
+    let words: Vec<(&str, String)> = PARTS.iter().zip(total).map(|((class, what), n)| (*class, format!("{n} {what}"))).collect();
     html! {
         ul.key-to-plot { @for (class, said) in &words { li { span.swatch.(class) {} (said) } } }
         figure.plot {
             p.scale { (most) span.unseen { " on the busiest day" } }
             svg viewBox={ "0 0 " (days.len() * STEP) " " (HEIGHT) } preserveAspectRatio="none" role="img"
-                aria-label={ "Requests of agents a day: " (words.each_ref().map(|(_, said)| said.as_str()).join(", ")) } {
+                aria-label={ "Requests of agents a day: " (words.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>().join(", ")) } {
                 @for (i, day) in days.iter().enumerate() {
-                    @let mut below = 0;
                     g {
                         title { (day.date) ": " (day.requested) " requested, " (day.approved) " approved, " (day.denied) " denied" }
-                        @for (class, _, n) in parts(day) {
-                            @let (foot, height) = (below * HEIGHT / most, n * HEIGHT / most);
-                            @if n > 0 { rect.(class) x=(i * STEP) width=(BAR) y=(HEIGHT - foot - height) height=(height) {} }
-                            @let _ = below += n;
+                        @for (class, y, height) in stacked(day, most) {
+                            rect.(class) x=(i * STEP) width=(BAR) y=(y) height=(height) {}
                         }
                     }
                 }

@@ -68,6 +68,9 @@ fn facts(key: &KeyView, now: Timestamp) -> Markup {
             span { (last_used(key, now)) }
             span { (end(key, now)) }
         }
+        @if key.last_used_at.is_none() && key.status == Status::Active && matches!(key.created_by, CreatedBy::Agent { .. }) {
+            p.hint { "Delivered, never used. If your agent says that it got no key, revoke this one and let it ask again." }
+        }
     }
 }
 
