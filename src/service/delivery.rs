@@ -374,6 +374,7 @@ impl Service {
                 Ok::<_, Error>(())
             })
             .await?;
+        self.keys_ended();
         Err(Error::InvalidGrant)
     }
 }

@@ -268,7 +268,8 @@ impl Service {
             .transpose()
             .map_err(|error| Error::invalid("reason", format!("{error}")))?;
         let (now, random, actor) = (self.world.now(), self.world.bytes(), actor.clone());
-        self.store
+        let revoked = self
+            .store
             .write(move |rows| {
                 let key = rows::key(rows, id)?.filter(|key| same_account(&actor, key)).ok_or_else(|| Error::not_found("key"))?;
                 may_revoke(rows, &actor, &key)?;
@@ -281,7 +282,9 @@ impl Service {
                 let at = rows::key(rows, id)?.and_then(|key| key.revoked).map_or(now, |revocation| revocation.at);
                 Ok::<_, Error>(Revoked { id, status: Status::Revoked, revoked_at: Time(at), descendants })
             })
-            .await
+            .await?;
+        self.keys_ended();
+        Ok(revoked)
     }
 
     /// RFC 7009: whoever holds a token may end it. Unknown ones are no error.

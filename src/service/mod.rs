@@ -1,11 +1,13 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, `endings` what ends with a key, [`accounts`] who humans are, [`upkeep`] what
+//! time does by itself.
 
 pub mod accounts;
 pub mod claim;
 mod delivery;
+mod endings;
 mod error;
 pub mod keys;
 mod plans;
@@ -59,6 +61,8 @@ pub struct Service {
     plans: plans::PlanLimits,
     usage: usage::UsageLog,
     waiters: waiters::Waiters,
+    /// Told after each commit that ends keys.
+    endings: tokio::sync::Notify,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
@@ -105,6 +109,7 @@ impl Service {
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
             waiters: waiters::Waiters::default(),
+            endings: tokio::sync::Notify::new(),
             polls: Mutex::default(),
             pending: AtomicI64::new(pending),
             hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),

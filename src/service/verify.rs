@@ -100,13 +100,9 @@ impl Service {
         if !missing.is_empty() {
             return Ok(Judgement { code: Code::InsufficientScope, missing, ratelimit: None });
         }
-        let ratelimit = if is_unlimited(key, account) {
-            None
-        } else {
-            match self.plans.charge(&account.plan, key.root(), need.cost) {
-                Ok(standing) => standing,
-                Err(over) => return Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
-            }
+        let ratelimit = match self.charged(key, account, need.cost) {
+            Ok(standing) => standing,
+            Err(over) => return Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
         };
         self.usage.note(key.id, now);
         Ok(Judgement { code: Code::Valid, missing, ratelimit })
@@ -160,6 +156,19 @@ impl Service {
                 Err(Error::Unauthorized { presented: true })
             }
         }
+    }
+
+    /// Charges one more call of a caller that was let in a moment ago.
+    pub fn charge(&self, caller: &Caller, cost: u32) -> Result<(), Error> {
+        match self.charged(&caller.key, &caller.account, cost) {
+            Ok(_) => Ok(()),
+            Err(over) => Err(Error::RateLimited(over)),
+        }
+    }
+
+    /// Where a key's limit stands after `cost`, or what it says when there is no room.
+    fn charged(&self, key: &Key, account: &Account, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
+        if is_unlimited(key, account) { Ok(None) } else { self.plans.charge(&account.plan, key.root(), cost) }
     }
 
     /// `POST /v1/keys/verify`: the verdict on somebody's key, for a caller with `keys:verify`.

@@ -1,0 +1,55 @@
+//! Keys end while something is under way with them: streams and waits end with them, at once.
+
+use super::{Error, Service, verify::Caller};
+use crate::{
+    domain::id::KeyId,
+    store::{StoreError, rows},
+};
+use std::{future::pending, pin::pin, time::Duration};
+
+/// What ends by its own date is noticed this late; a revocation at once.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+impl Service {
+    /// Has everything that is open for a key look whether it still lives. For after a commit that ends keys.
+    pub(super) fn keys_ended(&self) {
+        self.endings.notify_waiters();
+    }
+
+    /// Resolves once a key is good no more: revoked, expired, or disabled with its account. No key: never.
+    pub async fn until_ended(&self, key: Option<KeyId>) {
+        let Some(key) = key else { return pending().await };
+        loop {
+            // Listening before looking, so that no end is missed.
+            let mut told = pin!(self.endings.notified());
+            told.as_mut().enable();
+            // Fails closed: a store that can't say that the key lives ends what is open for it.
+            if !self.lives(key).await.unwrap_or(false) {
+                return;
+            }
+            tokio::select! {
+                () = told => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Asks again for a caller that was let in a while ago. Charges nothing and counts as no use.
+    pub async fn still_good(&self, caller: &Caller) -> Result<(), Error> {
+        if self.lives(caller.key.id).await? { Ok(()) } else { Err(Error::Unauthorized { presented: true }) }
+    }
+
+    async fn lives(&self, key: KeyId) -> Result<bool, Error> {
+        let now = self.world.now();
+        let lives = self.store.read(|rows| {
+            let Some(key) = rows::key(rows, key)?.filter(|key| key.is_active(now)) else { return Ok::<_, StoreError>(false) };
+            Ok(rows::account(rows, key.account)?.is_some_and(|account| account.disabled_at.is_none()))
+        });
+        Ok(lives.await?)
+    }
+
+    /// Resolves when the process is about to end.
+    pub async fn until_draining(&self) {
+        self.draining.cancelled().await;
+    }
+}
