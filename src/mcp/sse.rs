@@ -27,7 +27,7 @@ use rmcp::{
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
 };
 use serde::Deserialize;
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -76,31 +76,38 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
     let inbox = Inbox { messages, heard: heard.clone(), stop: stop.clone() };
     sessions.opened(&session, caller.key(), caller.source, Some(inbox)).await;
     let stream = Stream { sessions, session, _stop: stop.clone().drop_guard() };
-    let (key, ended) = (caller.key(), stop.clone());
+    let (key, cut) = (caller.key(), stop.clone().cancelled_owned());
     tokio::spawn(async move {
-        let serving = async {
-            let transport = (to_client.sink_map_err(io::Error::other), received);
-            // Returns after the handshake, so it is never awaited in the request.
-            let Ok(Ok(running)) = timeout(HANDSHAKE, handler.serve_with_ct(transport, stop.clone())).await else { return };
-            let peer = running.peer().clone();
+        let mut over = pin!(async {
             tokio::select! {
-                _ = running.waiting() => {}
-                () = until_silent(&heard, &peer) => {}
+                () = app.until_ended(key) => {}
+                () = app.until_draining() => {}
             }
+        });
+        let transport = (to_client.sink_map_err(io::Error::other), received);
+        // Returns after the handshake, so it is never awaited in the request.
+        let greeted = tokio::select! {
+            greeted = timeout(HANDSHAKE, handler.serve_with_ct(transport, stop.child_token())) => greeted,
+            () = &mut over => return,
         };
+        let Ok(Ok(running)) = greeted else { return };
+        let (peer, end) = (running.peer().clone(), running.cancellation_token());
+        let mut served = pin!(running.waiting());
         tokio::select! {
-            () = serving => {}
-            () = app.until_ended(key) => {}
-            () = app.until_draining() => {}
+            _ = &mut served => return,
+            () = until_silent(&heard, &peer) => {}
+            () = &mut over => {}
         }
-        stop.cancel();
+        // What is under way is answered first: it may be the very call that revoked the key.
+        end.cancel();
+        let _ = served.await;
     });
     let first = stream::once(async move { Ok(Event::default().event("endpoint").data(format!("/messages?sessionId={id}"))) });
     let rest = answers.map(move |answer| {
         _ = &stream;
         Event::default().event("message").json_data(answer)
     });
-    let events = first.chain(rest).take_until(ended.cancelled_owned());
+    let events = first.chain(rest).take_until(cut);
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

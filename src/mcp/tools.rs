@@ -19,13 +19,14 @@ use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
     handler::server::tool::{InputResponses, RequestState, schema_for_input, schema_for_output},
     model::{
-        CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestStateCodec, ServerCapabilities, ServerConfig,
-        Tool,
+        CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, Implementation, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestStateCodec,
+        ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
     tool, tool_handler, tool_router,
 };
+use serde_json::Value;
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 const DEFAULT_WAIT: u64 = 45;
@@ -337,5 +338,26 @@ impl ServerHandler for Tools {
 
 /// The tools as `tools/list` shows them.
 pub fn definitions() -> Vec<Tool> {
-    Tools::tool_router().list_all()
+    let mut tools = Tools::tool_router().list_all();
+    for tool in &mut tools {
+        plain_integers(Arc::make_mut(&mut tool.input_schema));
+        if let Some(schema) = &mut tool.output_schema {
+            plain_integers(Arc::make_mut(schema));
+        }
+    }
+    tools
+}
+
+/// Takes away `"format": "uint16"` and the like: JSON Schema knows no such format, and some clients warn of each.
+fn plain_integers(schema: &mut JsonObject) {
+    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+        schema.remove("format");
+    }
+    for value in schema.values_mut() {
+        match value {
+            Value::Object(inner) => plain_integers(inner),
+            Value::Array(several) => several.iter_mut().filter_map(Value::as_object_mut).for_each(plain_integers),
+            _ => {}
+        }
+    }
 }

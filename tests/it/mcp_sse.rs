@@ -252,6 +252,16 @@ async fn a_revoked_key_ends_its_streams_and_waits_at_once() {
     spared.done("check_scope", json!({})).await;
 }
 
+#[tokio::test]
+async fn a_key_that_revokes_itself_is_told_so_before_its_stream_ends() {
+    let (app, address) = listening().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await;
+    let mut sse = Sse::open(address, Some(key.key.expose())).await;
+    assert_eq!(sse.done("revoke_key", json!({"key_id": key.view.id})).await["status"], "revoked");
+    assert_eq!(sse.stream.event().await, None);
+}
+
 /// A session of Streamable HTTP, and its stream of the server's own.
 async fn get_stream(address: SocketAddr, key: &str) -> (Stream, String) {
     let auth = format!("Bearer {key}");
