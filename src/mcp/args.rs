@@ -3,7 +3,7 @@
 use super::tools::Tools;
 use crate::{
     domain::{
-        id::{AccountId, KeyId},
+        id::AccountId,
         key::{Environment, Status},
         source::Source,
     },
@@ -16,14 +16,13 @@ use rmcp::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A credential the HTTP layer let in with this request; on stdio the process's own is asked for instead.
 #[derive(Clone)]
 pub struct Credential {
     pub key: Revealed,
-    pub caller: Arc<Caller>,
+    pub caller: Caller,
 }
 
 /// Who speaks over HTTP. Put into the request by the layer that verified it.
@@ -38,12 +37,17 @@ pub struct HttpCaller {
 }
 
 impl HttpCaller {
-    pub fn key(&self) -> Option<KeyId> {
-        self.credential.as_ref().map(|credential| credential.caller.key.id)
+    pub fn caller(&self) -> Option<&Caller> {
+        self.credential.as_ref().map(|credential| &credential.caller)
+    }
+
+    /// The credential's public name: whose session it is.
+    pub fn credential_name(&self) -> Option<String> {
+        self.caller().map(Caller::name)
     }
 
     pub fn account(&self) -> Option<AccountId> {
-        self.credential.as_ref().map(|credential| credential.caller.account.id)
+        self.caller().map(|caller| caller.account.id)
     }
 
     /// What a claim is bound to: the account of the credential, else the session, else nothing.

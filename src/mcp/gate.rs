@@ -2,7 +2,10 @@
 
 use super::args::{Credential, HttpCaller};
 use crate::{
-    domain::scope::{KEYS_REVOKE, KEYS_WRITE},
+    domain::{
+        scope::{KEYS_REVOKE, KEYS_WRITE},
+        source::Source,
+    },
     http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, named_host, presented, secret_in_query},
     service::{
         Error,
@@ -18,7 +21,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A refusal, as JSON-RPC.
@@ -101,11 +103,11 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
         (true, Ok(_)) => return Err(rpc_error(StatusCode::BAD_REQUEST, -32600, "Invalid Request")),
         (true, Err(_)) => return Err(rpc_error(StatusCode::BAD_REQUEST, -32700, "Parse error")),
     };
-    let credential = credential(app, &parts.headers).await.map_err(|error| refused(app, &error))?;
+    let source = source_of(&parts, app);
+    let credential = credential(app, &parts.headers, source).await.map_err(|error| refused(app, &error))?;
     if let (Some(credential), Some(target)) = (&credential, key_to_revoke(&message)) {
         may_revoke(&credential.caller, target).map_err(|error| refused(app, &error))?;
     }
-    let source = source_of(&parts, app);
     parts.extensions.insert(HttpCaller { credential, source, session: None, gone: CancellationToken::new() });
     // The SDK has no use for the credential, and what it does not have it can't log.
     parts.headers.remove(header::AUTHORIZATION);
@@ -115,19 +117,18 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
 }
 
 /// The presented credential and whose it is; nothing presented is no error.
-async fn credential(app: &App, headers: &HeaderMap) -> Result<Option<Credential>, Error> {
+async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Option<Credential>, Error> {
     if is_placeholder(headers) {
         return Ok(None);
     }
     let Some(key) = presented(headers, app.config.auth.extra_headers)? else { return Ok(None) };
-    let caller = app.authenticate(Some(&key), &Need::default()).await?;
-    Ok(Some(Credential { key: Revealed::new(key.expose()), caller: Arc::new(caller) }))
+    let caller = app.authenticate(Some(&key), &Need { from: Some(source), ..Need::default() }).await?;
+    Ok(Some(Credential { key: Revealed::new(key.expose()), caller }))
 }
 
 /// Another key than its own takes a scope: said with 403 here, where a status can still be given.
 fn may_revoke(caller: &Caller, target: &str) -> Result<(), Error> {
-    let may = |scope| caller.key.scopes.has(scope);
-    if target == caller.key.id.to_string() || may(KEYS_REVOKE) || may(KEYS_WRITE) {
+    if target == caller.name() || caller.has(KEYS_REVOKE) || caller.has(KEYS_WRITE) {
         return Ok(());
     }
     Err(Error::InsufficientScope { missing: KEYS_REVOKE.parse().into_iter().collect() })

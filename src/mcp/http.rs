@@ -66,9 +66,9 @@ async fn in_its_session(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (by, source) = (caller.key(), caller.source);
+    let (by, source) = (caller.credential_name(), caller.source);
     let session = session_of(request.headers());
-    if session.as_ref().is_some_and(|id| !sessions.admits(id, by)) {
+    if session.as_ref().is_some_and(|id| !sessions.admits(id, by.as_deref())) {
         // As if it were not there: who has only its id learns nothing.
         return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
     }
@@ -93,17 +93,17 @@ fn while_wanted(app: App, caller: HttpCaller, method: Method, response: Response
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    let key = caller.key();
+    let HttpCaller { credential, gone, .. } = caller;
     let over = async move {
         if method != Method::GET {
             return pending().await;
         }
         tokio::select! {
-            () = app.until_ended(key) => {}
+            () = app.until_ended(credential.as_ref().map(|it| &it.caller)) => {}
             () = app.until_draining() => {}
         }
     };
-    let unread = caller.gone.drop_guard();
+    let unread = gone.drop_guard();
     response.map(|body| {
         let read = body.into_data_stream().take_until(Box::pin(over));
         Body::from_stream(read.inspect(move |_| _ = &unread))

@@ -1,6 +1,6 @@
 //! Sessions of clients before 2026-07-28. The SDK neither binds them to who opened them nor limits them, so we do.
 
-use crate::domain::{id::KeyId, source::Source};
+use crate::domain::source::Source;
 use futures::channel::mpsc;
 use rmcp::{
     RoleServer,
@@ -21,8 +21,8 @@ const MAX_PER_KEY: usize = 20;
 
 struct Open {
     id: String,
-    /// The key it was opened with.
-    by: Option<KeyId>,
+    /// The id of the credential it was opened with.
+    by: Option<String>,
     source: Source,
     /// HTTP+SSE's own; Streamable HTTP's is the SDK's business.
     inbox: Option<Inbox>,
@@ -65,19 +65,19 @@ impl Sessions {
     }
 
     /// Whether this caller may speak in that session of Streamable HTTP. One nobody remembers is nobody's.
-    pub fn admits(&self, id: &str, by: Option<KeyId>) -> bool {
-        self.open().iter().any(|session| session.id == id && session.by == by && session.inbox.is_none())
+    pub fn admits(&self, id: &str, by: Option<&str>) -> bool {
+        self.open().iter().any(|session| session.id == id && session.by.as_deref() == by && session.inbox.is_none())
     }
 
     /// Puts a message into this caller's session of HTTP+SSE; `message` is given what cancels when the session ends.
     pub fn deliver(
         &self,
         id: &str,
-        by: Option<KeyId>,
+        by: Option<&str>,
         message: impl FnOnce(CancellationToken) -> RxJsonRpcMessage<RoleServer>,
     ) -> Result<(), Undelivered> {
         let mut open = self.open();
-        let session = open.iter_mut().find(|session| session.id == id && session.by == by);
+        let session = open.iter_mut().find(|session| session.id == id && session.by.as_deref() == by);
         let inbox = session.and_then(|session| session.inbox.as_mut()).ok_or(Undelivered::NoSession)?;
         inbox.heard.notify_one();
         let message = message(inbox.stop.clone());
@@ -85,11 +85,11 @@ impl Sessions {
     }
 
     /// Remembers who opened a session, and ends those there is no room for.
-    pub async fn opened(&self, id: &str, by: Option<KeyId>, source: Source, inbox: Option<Inbox>) {
+    pub async fn opened(&self, id: &str, by: Option<String>, source: Source, inbox: Option<Inbox>) {
         let crowded_out = {
             let mut open = self.open();
-            open.push(Open { id: id.to_owned(), by, source, inbox });
-            crowded_out(&mut open, by, source)
+            open.push(Open { id: id.to_owned(), by: by.clone(), source, inbox });
+            crowded_out(&mut open, by.as_deref(), source)
         };
         for session in crowded_out {
             if let Some(inbox) = session.inbox {
@@ -105,7 +105,7 @@ impl Sessions {
     }
 }
 
-fn crowded_out(open: &mut Vec<Open>, by: Option<KeyId>, source: Source) -> Vec<Open> {
+fn crowded_out(open: &mut Vec<Open>, by: Option<&str>, source: Source) -> Vec<Open> {
     let mut out = Vec::new();
     let mut end_oldest = |open: &mut Vec<Open>, most: usize, counts: &dyn Fn(&Open) -> bool| {
         if open.iter().filter(|session| counts(session)).count() > most
@@ -115,7 +115,7 @@ fn crowded_out(open: &mut Vec<Open>, by: Option<KeyId>, source: Source) -> Vec<O
         }
     };
     if by.is_some() {
-        end_oldest(open, MAX_PER_KEY, &|session| session.by == by);
+        end_oldest(open, MAX_PER_KEY, &|session| session.by.as_deref() == by);
     }
     end_oldest(open, MAX_ANONYMOUS_PER_SOURCE, &|session| session.by.is_none() && session.source.bucket() == source.bucket());
     end_oldest(open, MAX_ANONYMOUS, &|session| session.by.is_none());

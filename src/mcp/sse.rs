@@ -74,13 +74,13 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
     let (to_client, answers) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(WAITING);
     let (heard, stop) = (Arc::new(Notify::new()), CancellationToken::new());
     let inbox = Inbox { messages, heard: heard.clone(), stop: stop.clone() };
-    sessions.opened(&session, caller.key(), caller.source, Some(inbox)).await;
+    sessions.opened(&session, caller.credential_name(), caller.source, Some(inbox)).await;
     let stream = Stream { sessions, session, _stop: stop.clone().drop_guard() };
-    let (key, cut) = (caller.key(), stop.clone().cancelled_owned());
+    let cut = stop.clone().cancelled_owned();
     tokio::spawn(async move {
         let mut over = pin!(async {
             tokio::select! {
-                () = app.until_ended(key) => {}
+                () = app.until_ended(caller.caller()) => {}
                 () = app.until_draining() => {}
             }
         });
@@ -154,7 +154,7 @@ async fn message<H: ServerHandler + Clone>(
     // Whoever logs a request logs its address; the session's id is not in this one.
     parts.uri = Uri::from_static("/messages");
     let session = hashed(&session_id);
-    let delivered = legacy.sessions.deliver(&session, caller.key(), |gone| {
+    let delivered = legacy.sessions.deliver(&session, caller.credential_name().as_deref(), |gone| {
         parts.extensions.insert(HttpCaller { session: Some(session.clone()), gone, ..caller.clone() });
         // Where the SDK's own transport puts it, too.
         match &mut message {

@@ -28,7 +28,7 @@ impl Tools {
         };
         let key_ended = async {
             match &self.way {
-                Way::Http(service) => service.until_ended(http.and_then(HttpCaller::key)).await,
+                Way::Http(service) => service.until_ended(http.and_then(HttpCaller::caller)).await,
                 Way::Stdio(_) => pending().await,
             }
         };

@@ -17,7 +17,7 @@ use crate::{
         Error, MAX_WAIT, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Filter, NewKey},
-        verify::{Caller, Need},
+        verify::{Caller, Need, Who},
         view::{AccountView, Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
     },
 };
@@ -161,7 +161,7 @@ pub struct Local {
     /// Cancelled when another process asked for the directory.
     pub(super) asked_for: CancellationToken,
     /// Whom the HTTP layer let in with this very request: not looked up again.
-    let_in: Option<Arc<Caller>>,
+    let_in: Option<Caller>,
 }
 
 impl Local {
@@ -170,7 +170,7 @@ impl Local {
     }
 
     /// The same, for the calls of one request whose credential was verified just now.
-    pub fn for_caller(&self, caller: Arc<Caller>) -> Self {
+    pub fn for_caller(&self, caller: Caller) -> Self {
         Self { let_in: Some(caller), ..self.clone() }
     }
 
@@ -190,7 +190,7 @@ impl Local {
     async fn caller(&self, credential: &Revealed, need: Need) -> Result<Caller, Error> {
         if let Some(caller) = &self.let_in {
             self.service.charge(caller, need.cost)?;
-            return Ok(Caller::clone(caller));
+            return Ok(caller.clone());
         }
         let key = ApiKey::presented(credential.expose()).ok_or(Error::Unauthorized { presented: true })?;
         self.service.authenticate(Some(&key), &need).await
@@ -257,16 +257,19 @@ impl Call {
                 let caller = here.caller(&credential, Need::call()).await?;
                 let account = caller.account.id;
                 let filter = Filter { status, environment, cursor, limit };
-                service.list_keys(&Actor::Key(Box::new(caller)), Some(account), &filter).await.map(Reply::Keys)
+                service.list_keys(&caller.actor(), Some(account), &filter).await.map(Reply::Keys)
             }
             Self::RevokeKey { credential, key_id, reason } => {
                 // Costs nothing: a used-up allowance must never keep a key alive.
                 let caller = here.caller(&credential, Need::default()).await?;
-                service.revoke_key(&Actor::Key(Box::new(caller)), key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
+                service.revoke_key(&caller.actor(), key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
             }
             Self::CheckScope { credential, scopes, environment } => {
                 let caller = here.caller(&credential, Need::default()).await?;
-                let check = service.check_scopes(&caller, &scope_set(&scopes)?, environment);
+                let Who::Key(key) = &caller.who else {
+                    return Err(Error::Forbidden { detail: "only a key has scopes of its own".to_owned() });
+                };
+                let check = service.check_scopes(key, &scope_set(&scopes)?, environment);
                 Ok(Reply::ScopeCheck(Box::new(check)))
             }
             Self::Whoami { credential } => {
@@ -300,7 +303,7 @@ impl Call {
                 service.revoke_key(&Actor::Operator, key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
             }
             Self::VerifyKey { key, scopes, environment, cost } => {
-                let need = Need { scopes: scope_set(&scopes)?, environment, cost };
+                let need = Need { scopes: scope_set(&scopes)?, environment, cost, ..Need::default() };
                 service.verify_as_operator(key.expose(), need).await.map(|it| Reply::Verdict(Box::new(it)))
             }
             Self::Status => Ok(Reply::Status(here.standing())),

@@ -61,7 +61,7 @@ pub enum Backend {
 
 impl Backend {
     /// For the calls of one request whose credential this process verified just now.
-    pub fn for_caller(&self, caller: Arc<Caller>) -> Self {
+    pub fn for_caller(&self, caller: Caller) -> Self {
         match self {
             Self::Local(here) => Self::Local(here.for_caller(caller)),
             Self::Remote(client) => Self::Remote(client.clone()),

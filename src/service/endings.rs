@@ -1,10 +1,10 @@
 //! Keys end while something is under way with them: streams and waits end with them, at once.
 
-use super::{Error, Service, verify::Caller};
-use crate::{
-    domain::id::KeyId,
-    store::{StoreError, rows},
+use super::{
+    Error, Service,
+    verify::{Caller, Who},
 };
+use crate::store::{StoreError, rows};
 use std::{future::pending, pin::pin, time::Duration};
 
 /// What ends by its own date is noticed this late; a revocation at once.
@@ -16,15 +16,16 @@ impl Service {
         self.endings.notify_waiters();
     }
 
-    /// Resolves once a key is good no more: revoked, expired, or disabled with its account. No key: never.
-    pub async fn until_ended(&self, key: Option<KeyId>) {
-        let Some(key) = key else { return pending().await };
+    /// Resolves once a caller's credential is good no more: revoked, expired, or disabled with its account. No
+    /// caller: never.
+    pub async fn until_ended(&self, caller: Option<&Caller>) {
+        let Some(caller) = caller else { return pending().await };
         loop {
             // Listening before looking, so that no end is missed.
             let mut told = pin!(self.endings.notified());
             told.as_mut().enable();
             // Fails closed: a store that can't say that the key lives ends what is open for it.
-            if !self.lives(key).await.unwrap_or(false) {
+            if self.still_good(caller).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -36,16 +37,14 @@ impl Service {
 
     /// Asks again for a caller that was let in a while ago. Charges nothing and counts as no use.
     pub async fn still_good(&self, caller: &Caller) -> Result<(), Error> {
-        if self.lives(caller.key.id).await? { Ok(()) } else { Err(Error::Unauthorized { presented: true }) }
-    }
-
-    async fn lives(&self, key: KeyId) -> Result<bool, Error> {
         let now = self.world.now();
+        // A session of a program can't be asked again: nothing stays open for it.
+        let Who::Key(key) = &caller.who else { return Err(Error::Unauthorized { presented: true }) };
         let lives = self.store.read(|rows| {
-            let Some(key) = rows::key(rows, key)?.filter(|key| key.is_active(now)) else { return Ok::<_, StoreError>(false) };
+            let Some(key) = rows::key(rows, key.id)?.filter(|key| key.is_active(now)) else { return Ok::<_, StoreError>(false) };
             Ok(rows::account(rows, key.account)?.is_some_and(|account| account.disabled_at.is_none()))
         });
-        Ok(lives.await?)
+        if lives.await? { Ok(()) } else { Err(Error::Unauthorized { presented: true }) }
     }
 
     /// Resolves when the process is about to end.
