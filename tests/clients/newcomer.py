@@ -140,6 +140,35 @@ def seed_000(server, page):
     print("ok: the three calls of the first public document", flush=True)
 
 
+def inspect(server, page, clients):
+    """The Inspector's opinion of the list of tools, and each of them called by it, over every way in."""
+    for way, where in (("http", [f"{server.base}/mcp"]), ("sse", [f"{server.base}/sse"]), ("stdio", [server.binary, "mcp", "--data", server.data])):
+        header = []
+        if way != "stdio":
+            made = server.run("keys", "create", "--account", human.EMAIL, "--name", "Inspector", "--scope", "audience:read", "--json")
+            header = ["--header", f"Authorization: Bearer {json.loads(made.stdout)['key']}"]
+
+        def inspector(*words):
+            command = [f"{clients}/node/bin/node", f"{clients}/ts/node_modules/.bin/mcp-inspector", "--cli", *where, *header, "--method", *words]
+            done = subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=90)
+            assert done.returncode == 0, (way, words, done.returncode, done.stdout, done.stderr)
+            return json.loads(done.stdout)
+
+        def call(tool, **arguments):
+            pairs = [f"{name}={value}" for name, value in arguments.items()]
+            return inspector("tools/call", "--tool-name", tool, *(["--tool-arg", *pairs] if pairs else []))["structuredContent"]
+
+        assert len(inspector("tools/list", "--strict")["tools"]) == 5
+        asked = call("register_agent", agent_name=f"Inspector over {way}")
+        human.open_review(page, asked["verification_uri_complete"], asked["user_code"])
+        human.approve(page, asked["user_code"])
+        assert call("poll_claim", claim_id=asked["claim_id"])["status"] == ("delivered" if way == "stdio" else "approved")
+        key = call("check_scope")["key"]["id"]
+        assert [it["id"] for it in call("list_keys")["keys"]] == [key]
+        assert call("revoke_key", key_id=key)["status"] == "revoked"
+        print(f"ok: Inspector over {way}", flush=True)
+
+
 def agents(clients):
     """Every generation of every SDK, in every era it has: its name, the command that starts it, its ways in."""
     python = lambda version, era: (f"Python {version} {era}", [f"{clients}/mcp-{version}/bin/python", HERE / "agent.py", era])
@@ -162,6 +191,7 @@ def main(binary, clients):
         seed_000(server, page)
         keyboard.a30_keyboard_only_at_320_px(server, page)
         page.set_viewport_size({"width": 768, "height": 1000})
+        inspect(server, page, clients)
         for agent, ways in agents(clients):
             for way in ways:
                 walk(server, page, agent, way, by="human" if passed < 2 else "agent")
@@ -169,7 +199,7 @@ def main(binary, clients):
         # A client that starts everything itself, with no `serve` running: the pages come with it.
         server.stop()
         walk(server, page, agents(clients)[0][0], "stdio", " alone")
-    print(f"{passed + 3} passed, 0 failed", flush=True)
+    print(f"{passed + 6} passed, 0 failed", flush=True)
 
 
 if __name__ == "__main__":
