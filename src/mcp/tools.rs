@@ -350,7 +350,7 @@ pub fn definitions() -> Vec<Tool> {
 
 /// Takes away `"format": "uint16"` and the like: JSON Schema knows no such format, and some clients warn of each.
 fn plain_integers(schema: &mut JsonObject) {
-    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.contains("int")) {
+    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
         schema.remove("format");
     }
     for value in schema.values_mut() {
