@@ -22,6 +22,7 @@ mod keys;
 mod mcp_eras;
 mod mcp_http;
 mod mcp_sse;
+mod openapi;
 mod pages;
 mod process;
 mod properties;
