@@ -2,7 +2,13 @@
 //! asked (images, prompts, resources, sampling, several rounds of questions) is asked of the very same router.
 //!
 //! Usage: conformance-server DATA. Prints the address it listens on.
-#![allow(clippy::unwrap_used, clippy::expect_used, deprecated, reason = "a test program; the suite also asks for what is deprecated")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    deprecated,
+    reason = "a test program; the suite also asks for what is deprecated"
+)]
 
 use countersign::{
     config::{Config, Sources},
