@@ -37,10 +37,6 @@ pub fn routes() -> ApiRouter<App> {
         )
         .api_route(RESOURCE, get_with(protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)")))
         .api_route(&format!("{RESOURCE}/mcp"), get_with(protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint")))
-        .api_route(
-            "/.well-known/jwks.json",
-            get_with(signing_keys, |op| op.about("signingKeys", "What session tokens are signed with (RFC 7517)")),
-        )
         .api_route("/openapi.json", get_with(document, |op| op.about("openapi", "This document")))
         .with_path_items(|item| item.tag("Discovery"))
 }

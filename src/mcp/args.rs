@@ -3,10 +3,11 @@
 use super::tools::Tools;
 use crate::{
     domain::{
+        id::AccountId,
         key::{Environment, Status},
-        secret::ApiKey,
+        source::Source,
     },
-    service::{Error, view::Revealed},
+    service::{Error, verify::Caller, view::Revealed},
 };
 use axum::http::request::Parts;
 use rmcp::{
@@ -15,42 +16,53 @@ use rmcp::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio_util::sync::CancellationToken;
 
-/// The credential of the request on HTTP; on stdio the process's own is asked for instead.
+/// A credential the HTTP layer let in with this request; on stdio the process's own is asked for instead.
 #[derive(Clone)]
-pub struct Credential(pub ApiKey);
-
-/// What the transport says of its caller.
-pub struct FromHttp {
-    pub credential: Option<Revealed>,
-    /// `Mcp-Session-Id` of sessions before 2026-07-28.
-    pub session: Option<String>,
-    pub source: crate::domain::source::Source,
-    /// The account behind the credential.
-    pub account: Option<String>,
+pub struct Credential {
+    pub key: Revealed,
+    pub caller: Caller,
 }
 
-/// Put into the request by the HTTP layer, which verified it.
+/// Who speaks over HTTP. Put into the request by the layer that verified it.
 #[derive(Clone)]
 pub struct HttpCaller {
     pub credential: Option<Credential>,
-    pub source: crate::domain::source::Source,
-    pub account: Option<String>,
+    pub source: Source,
+    /// The session of a version before 2026-07-28, by a hash: its id is its proof.
+    pub session: Option<String>,
+    /// Cancelled when nobody reads the answer any more.
+    pub gone: CancellationToken,
+}
+
+impl HttpCaller {
+    pub fn caller(&self) -> Option<&Caller> {
+        self.credential.as_ref().map(|credential| &credential.caller)
+    }
+
+    /// The credential's public name: whose session it is.
+    pub fn credential_name(&self) -> Option<String> {
+        self.caller().map(Caller::name)
+    }
+
+    pub fn account(&self) -> Option<AccountId> {
+        self.caller().map(|caller| caller.account.id)
+    }
+
+    /// What a claim is bound to: the account of the credential, else the session, else nothing.
+    pub fn name(&self) -> Option<String> {
+        self.account().map(|id| id.to_string()).or_else(|| self.session.as_ref().map(|hash| format!("session {hash}")))
+    }
 }
 
 /// `None` on stdio.
-pub struct Http(pub Option<FromHttp>);
+pub struct Http(pub Option<HttpCaller>);
 
 impl FromContextPart<ToolCallContext<'_, Tools>> for Http {
     fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {
-        let Some(parts) = context.request_context.extensions.get::<Parts>() else { return Ok(Self(None)) };
-        let Some(caller) = parts.extensions.get::<HttpCaller>() else { return Ok(Self(None)) };
-        Ok(Self(Some(FromHttp {
-            credential: caller.credential.as_ref().map(|Credential(key)| Revealed::new(key.expose())),
-            session: parts.headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).map(str::to_owned),
-            source: caller.source,
-            account: caller.account.clone(),
-        })))
+        let parts = context.request_context.extensions.get::<Parts>();
+        Ok(Self(parts.and_then(|parts| parts.extensions.get()).cloned()))
     }
 }
 

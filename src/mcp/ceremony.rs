@@ -1,23 +1,22 @@
 //! register_agent and poll_claim behind the scenes: over stdio the client keeps its own proofs, over HTTP the server does.
 
 use super::{
-    args::{FromHttp, RegisterArgs},
+    args::{HttpCaller, RegisterArgs},
     claims::{Asked, Claim, Claims},
     error::ToolError,
     results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult},
     stdio::Desk,
-    tools::{Tools, Way, bound_to, strings, unexpected},
+    tools::{Tools, Way, strings, unexpected},
 };
 use crate::{
     domain::{
         registration::Registration,
-        secret::{ApiKey, ClaimHandle, CodeVerifier},
+        secret::{ClaimHandle, CodeVerifier},
     },
     owner::{Call, Reply},
     service::{
         Error, Service,
         claim::{Ask, MadeHandle, Registrant},
-        verify::Need,
         view::{ClaimBlock, Delivered, Registered, Revealed, Time},
     },
 };
@@ -138,7 +137,7 @@ impl Tools {
         args: RegisterArgs,
         asked: Asked,
         caller: Option<String>,
-        http: Option<&FromHttp>,
+        http: Option<&HttpCaller>,
     ) -> Result<Claim, ToolError> {
         let http = http.ok_or_else(unexpected)?;
         let handle = ClaimHandle::new(self.world.bytes());
@@ -150,8 +149,7 @@ impl Tools {
             challenge: None,
             handle: Some(MadeHandle { handle: handle.clone(), bound_to: caller }),
         };
-        let account = http.account.as_ref().and_then(|id| id.parse().ok());
-        let registered = service.register(ask, Registrant { source: http.source, account }).await?;
+        let registered = service.register(ask, Registrant { source: http.source, account: http.account() }).await?;
         Ok(self.claim(&registered, asked, handle.expose(), None, false))
     }
 
@@ -196,15 +194,15 @@ impl Tools {
         &self,
         service: &Service,
         claim_id: &str,
-        http: &FromHttp,
+        http: &HttpCaller,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
         let handle = ClaimHandle::parse(claim_id).ok_or_else(|| Error::not_found("claim"))?;
-        let id = service.by_handle(&handle, bound_to(http).as_deref()).await?.id();
+        let id = service.by_handle(&handle, http.name().as_deref()).await?.id();
         let registration = service.wait_for_decision(id, &http.source, wait).await?;
         // The wait was long: a key that was revoked meanwhile gets nothing more.
-        if let Some(key) = &http.credential {
-            service.authenticate(ApiKey::presented(key.expose()).as_ref(), &Need::default()).await?;
+        if let Some(credential) = &http.credential {
+            service.still_good(&credential.caller).await?;
         }
         let requested = strings(&registration.request().scopes);
         let now = self.world.now();

@@ -1,16 +1,20 @@
-//! Five tools for agents, and the ways in. One handler serves stdio and Streamable HTTP; a tool result is read by a
+//! Five tools for agents, and the ways in. One handler serves stdio, Streamable HTTP and HTTP+SSE; a tool result is read by a
 //! model and kept in transcripts, so no result ever carries a secret.
 
 mod args;
 mod ceremony;
 pub mod claims;
+mod elicit;
 mod error;
+mod gate;
 mod http;
 mod results;
 mod sessions;
+mod sse;
 pub mod stdio;
 mod tools;
+mod waiting;
 
 pub use error::CODES as ERROR_CODES;
-pub use http::router;
+pub use http::{router, serving};
 pub use tools::{Tools, definitions};

@@ -2,6 +2,7 @@
 
 use super::{
     claims::{Claims, Stored},
+    elicit,
     error::ToolError,
     results::{ClaimStatus, KeyRef, PollResult},
     tools::{Tools, Way},
@@ -17,7 +18,7 @@ use crate::{
     },
     world::World,
 };
-use rmcp::{RoleServer, ServiceExt, service::RequestContext, transport::stdio};
+use rmcp::{RoleServer, ServiceExt, model::ProtocolVersion, service::RequestContext, transport::stdio};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -146,7 +147,14 @@ pub async fn run(backend: Backend, data: &Path, config: &Config, client: Client,
         claims: Mutex::default(),
         world: world.clone(),
     };
-    let tools = Tools { backend, way: Way::Stdio(Arc::new(desk)), world, claims: Arc::new(Claims::in_memory()) };
+    let tools = Tools {
+        backend,
+        way: Way::Stdio(Arc::new(desk)),
+        seal: elicit::codec(world.bytes()),
+        world,
+        claims: Arc::new(Claims::in_memory()),
+        versions: ProtocolVersion::KNOWN_VERSIONS,
+    };
     match tools.serve(stdio()).await {
         Ok(running) => {
             let _ = running.waiting().await;

@@ -1,9 +1,10 @@
 //! The five tools. Each is a few lines: who calls, one service call, and what to say next.
 
 use super::{
-    args::{Args, CheckArgs, Delivery, FromHttp, Http, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+    args::{Args, CheckArgs, Delivery, Http, HttpCaller, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
     ceremony::registered_result,
     claims::{Asked, Claims},
+    elicit::Registering,
     error::ToolError,
     results::{CheckResult, KeyRef, ListResult, PollResult, RegisterResult, RevokeResult},
     stdio::Desk,
@@ -16,20 +17,21 @@ use crate::{
 };
 use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
-    handler::server::tool::schema_for_input,
+    handler::server::tool::{InputResponses, RequestState, schema_for_input, schema_for_output},
     model::{
-        CompleteRequestParams, CompleteResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities, ServerConfig, Tool,
+        CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, Implementation, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestStateCodec,
+        ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
     tool, tool_handler, tool_router,
 };
-use std::{sync::Arc, time::Duration};
+use serde_json::Value;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 const DEFAULT_WAIT: u64 = 45;
-/// A waiting call tells its client that it is alive.
-const PROGRESS: Duration = Duration::from_secs(10);
-
+/// How long a client may keep the list of tools, in milliseconds.
+const TOOLS_KEPT: u64 = 5 * 60 * 1000;
 /// Which way in a call came decides where claims are remembered and where a key may go.
 #[derive(Clone)]
 pub enum Way {
@@ -47,6 +49,10 @@ pub struct Tools {
     pub world: World,
     /// Claims opened over HTTP, by caller; over stdio the desk keeps its own.
     pub claims: Arc<Claims>,
+    /// What is spoken over this way in.
+    pub versions: &'static [ProtocolVersion],
+    /// Seals what clients carry between two calls.
+    pub seal: RequestStateCodec,
 }
 
 pub fn strings(scopes: &ScopeSet) -> Vec<String> {
@@ -64,14 +70,17 @@ impl Tools {
     #[tool(
         title = "Ask a human for an API key",
         input_schema = schema_for_input::<RegisterArgs>().unwrap_or_default(),
+        output_schema = schema_for_output::<RegisterResult>(),
         annotations(title = "Ask a human for an API key", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = true)
     )]
     async fn register_agent(
         &self,
         Args(args): Args<RegisterArgs>,
         Http(http): Http,
+        RequestState(state): RequestState,
+        InputResponses(answers): InputResponses,
         context: RequestContext<RoleServer>,
-    ) -> Result<Json<RegisterResult>, ToolError> {
+    ) -> Result<Registering, ToolError> {
         let args = args?;
         let (claims, caller) = self.claims_of(http.as_ref(), &context);
         let asked = Asked {
@@ -81,21 +90,24 @@ impl Tools {
             environment: args.environment,
             caller: caller.clone().unwrap_or_default(),
         };
-        if caller.is_some()
-            && let Some(known) = claims.same(&asked, self.world.now())
-            && let Some(claim) = self.still_open(&claims, known).await?
-        {
-            return Ok(Json(registered_result(&claim)));
+        if let Some(state) = state {
+            return self.shown(&state, answers, &asked);
         }
-        let claim = match &self.way {
-            Way::Stdio(_) => self.register_here(args, asked).await?,
-            Way::Http(service) => self.register_for(service, args, asked, caller, http.as_ref()).await?,
-        };
         // A caller without a name can't be recognised by an identical call: its handle is all there is.
+        let known = caller.as_ref().and_then(|_| claims.same(&asked, self.world.now()));
+        let open = match known {
+            Some(known) => self.still_open(&claims, known).await?,
+            None => None,
+        };
+        let claim = match (open, &self.way) {
+            (Some(claim), _) => claim,
+            (None, Way::Stdio(_)) => self.register_here(args, asked).await?,
+            (None, Way::Http(service)) => self.register_for(service, args, asked, caller, http.as_ref()).await?,
+        };
         if !claim.asked.caller.is_empty() {
             claims.remember(claim.clone(), self.world.now())?;
         }
-        Ok(Json(registered_result(&claim)))
+        self.show(&claim, registered_result(&claim), http.as_ref(), &context).await
     }
 
     #[doc = include_str!("../../tools/poll_claim.md")]
@@ -131,7 +143,7 @@ impl Tools {
                 },
             }
         };
-        with_progress(polling, &context).await.map(Json)
+        self.waiting(polling, http.as_ref(), &context).await.map(Json)
     }
 
     #[doc = include_str!("../../tools/list_keys.md")]
@@ -147,9 +159,9 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
         let args = args?;
-        let credential = self.credential(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context)?;
         let ListArgs { status, environment, cursor, limit } = args;
-        match self.backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
+        match backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
             Reply::Keys(list) => {
                 Ok(Json(ListResult { keys: list.keys.into_iter().map(Into::into).collect(), next_cursor: list.next_cursor }))
             }
@@ -170,11 +182,11 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
-        let credential = self.credential(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context)?;
         let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
-        let answer = match self.backend.call(call).await {
+        let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
-            Err(error @ Error::NotFound { .. }) => return Err(self.unless_it_lacks(KEYS_REVOKE, credential, error).await),
+            Err(error @ Error::NotFound { .. }) => return Err(unless_it_lacks(&backend, KEYS_REVOKE, credential, error).await),
             answer => answer?,
         };
         match answer {
@@ -212,9 +224,9 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
         let args = args?;
-        let credential = self.credential(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context)?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
-        let Reply::ScopeCheck(check) = self.backend.call(call).await? else { return Err(unexpected()) };
+        let Reply::ScopeCheck(check) = backend.call(call).await? else { return Err(unexpected()) };
         let missing = strings(&check.missing);
         let next = if check.allowed {
             "Go on: the key may do this.".to_owned()
@@ -240,55 +252,31 @@ impl Tools {
     }
 }
 
-/// What a claim is bound to over HTTP: the account of the credential, else the session, else nothing. The session's id
-/// is its proof, so only a hash of it is kept.
-pub fn bound_to(http: &FromHttp) -> Option<String> {
-    http.account.clone().or_else(|| http.session.as_ref().map(|id| format!("session {}", blake3::hash(id.as_bytes()).to_hex())))
-}
-
-/// Runs a waiting call, tells the client that it is alive, and ends it when the client goes away.
-async fn with_progress<T>(work: impl Future<Output = Result<T, ToolError>>, context: &RequestContext<RoleServer>) -> Result<T, ToolError> {
-    let token = context.meta.get_progress_token();
-    let mut tick = tokio::time::interval(PROGRESS);
-    let mut told = 0.0;
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = context.ct.cancelled() => return Err(Error::AuthorizationPending { interval: 0 }.into()),
-            _ = tick.tick() => if let Some(token) = &token {
-                told += 1.0;
-                let progress = ProgressNotificationParam::new(token.clone(), told).with_message("Waiting for your human to decide");
-                let _ = context.peer.notify_progress(progress).await;
-            },
-        }
-    }
-}
-
 impl Tools {
-    fn credential(&self, http: Option<FromHttp>, context: &RequestContext<RoleServer>) -> Result<Revealed, ToolError> {
-        let found = match (&self.way, http) {
-            (Way::Stdio(desk), _) => desk.credential(context),
-            (Way::Http(_), http) => http.and_then(|http| http.credential),
+    /// Where a caller's calls go, and its credential.
+    fn signed_in(&self, http: Option<HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
+        let found = match &self.way {
+            Way::Stdio(desk) => desk.credential(context).map(|key| (self.backend.clone(), key)),
+            Way::Http(_) => http.and_then(|http| http.credential).map(|it| (self.backend.for_caller(it.caller), it.key)),
         };
         found.ok_or(ToolError(Error::Unauthorized { presented: false }))
     }
 
-    /// `error`, or that the key lacks `scope`.
-    async fn unless_it_lacks(&self, scope: &str, credential: Revealed, error: Error) -> ToolError {
-        let call = Call::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
-        match self.backend.call(call).await {
-            Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => ToolError(Error::InsufficientScope { missing: check.missing }),
-            _ => ToolError(error),
-        }
-    }
-
     /// Where this caller's claims are remembered, and by what name.
-    fn claims_of(&self, http: Option<&FromHttp>, context: &RequestContext<RoleServer>) -> (Arc<Claims>, Option<String>) {
+    fn claims_of(&self, http: Option<&HttpCaller>, context: &RequestContext<RoleServer>) -> (Arc<Claims>, Option<String>) {
         match &self.way {
             Way::Stdio(desk) => (desk.claims(context), Some("this client".to_owned())),
-            Way::Http(_) => (self.claims.clone(), http.and_then(bound_to)),
+            Way::Http(_) => (self.claims.clone(), http.and_then(HttpCaller::name)),
         }
+    }
+}
+
+/// `error`, or that the key lacks `scope`.
+async fn unless_it_lacks(backend: &Backend, scope: &str, credential: Revealed, error: Error) -> ToolError {
+    let call = Call::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
+    match backend.call(call).await {
+        Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => ToolError(Error::InsufficientScope { missing: check.missing }),
+        _ => ToolError(error),
     }
 }
 
@@ -306,6 +294,21 @@ impl ServerHandler for Tools {
                 "Gives you an API key of your own once your human approves it. register_agent, show the link and code, poll_claim. \
                  Keys never appear in results.",
             )
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        self.versions.into()
+    }
+
+    /// The same for everybody until this program is replaced; but what a proxy keeps for one caller it may not show another.
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = ListToolsResult::with_all_items(definitions());
+        let hints = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        Ok(if hints { tools.with_ttl_ms(TOOLS_KEPT).with_cache_scope(CacheScope::Private) } else { tools })
     }
 
     async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
@@ -335,5 +338,26 @@ impl ServerHandler for Tools {
 
 /// The tools as `tools/list` shows them.
 pub fn definitions() -> Vec<Tool> {
-    Tools::tool_router().list_all()
+    let mut tools = Tools::tool_router().list_all();
+    for tool in &mut tools {
+        plain_integers(Arc::make_mut(&mut tool.input_schema));
+        if let Some(schema) = &mut tool.output_schema {
+            plain_integers(Arc::make_mut(schema));
+        }
+    }
+    tools
+}
+
+/// Takes away `"format": "uint16"` and the like: JSON Schema knows no such format, and some clients warn of each.
+fn plain_integers(schema: &mut JsonObject) {
+    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+        schema.remove("format");
+    }
+    for value in schema.values_mut() {
+        match value {
+            Value::Object(inner) => plain_integers(inner),
+            Value::Array(several) => several.iter_mut().filter_map(Value::as_object_mut).for_each(plain_integers),
+            _ => {}
+        }
+    }
 }

@@ -222,11 +222,18 @@ pub struct Local {
     pub data: PathBuf,
     /// Cancelled when another process asked for the directory.
     pub(super) asked_for: CancellationToken,
+    /// Whom the HTTP layer let in with this very request: not looked up again.
+    let_in: Option<Caller>,
 }
 
 impl Local {
     pub fn new(service: Arc<Service>, role: Role, data: PathBuf) -> Self {
-        Self { service, role, data, asked_for: CancellationToken::new() }
+        Self { service, role, data, asked_for: CancellationToken::new(), let_in: None }
+    }
+
+    /// The same, for the calls of one request whose credential was verified just now.
+    pub fn for_caller(&self, caller: Caller) -> Self {
+        Self { let_in: Some(caller), ..self.clone() }
     }
 
     fn standing(&self) -> Standing {
@@ -244,6 +251,10 @@ impl Local {
     }
 
     async fn caller(&self, credential: &Revealed, need: Need) -> Result<Caller, Error> {
+        if let Some(caller) = &self.let_in {
+            self.service.charge(caller, need.cost)?;
+            return Ok(caller.clone());
+        }
         let key = ApiKey::presented(credential.expose()).ok_or(Error::Unauthorized { presented: true })?;
         self.service.authenticate(Some(&key), &need).await
     }

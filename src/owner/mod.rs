@@ -16,7 +16,7 @@ pub use socket::SocketClient;
 
 use crate::{
     config::Config,
-    service::{Error, OpenError, Service},
+    service::{Error, OpenError, Service, verify::Caller},
     store::{
         SledEngine, Store, StoreError,
         lock::{Acquired, Owner, OwnerLock, private_dir},
@@ -62,6 +62,14 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// For the calls of one request whose credential this process verified just now.
+    pub fn for_caller(&self, caller: Caller) -> Self {
+        match self {
+            Self::Local(here) => Self::Local(here.for_caller(caller)),
+            Self::Remote(client) => Self::Remote(client.clone()),
+        }
+    }
+
     pub async fn call(&self, call: Call) -> Result<Reply, Error> {
         match self {
             Self::Local(here) => call.run(here).await,

@@ -118,21 +118,22 @@ impl KnownKeys {
         scopes
     }
 
-    /// Drops what a change in the store made untrue.
-    pub fn forget(&self, changed: &Changed<'_>) {
+    /// Drops what a change in the store made untrue. Returns whether it may have been about a key or an account.
+    pub fn forget(&self, changed: &Changed<'_>) -> bool {
         let Changed::Rows(rows) = changed else {
             let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
             self.generation.fetch_add(1, Ordering::AcqRel);
             self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
             self.accounts.clear();
-            return self.keys.clear();
+            self.keys.clear();
+            return true;
         };
         // Saving a key writes its hash's entry anew.
         let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(Table::KeyHashes.own(row)?)).collect();
         let accounts: HashSet<_> =
             rows.iter().filter_map(|row| std::str::from_utf8(Table::Accounts.own(row)?).ok()?.parse().ok()).collect();
         if keys.is_empty() && accounts.is_empty() {
-            return;
+            return false;
         }
         let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -145,6 +146,7 @@ impl KnownKeys {
                 account.changed.store(true, Ordering::Release);
             }
         }
+        true
     }
 
     /// Drops what no key refers to any more.

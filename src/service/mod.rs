@@ -1,7 +1,7 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
+//! [`keys`] what owners do with keys, `endings` what ends with a key, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
 //! they sign in, [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
 //! [`activity`] what happened, [`operator`] and [`overview`] what whoever runs the deployment does and sees, [`upkeep`] what
 //! time does by itself, [`backup`] and [`restore`] what comes back after a loss and what must not.
@@ -12,6 +12,7 @@ pub mod agents;
 pub mod backup;
 pub mod claim;
 mod delivery;
+mod endings;
 mod error;
 mod introspect;
 pub mod keys;
@@ -73,6 +74,8 @@ pub struct Service {
     usage: usage::UsageLog,
     known: Arc<known::KnownKeys>,
     waiters: waiters::Waiters,
+    /// Told after each commit that changes keys or accounts.
+    endings: Arc<tokio::sync::Notify>,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
     walk: activity::Walk,
@@ -126,7 +129,13 @@ impl Service {
             .await?;
         let known = Arc::new(known::KnownKeys::new(config.store.cached_keys));
         let told = known.clone();
-        store.observe(move |changed| told.forget(changed));
+        let endings = Arc::new(tokio::sync::Notify::new());
+        let ended = endings.clone();
+        store.observe(move |changed| {
+            if told.forget(changed) {
+                ended.notify_waiters();
+            }
+        });
         let (pending, limits) = store.read(|rows| Ok::<_, StoreError>((upkeep::count_pending(rows)?, plans::stored_limits(rows)?))).await?;
         let plans = plans::PlanLimits::new(&config.plans, &world);
         plans.restore(limits);
@@ -149,6 +158,7 @@ impl Service {
             known,
             walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
+            endings,
             polls: Mutex::default(),
             latest: AtomicI64::new(0),
             pending: AtomicI64::new(pending),

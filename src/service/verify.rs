@@ -145,10 +145,7 @@ impl Service {
         if !missing.is_empty() {
             return Ok(Judgement { code: Code::InsufficientScope, missing, ratelimit: None });
         }
-        if is_unlimited(key) {
-            return Ok(plain(Code::Valid));
-        }
-        match self.plans.charge_key(key, need.cost) {
+        match self.charged(key, need.cost) {
             Ok(ratelimit) => Ok(Judgement { code: Code::Valid, missing, ratelimit }),
             Err(over) => Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
         }
@@ -211,6 +208,23 @@ impl Service {
                 Err(Error::Unauthorized { presented: true })
             }
         }
+    }
+
+    /// Charges one more call of a caller that was let in a moment ago.
+    pub fn charge(&self, caller: &Caller, cost: u32) -> Result<(), Error> {
+        let Who::Key(key) = &caller.who else { return Ok(()) };
+        self.charged(key, cost).map(|_| ()).map_err(|over| {
+            self.usage.note(key.id, Code::RateLimited.refusal(), None, self.world.now());
+            Error::RateLimited(over)
+        })
+    }
+
+    /// Where a key's limit stands after `cost`, or what it says when there is no room.
+    fn charged(&self, key: &KeyFacts, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
+        if is_unlimited(key) {
+            return Ok(None);
+        }
+        self.plans.charge_key(key, cost)
     }
 
     /// `POST /v1/keys/verify`: the verdict on somebody's key, for a caller with `keys:verify`.

@@ -1,7 +1,7 @@
-"""An agent as its users run it: the real Python MCP client, 1.x or 2.x, over stdio or HTTP.
+"""An agent as its users run it: the real Python MCP client, 1.x or 2.x, over stdio, Streamable HTTP or HTTP+SSE.
 
 Speaks with the test that started it in JSON lines: what it shows its human goes out, nothing else is mocked.
-Usage: agent.py NAME stdio BINARY DATA PROFILE  |  agent.py NAME http URL
+Usage: agent.py ERA NAME stdio BINARY DATA PROFILE  |  … http URL  |  … sse URL   (ERA: auto or legacy, for 2.x)
 """
 
 import asyncio
@@ -16,25 +16,28 @@ transcript = []
 
 
 @asynccontextmanager
-async def connect(way, where, headers=None):
+async def connect(era, way, where, headers=None):
     """A session that can call tools, whichever generation of the package is installed."""
+    from mcp import StdioServerParameters
+    from mcp.client.sse import sse_client
+
+    program = StdioServerParameters(command=where[0], args=["mcp", "--data", *where[1:2], "--profile", *where[2:]])
     try:
-        from mcp import Client, StdioServerParameters
+        from mcp import Client
     except ImportError:
-        from mcp import ClientSession, StdioServerParameters
+        from mcp import ClientSession
         from mcp.client.stdio import stdio_client
         from mcp.client.streamable_http import streamablehttp_client
 
-        if way == "stdio":
-            transport = stdio_client(StdioServerParameters(command=where[0], args=["mcp", "--data", where[1], "--profile", where[2]]))
-        else:
-            transport = streamablehttp_client(where[0], headers=headers)
-        async with transport as streams, ClientSession(streams[0], streams[1]) as session:
+        ways = {"stdio": lambda: stdio_client(program), "http": lambda: streamablehttp_client(where[0], headers=headers), "sse": lambda: sse_client(where[0], headers=headers)}
+        async with ways[way]() as streams, ClientSession(streams[0], streams[1]) as session:
             await session.initialize()
             yield session
         return
     if way == "stdio":
-        target = StdioServerParameters(command=where[0], args=["mcp", "--data", where[1], "--profile", where[2]])
+        target = program
+    elif way == "sse":
+        target = sse_client(where[0], headers=headers)
     elif headers is None:
         target = where[0]
     else:
@@ -42,7 +45,7 @@ async def connect(way, where, headers=None):
         from mcp.client.streamable_http import streamable_http_client
 
         target = streamable_http_client(where[0], http_client=httpx2.AsyncClient(headers=headers, timeout=90))
-    async with Client(target) as client:
+    async with Client(target, mode=era) as client:
         yield client
 
 
@@ -62,8 +65,8 @@ def tell(**what):
     print(json.dumps(what), flush=True)
 
 
-async def main(name, way, where):
-    async with connect(way, where) as session:
+async def main(era, name, way, where):
+    async with connect(era, way, where) as session:
         tools = sorted(tool.name for tool in (await session.list_tools()).tools)
         assert tools == ["check_scope", "list_keys", "poll_claim", "register_agent", "revoke_key"], tools
         nothing_yet = await call(session, "list_keys")
@@ -80,7 +83,7 @@ async def main(name, way, where):
 
         while (polled := await call(session, "poll_claim", claim_id=asked["claim_id"]))["status"] == "pending":
             pass
-        if way == "http":
+        if way != "stdio":
             assert polled["status"] == "approved", polled
             home = os.environ["HOME"]
             done = subprocess.run(["sh", "-c", polled["pickup"]["command"]], capture_output=True, text=True, check=True)
@@ -100,18 +103,30 @@ async def main(name, way, where):
             assert lacking["error"] == "insufficient_scope" and "keys:revoke" in lacking["next"], lacking
             no_secret(json.load(open(polled["stored_at"]))["key"])
             tell(key=key["id"], scopes=key["scopes"], stored=polled["stored_at"])
-            assert (await asyncio.to_thread(sys.stdin.readline)).strip() == "revoked"
-            refused = await call(session, "check_scope", scopes=[])
-            assert refused["error"] == "invalid_key", refused
+            if await told() == "revoked":
+                refused = await call(session, "check_scope", scopes=[])
+                assert refused["error"] == "invalid_key", refused
+            else:
+                await revoke(session, key)
 
-    if way == "http":
+    if way != "stdio":
         field, value = header.split(": ", 1)
-        async with connect(way, where, headers={field: value}) as session:
+        async with connect(era, way, where, headers={field: value}) as session:
             await use_all(session, key)
-        no_secret(value.split()[-1])
-        tell(key=key["id"], scopes=key["scopes"], header=file)
-        assert (await asyncio.to_thread(sys.stdin.readline)).strip() == "revoked"
+            no_secret(value.split()[-1])
+            tell(key=key["id"], scopes=key["scopes"], header=file)
+            if await told() == "revoke":
+                await revoke(session, key)
     tell(refused=True)
+
+
+async def told():
+    """The end of the key: the human "revoked" it, or the agent is to "revoke" it."""
+    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+
+
+async def revoke(session, key):
+    assert (await call(session, "revoke_key", key_id=key["id"]))["status"] == "revoked"
 
 
 def no_secret(secret):
@@ -128,4 +143,4 @@ async def use_all(session, key):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]))

@@ -1,6 +1,6 @@
 """The whole product as a newcomer meets it: server, agent and human are real, no step is mocked.
 
-Usage: newcomer.py BINARY AGENT_PYTHON…   (one interpreter per generation of the MCP package)
+Usage: newcomer.py BINARY CLIENTS   (where tests/install put the clients)
 """
 
 import json
@@ -68,11 +68,11 @@ class Server:
         return subprocess.run([self.binary, *words], env=self.env, capture_output=True, text=True, check=check, input=stdin)
 
 
-def walk(server, page, python, way, how=""):
-    """Ask, approve, use, revoke: one agent from nothing to nothing."""
-    name = f"{Path(python).parts[-3]} over {way}{how}"
-    where = ["stdio", server.binary, server.data, name] if way == "stdio" else ["http", f"{server.base}/mcp"]
-    agent = subprocess.Popen([python, HERE / "agent.py", name, *where], env=server.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def walk(server, page, agent, way, how="", by="agent"):
+    """Ask, approve, use, revoke: one agent from nothing to nothing. Its human revokes the key, or it does so itself."""
+    name = f"{agent[0]} over {way}{how}"
+    where = {"stdio": [server.binary, server.data, name], "http": [f"{server.base}/mcp"], "sse": [f"{server.base}/sse"]}[way]
+    agent = subprocess.Popen([*agent[1], name, way, *where], env=server.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def hear():
         line = agent.stdout.readline()
@@ -98,16 +98,19 @@ def walk(server, page, python, way, how=""):
             secret = Path(got["header"]).read_text().split()[-1]
         assert json.loads(used) == {"success": True, "data": {"projects": [], "total": 0}}, used
 
-        human.revoke(page, server.base, got["key"])
+        if by == "human":
+            human.revoke(page, server.base, got["key"])
+            agent.stdin.write("revoked\n")
+        else:
+            agent.stdin.write("revoke\n")
+        agent.stdin.flush()
+        assert hear() == {"refused": True}
         refused = urllib.request.Request(f"{server.base}/v1/projects", headers={"Authorization": f"Bearer {secret}"})
         try:
             raise AssertionError(urllib.request.urlopen(refused).read())
         except urllib.error.HTTPError as error:
             answer = json.load(error)
             assert error.code == 401 and answer["success"] is False and answer["error"] == "Invalid or missing API key", answer
-        agent.stdin.write("revoked\n")
-        agent.stdin.flush()
-        assert hear() == {"refused": True}
         assert agent.wait(20) == 0
         assert secret not in server.output(), "the key is in the log"
         print(f"ok: {name}", flush=True)
@@ -137,21 +140,68 @@ def seed_000(server, page):
     print("ok: the three calls of the first public document", flush=True)
 
 
-def main(binary, pythons):
-    with Server(binary) as server, human.browser() as page:
+def inspect(server, page, clients):
+    """The Inspector's opinion of the list of tools, and each of them called by it, over every way in."""
+    for way, where in (("http", [f"{server.base}/mcp"]), ("sse", [f"{server.base}/sse"]), ("stdio", [server.binary, "mcp", "--data", server.data])):
+        header = []
+        if way != "stdio":
+            made = server.run("keys", "create", "--account", human.EMAIL, "--name", "Inspector", "--scope", "audience:read", "--json")
+            header = ["--header", f"Authorization: Bearer {json.loads(made.stdout)['key']}"]
+
+        def inspector(*words):
+            command = [f"{clients}/node/bin/node", f"{clients}/ts/node_modules/.bin/mcp-inspector", "--cli", *where, *header, "--method", *words]
+            done = subprocess.run(command, env=server.env, capture_output=True, text=True, timeout=90)
+            assert done.returncode == 0, (way, words, done.returncode, done.stdout, done.stderr)
+            return json.loads(done.stdout)
+
+        def call(tool, **arguments):
+            pairs = [f"{name}={value}" for name, value in arguments.items()]
+            return inspector("tools/call", "--tool-name", tool, *(["--tool-arg", *pairs] if pairs else []))["structuredContent"]
+
+        assert len(inspector("tools/list", "--strict")["tools"]) == 5
+        asked = call("register_agent", agent_name=f"Inspector over {way}")
+        human.open_review(page, asked["verification_uri_complete"], asked["user_code"])
+        human.approve(page, asked["user_code"])
+        assert call("poll_claim", claim_id=asked["claim_id"])["status"] == ("delivered" if way == "stdio" else "approved")
+        key = call("check_scope")["key"]["id"]
+        assert [it["id"] for it in call("list_keys")["keys"]] == [key]
+        assert call("revoke_key", key_id=key)["status"] == "revoked"
+        print(f"ok: Inspector over {way}", flush=True)
+
+
+def agents(clients):
+    """Every generation of every SDK, in every era it has: its name, the command that starts it, its ways in."""
+    python = lambda version, era: (f"Python {version} {era}", [f"{clients}/mcp-{version}/bin/python", HERE / "agent.py", era])
+    script = lambda package, era: (f"TypeScript {package} {era}", [f"{clients}/node/bin/node", HERE / "ts/agent.mjs", f"{clients}/ts", package, era])
+    everywhere = ("stdio", "http", "sse")
+    return [
+        (python("2", "auto"), everywhere),
+        (python("2", "legacy"), everywhere),
+        (python("1", "legacy"), everywhere),
+        (script("client", "auto"), everywhere),
+        (script("client", "legacy"), everywhere),
+        (script("sdk", "legacy"), everywhere),
+    ]
+
+
+def main(binary, clients):
+    passed = 0
+    with Server(binary, COUNTERSIGN_LIMITS__REGISTRATIONS_PER_HOUR="0") as server, human.browser() as page:
         human.set_up(page, server.base, server.setup_code())
         seed_000(server, page)
         keyboard.a30_keyboard_only_at_320_px(server, page)
         keyboard.a30_a_keys_life_by_keyboard(server, page)
         page.set_viewport_size({"width": 768, "height": 1000})
-        for python in pythons:
-            for way in ("stdio", "http"):
-                walk(server, page, python, way)
+        inspect(server, page, clients)
+        for agent, ways in agents(clients):
+            for way in ways:
+                walk(server, page, agent, way, by="human" if passed < 2 else "agent")
+                passed += 1
         # A client that starts everything itself, with no `serve` running: the pages come with it.
         server.stop()
-        walk(server, page, pythons[0], "stdio", " alone")
-    print(f"{4 + 2 * len(pythons)} passed, 0 failed", flush=True)
+        walk(server, page, agents(clients)[0][0], "stdio", " alone")
+    print(f"{passed + 6} passed, 0 failed", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,150 @@
+//! What every MCP request over HTTP passes before the SDK sees its body: host, origin, size, JSON, credential.
+
+use super::args::{Credential, HttpCaller};
+use crate::{
+    domain::{
+        scope::{KEYS_REVOKE, KEYS_WRITE},
+        source::Source,
+    },
+    http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, named_host, presented, secret_in_query},
+    service::{
+        Error,
+        verify::{Caller, Need},
+        view::Revealed,
+    },
+};
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// A refusal, as JSON-RPC.
+pub fn rpc_error(status: StatusCode, code: i64, message: &str) -> Response {
+    let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// A browser page of another origin, or of none (`null`), may not call.
+fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let origin = origin.to_str().unwrap_or("");
+        origin == app.config.public_url || origin == app.config.pages_url
+    })
+}
+
+/// What a client sends that has nothing yet: an empty bearer, or a placeholder its configuration left as it was.
+fn is_placeholder(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
+    let rest = value.split_once(' ').map_or("", |(_, rest)| rest.trim());
+    rest.is_empty() || (rest.starts_with("${") && rest.ends_with('}'))
+}
+
+fn refused(app: &App, error: &Error) -> Response {
+    let (status, code, message) = match error {
+        Error::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, -32001, "the presented key is not valid"),
+        Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, -32003, "insufficient_scope"),
+        Error::Malformed { .. } => (StatusCode::BAD_REQUEST, -32600, "two credentials in one request"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, -32603, "try again in a moment"),
+    };
+    let mut response = rpc_error(status, code, message);
+    let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.config.public_url);
+    if let Some(challenge) = challenge(error, &metadata) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// A request, a notification or a response (JSON-RPC 2.0 §§4, 5). The SDK would answer others in plain text.
+fn is_json_rpc(message: &Value) -> bool {
+    let id_is_fine = match &message["id"] {
+        Value::Null => message.get("id").is_none(),
+        id => id.is_string() || id.is_i64(),
+    };
+    let says_something = message["method"].is_string() || message.get("result").is_some() || message.get("error").is_some();
+    message["jsonrpc"] == "2.0" && id_is_fine && says_something && message.get("params").is_none_or(Value::is_object)
+}
+
+/// The key named by a `revoke_key` call, if the message is one.
+fn key_to_revoke(message: &Value) -> Option<&str> {
+    let params = message.get("params").filter(|_| message["method"] == "tools/call")?;
+    if params["name"] == "revoke_key" { params["arguments"]["key_id"].as_str() } else { None }
+}
+
+/// Lets a request through with its [`HttpCaller`], or says in JSON-RPC why not.
+pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+    match let_in(&app, request).await {
+        Ok(request) => in_json_rpc(next.run(request).await).await,
+        Err(refusal) => refusal,
+    }
+}
+
+async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
+    if !named_host(&request).is_some_and(|host| host_is_ours(app, &host)) {
+        return Err(rpc_error(StatusCode::FORBIDDEN, -32600, "this server does not answer for that host name"));
+    }
+    if !origin_is_ours(app, request.headers()) {
+        return Err(rpc_error(StatusCode::FORBIDDEN, -32600, "this origin may not call here"));
+    }
+    let (mut parts, body) = request.into_parts();
+    if let Some(name) = secret_in_query(&parts.uri) {
+        return Err(rpc_error(StatusCode::BAD_REQUEST, -32600, &format!("`{name}` does not belong in the address: send it in a header")));
+    }
+    let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
+        return Err(rpc_error(StatusCode::PAYLOAD_TOO_LARGE, -32600, "the body must not be larger than 64 KiB"));
+    };
+    let message = match (parts.method == Method::POST, serde_json::from_slice(&bytes)) {
+        (false, _) => Value::Null,
+        (true, Ok(message)) if is_json_rpc(&message) => message,
+        (true, Ok(_)) => return Err(rpc_error(StatusCode::BAD_REQUEST, -32600, "Invalid Request")),
+        (true, Err(_)) => return Err(rpc_error(StatusCode::BAD_REQUEST, -32700, "Parse error")),
+    };
+    let source = source_of(&parts, app);
+    let credential = credential(app, &parts.headers, source).await.map_err(|error| refused(app, &error))?;
+    if let (Some(credential), Some(target)) = (&credential, key_to_revoke(&message)) {
+        may_revoke(&credential.caller, target).map_err(|error| refused(app, &error))?;
+    }
+    parts.extensions.insert(HttpCaller { credential, source, session: None, gone: CancellationToken::new() });
+    // The SDK has no use for the credential, and what it does not have it can't log.
+    parts.headers.remove(header::AUTHORIZATION);
+    parts.headers.remove("x-api-key");
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// The presented credential and whose it is; nothing presented is no error.
+async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Option<Credential>, Error> {
+    if is_placeholder(headers) {
+        return Ok(None);
+    }
+    let Some(key) = presented(headers, app.config.auth.extra_headers)? else { return Ok(None) };
+    let caller = app.authenticate(Some(&key), &Need { from: Some(source), ..Need::default() }).await?;
+    Ok(Some(Credential { key: Revealed::new(key.expose()), caller }))
+}
+
+/// Another key than its own takes a scope: said with 403 here, where a status can still be given.
+fn may_revoke(caller: &Caller, target: &str) -> Result<(), Error> {
+    if target == caller.name() || caller.has(KEYS_REVOKE) || caller.has(KEYS_WRITE) {
+        return Ok(());
+    }
+    Err(Error::InsufficientScope { missing: KEYS_REVOKE.parse().into_iter().collect() })
+}
+
+/// What the SDK refuses in plain text, as the JSON-RPC error its clients expect.
+async fn in_json_rpc(response: Response) -> Response {
+    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if json || !(response.status().is_client_error() || response.status().is_server_error()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let said = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let message = if said.trim().is_empty() { parts.status.canonical_reason().unwrap_or("refused") } else { said.trim() };
+    let mut answer = rpc_error(parts.status, -32600, message);
+    answer.headers_mut().extend(parts.headers.into_iter().filter(|(name, _)| name.as_ref() == Some(&header::ALLOW)));
+    answer
+}
