@@ -3,6 +3,7 @@
 use super::{
     Error, Service,
     keys::Actor,
+    plans::Bucket,
     view::{Code, RateLimit, ScopeCheck, Time, Verdict},
 };
 use crate::{
@@ -212,11 +213,13 @@ impl Service {
 
     /// Charges one more call of a caller that was let in a moment ago.
     pub fn charge(&self, caller: &Caller, cost: u32) -> Result<(), Error> {
-        let Who::Key(key) = &caller.who else { return Ok(()) };
-        self.charged(key, cost).map(|_| ()).map_err(|over| {
-            self.usage.note(key.id, Code::RateLimited.refusal(), None, self.world.now());
-            Error::RateLimited(over)
-        })
+        let charged = match &caller.who {
+            Who::Key(key) => self.charged(key, cost).inspect_err(|_| {
+                self.usage.note(key.id, Code::RateLimited.refusal(), None, self.world.now());
+            }),
+            Who::Session(_) => self.plans.charge(&caller.account.plan, None, Bucket::Account(caller.account.id), cost),
+        };
+        charged.map(|_| ()).map_err(Error::RateLimited)
     }
 
     /// Where a key's limit stands after `cost`, or what it says when there is no room.
