@@ -236,7 +236,8 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
     let mut command = vec![text(&std::env::current_exe()?)?, "mcp".to_owned()];
     command.extend(global.repeated()?);
     print::line(&format!("Claude   claude mcp add countersign -- {}", shell_line(&command)))?;
-    print::line("Others   countersign connect cursor | vscode | claude-desktop")?;
+    let flags: String = command.iter().skip(2).map(|word| format!(" {}", shell_line(std::slice::from_ref(word)))).collect();
+    print::line(&format!("Others   countersign connect cursor | vscode | claude-desktop{flags}"))?;
     if url::Url::parse(public_url).is_ok_and(|url| is_loopback(&url)) {
         print::line("Only this computer can reach it; for others use --public-url https://…")?;
     }

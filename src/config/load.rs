@@ -89,7 +89,8 @@ impl Config {
                 )));
             }
             if loopback && url.scheme() == "http" && self.listen.port() != 0 && url.port_or_known_default() != Some(self.listen.port()) {
-                return Err(wrong(format!("`{name}` names port {:?}, but `listen` is {}", url.port_or_known_default(), self.listen)));
+                let named = url.port_or_known_default().unwrap_or_default();
+                return Err(wrong(format!("`{name}` names port {named}, but `listen` is {}: give both the same port", self.listen)));
             }
         }
         if !(1..=60).contains(&self.claim.interval) {

@@ -18,9 +18,9 @@ use axum::{
 };
 use std::sync::{Arc, OnceLock};
 
-/// What the key's limit said, left by the handler for the headers.
+/// What the key's limit said, and when in Unix seconds, left by the handler for the headers.
 #[derive(Clone, Default)]
-struct LimitSlot(Arc<OnceLock<RateLimit>>);
+struct LimitSlot(Arc<OnceLock<(RateLimit, i64)>>);
 
 /// The key a request presents, if any.
 pub struct Presented {
@@ -62,7 +62,7 @@ impl Presented {
             _ => None,
         };
         if let Some(standing) = standing {
-            let _ = self.slot.0.set(standing);
+            let _ = self.slot.0.set((standing, app.world.now().as_second()));
         }
         Ok(answer?)
     }
@@ -104,12 +104,12 @@ pub async fn ratelimit_headers(mut request: Request, next: Next) -> Response {
     let slot = LimitSlot::default();
     request.extensions_mut().insert(slot.clone());
     let mut response = next.run(request).await;
-    if let Some(standing) = slot.0.get() {
+    if let Some((standing, now)) = slot.0.get() {
         let headers = response.headers_mut();
         headers.insert("x-ratelimit-limit", HeaderValue::from(standing.limit));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(standing.remaining));
         headers.insert("x-ratelimit-reset", HeaderValue::from(standing.reset));
-        let wait = standing.retry_after.unwrap_or(60);
+        let wait = (standing.reset - now).max(0);
         if let (Ok(policy), Ok(limit)) = (
             HeaderValue::from_str(&format!("\"plan\";q={};w=60", standing.limit)),
             HeaderValue::from_str(&format!("\"plan\";r={};t={wait}", standing.remaining)),

@@ -65,8 +65,8 @@ async fn page(State(app): State<App>) -> Markdown {
 
 type Metadata = Plain<Map<String, Value>>;
 
-async fn document(Extension(document): Extension<Document>) -> Plain<Arc<Value>> {
-    Plain::new(document.0)
+async fn document(State(app): State<App>, Extension(document): Extension<Document>) -> Plain<Arc<Value>> {
+    Plain::new(document.of(&app.config))
 }
 
 fn metadata(value: Value) -> Metadata {

@@ -3,7 +3,7 @@
 use super::{
     App,
     answer::Success,
-    body::{JsonBody, PathId, Query, number, required},
+    body::{FunctionBody, JsonBody, PathId, Query, number, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
@@ -193,7 +193,7 @@ pub async fn edit(
     Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub struct Rotation {
     /// How long the old key works on, never past its own end; a day unless told.
     #[schemars(range(min = 0, max = 604_800))]
@@ -209,10 +209,10 @@ pub async fn rotate(
     presented: Presented,
     id: Result<PathId<KeyId>, Failed>,
     name: Result<RequestName, Failed>,
-    body: Result<JsonBody<Rotation>, Failed>,
+    body: Result<FunctionBody<Rotation>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let (PathId(id), JsonBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
+    let (PathId(id), FunctionBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
     let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
     let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
     Ok(issued(&app, rotated))

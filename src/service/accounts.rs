@@ -280,8 +280,10 @@ impl Service {
     pub(super) async fn check_password_again(&self, session: &Session, password: Option<Password>, source: Source) -> Result<(), Error> {
         let account = self.store.read(|rows| acting(rows, session.account)).await?;
         if account.password.is_none() {
-            // Signed in elsewhere: there is no password to ask.
-            return Ok(());
+            // Signed in by the service: that sign-in is what has to be fresh.
+            return Err(Error::Forbidden {
+                detail: "you signed in more than five minutes ago: come here from your service again, then approve".to_owned(),
+            });
         }
         let password = password.ok_or_else(|| Error::invalid("password", "is needed again: you signed in more than five minutes ago"))?;
         let place = self.place()?;

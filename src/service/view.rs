@@ -17,7 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// A secret on its one way out: it serializes, because the reply that carries it must. Never logged.
 #[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(inline)]
+#[schemars(inline, description = "A secret: in this answer and never again.")]
 pub struct Revealed(String);
 
 impl Revealed {

@@ -11,7 +11,8 @@ use axum::{Extension, http::StatusCode};
 use maud::{Markup, html};
 use serde_json::Value;
 
-pub async fn show(visitor: Visitor, Extension(Document(document)): Extension<Document>) -> Answer {
+pub async fn show(visitor: Visitor, Extension(document): Extension<Document>) -> Answer {
+    let document = document.of(&visitor.app.config);
     let reader = Reader { document: &document, key_env: &visitor.app.config.api.key_env };
     let groups = reader.groups();
     let content = html! {

@@ -124,7 +124,7 @@ pub fn explain(error: &Error) -> Explained {
         Error::WrongPassword => told(
             S::UNAUTHORIZED,
             "E-mail or password is wrong",
-            "Check both and try again. Whoever runs this service can set a new password for you: countersign accounts reset-password.",
+            "Check both and try again. Whoever runs this service can set a new password for you.",
         )
         .about("password"),
         Error::InsufficientScope { missing } => {

@@ -49,7 +49,7 @@ fn page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) 
                 input type="hidden" name="return_to" value=(visitor.safe_path(return_to));
                 (Field {
                     name: "code", label: "Set-up code", kind: "text", class: "code",
-                    hint: "The server printed it when it started.", autocomplete: "one-time-code",
+                    hint: "The server printed it when it started, or wrote it to the file setup-code in its data directory.", autocomplete: "one-time-code",
                     autofocus: problem.is_none(), ..Field::default()
                 }.show(problem))
                 (field::credentials(email, true, false, problem))

@@ -133,7 +133,7 @@ async fn a49_a_key_of_the_other_environment_is_nobody_and_its_owner_reads_why() 
             let (human, wrong) = key(&app, Some(other)).await;
             let refused = app.http().projects(&wrong).await;
             assert_eq!((refused.status, refused.json()), (401, nobody(name)), "{name} on {here}");
-            assert!(matches!(app.activity(human.account).await[0], What::WrongEnvironment { .. }), "{name} on {here}");
+            assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::WrongEnvironment { .. })), "{name} on {here}");
             let asked = app.http().post("/v1/keys/verify").bearer(&wrong).json(&json!({"key": wrong})).send().await.ok();
             let verdict = if name == "migma" { &asked["data"] } else { &asked };
             assert_eq!((&verdict["valid"], &verdict["code"]), (&json!(false), &json!("WRONG_ENVIRONMENT")), "{name} on {here}");

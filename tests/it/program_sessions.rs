@@ -121,7 +121,7 @@ async fn a_wrong_password_and_an_unknown_account_look_the_same() {
         answers.push(answer.text());
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    assert!(matches!(app.activity(human.account).await[0], What::SignInRefused));
+    assert!(app.activity(human.account).await.contains(&What::SignInRefused));
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_refresh_token_buys_the_next_pair_once() {
     assert_eq!((reused.status, &reused.json()["error"]["code"]), (400, &json!("invalid_grant")));
     assert_eq!(list(&app, access(&second)).await.text(), NOBODY);
     assert_eq!(refresh(&app, &second).await.status, 400);
-    assert!(matches!(app.activity(human.account).await[0], What::RefreshReused { .. }));
+    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::RefreshReused { .. })));
 }
 
 #[tokio::test]

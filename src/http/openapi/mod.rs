@@ -24,7 +24,7 @@ use aide::{
 use axum::http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// On a response: its schema is what the profile's envelope carries.
 pub const ENVELOPE: &str = "x-envelope";
@@ -132,9 +132,15 @@ const TAGS: [(&str, &str); 7] = [
     ("Health", "For whoever runs this."),
 ];
 
-/// A deployment's document, made once.
-#[derive(Clone)]
-pub struct Document(pub Arc<Value>);
+/// A deployment's document, made when somebody first asks.
+#[derive(Clone, Default)]
+pub struct Document(Arc<OnceLock<Arc<Value>>>);
+
+impl Document {
+    pub fn of(&self, config: &Config) -> Arc<Value> {
+        self.0.get_or_init(|| Arc::new(document(config))).clone()
+    }
+}
 
 /// The document of this deployment.
 pub fn document(config: &Config) -> Value {

@@ -49,7 +49,12 @@ fn page(visitor: &Visitor, key: &KeyView, now: Timestamp, problem: Option<&Probl
         p.back { a href=(url(key.id)) { bdi { (key.name) } } }
         section.panel {
             h1 { "Revoke \"" bdi { (key.name) } "\"?" }
-            p.lead { "Whatever uses this key is refused from that moment on, and so are keys it has made. This can't be undone." }
+            p.lead {
+                "Whatever uses this key is refused from that moment on"
+                @if key.replaced_by.is_some() { "; keys it has made belong to the key that took its place, and go on. " }
+                @else { ", and so are keys it has made. " }
+                "This can't be undone."
+            }
             (facts(key, now))
             (field::problem(problem))
             form method="post" action={ (url(key.id)) "/revoke" } {

@@ -46,6 +46,9 @@ fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> 
             (actions(key))
         }
         @if visitor.query("saved").is_some() { p.alert.good role="status" { "Saved. It holds from the next request on." } }
+        @if key.status == Status::Disabled {
+            p.alert.warn { "Disabled: every use is refused until it is enabled again, by you (" code { "PATCH /v1/keys/" (key.id) } " with a session) or whoever runs this service." }
+        }
         (successor(key))
         section.panel {
             h2 { "About this key" }

@@ -38,7 +38,14 @@ impl TestApp {
     pub fn http(&self) -> Http {
         let url = url::Url::parse(&self.service.config.public_url).unwrap();
         let host = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
-        Http { way: Way::Router(countersign::http::router(self.service.clone())), host, peer: [127, 0, 0, 1].into() }
+        // Made once for a service: its routes describe themselves, which takes a while.
+        let mut made = self.router.lock().unwrap();
+        let router = match made.as_ref().filter(|(service, _)| std::sync::Arc::ptr_eq(service, &self.service)) {
+            Some((_, router)) => router.clone(),
+            None => countersign::http::router(self.service.clone()),
+        };
+        *made = Some((self.service.clone(), router.clone()));
+        Http { way: Way::Router(router), host, peer: [127, 0, 0, 1].into() }
     }
 
     /// A browser without cookies.

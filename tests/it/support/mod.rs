@@ -28,7 +28,11 @@ use countersign::{
     },
     store::{Order, Store, StoreError, Table, rows},
 };
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 use tempfile::TempDir;
 
 /// Fails unless the expression is an `Err` of this shape.
@@ -102,7 +106,7 @@ impl Builder {
         let clock = Arc::new(ManualClock::new());
         let randomness = Arc::new(Seeded::new(self.seed));
         let (store, service) = open(dir.path(), self.config(), &clock, &randomness).await;
-        TestApp { service, store, clock, randomness, dir, builder: self }
+        TestApp { service, store, clock, randomness, dir, builder: self, router: Mutex::default() }
     }
 }
 
@@ -131,6 +135,7 @@ pub struct TestApp {
     randomness: Arc<Seeded>,
     pub dir: TempDir,
     builder: Builder,
+    router: Mutex<Option<(Arc<Service>, axum::Router)>>,
 }
 
 pub const LOCAL: Registrant = Registrant { source: Source::Local, account: None };
@@ -224,11 +229,12 @@ impl TestApp {
     }
 
     async fn opened_again(self) -> TestApp {
-        let Self { service, store, clock, randomness, dir, builder } = self;
+        let Self { service, store, clock, randomness, dir, builder, router } = self;
+        drop(router);
         drop(service);
         drop(store);
         let (store, service) = open(dir.path(), builder.config(), &clock, &randomness).await;
-        TestApp { service, store, clock, randomness, dir, builder }
+        TestApp { service, store, clock, randomness, dir, builder, router: Mutex::default() }
     }
 
     /// The registration's row as it is stored.
