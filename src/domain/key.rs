@@ -252,8 +252,8 @@ impl Key {
     }
 
     /// What verification needs of it; `scopes` are its own, perhaps shared with others that have the same;
-    /// `lineage_per_minute` is the first ancestor's limit.
-    pub fn facts(&self, account: Arc<AccountFacts>, scopes: Arc<ScopeSet>, lineage_per_minute: Option<u32>) -> KeyFacts {
+    /// `limits` are all that hold for it.
+    pub fn facts(&self, account: Arc<AccountFacts>, scopes: Arc<ScopeSet>, limits: Limits) -> KeyFacts {
         KeyFacts {
             id: self.id,
             root: self.root.unwrap_or(self.id),
@@ -265,7 +265,7 @@ impl Key {
             revoked: self.revoked.is_some(),
             disabled: self.disabled_at.is_some(),
             requests_per_minute: self.requests_per_minute,
-            lineage_per_minute,
+            limits,
             redeliverable: self.redeliverable,
         }
     }
@@ -302,6 +302,16 @@ impl Key {
 /// The reason of a suspension: a backup was restored, and nobody knows what was revoked since it was made.
 pub const RESTORED: &str = "restored from a backup without its journal";
 
+/// The limits a key's calls count against, beside the plan's.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// The limit of the first ancestor's own, in its plan's place.
+    pub lineage: Option<u32>,
+    /// Of the key and its ancestors that have one of their own: whose, and how many a minute. A rotated key goes on with
+    /// the allowance of the one it replaced.
+    pub own: Box<[(KeyId, u32)]>,
+}
+
 /// What verification needs of a key, and nothing more: small, cheap to hand around.
 #[derive(Debug, Clone)]
 pub struct KeyFacts {
@@ -316,8 +326,7 @@ pub struct KeyFacts {
     pub revoked: bool,
     pub disabled: bool,
     pub requests_per_minute: Option<u32>,
-    /// The limit of the first ancestor's own.
-    pub lineage_per_minute: Option<u32>,
+    pub limits: Limits,
     pub redeliverable: Option<RegistrationId>,
 }
 

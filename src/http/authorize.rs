@@ -96,11 +96,14 @@ impl IntoResponse for Allowed {
             }
         };
         tell("x-auth-account", &account.id.to_string());
-        account.external_id.iter().for_each(|id| tell("x-auth-external-id", id));
-        if let Who::Key(key) = &who {
-            tell("x-auth-key-id", &key.id.to_string());
-            tell("x-auth-scopes", &key.scopes.to_string());
-        }
+        // Always there, empty where there is nothing to say: a proxy that copies them then overwrites what a client sent.
+        tell("x-auth-external-id", account.external_id.as_deref().unwrap_or_default());
+        let (id, scopes) = match &who {
+            Who::Key(key) => (key.id.to_string(), key.scopes.to_string()),
+            Who::Session(_) => (String::new(), String::new()),
+        };
+        tell("x-auth-key-id", &id);
+        tell("x-auth-scopes", &scopes);
         // Whether a key is good is never kept: revoking holds from the moment the reply left.
         tell("cache-control", "no-store");
         (StatusCode::OK, headers).into_response()

@@ -244,12 +244,28 @@ async fn answering(owner: Option<&Owner>) -> Option<Theirs> {
     }
 }
 
+/// The journal, also for a command that was not told of the configuration: a change that is missing in it would come
+/// back with a backup. Where it is kept is remembered in the data directory until somebody removes that file.
+fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenFailure> {
+    let note = data.join("journal.path");
+    let failed = |error| OpenFailure::Directory { data: note.clone(), error };
+    match config.journal_path() {
+        Some(path) => {
+            let path = std::path::absolute(path).map_err(failed)?;
+            std::fs::write(&note, path.to_string_lossy().as_bytes()).map_err(failed)?;
+            Ok(Some(path))
+        }
+        None if note.exists() => Ok(Some(PathBuf::from(std::fs::read_to_string(&note).map_err(failed)?.trim()))),
+        None => Ok(None),
+    }
+}
+
 async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Result<Mine, OpenFailure> {
     let (world, data) = (World::system(), lock.dir().to_owned());
     let directory = config.store_dir(&data);
     private_dir(&directory).map_err(|error| OpenFailure::Directory { data: directory.clone(), error })?;
     let secret = secret::read_or_make(&config.secret_path(&data), directory.join("store").exists(), &world)?;
-    let (opening, journal) = (directory.clone(), config.journal_path());
+    let (opening, journal) = (directory.clone(), journal_of(&config, &data)?);
     let store = |error| match error {
         StoreError::Unavailable(_) => OpenFailure::Store { data: directory, error },
         StoreError::Corrupt(_) => OpenFailure::Damaged { data: directory, error },

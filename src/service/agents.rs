@@ -180,7 +180,7 @@ impl Service {
 /// Agents are their human's matter: a key, were it to be stolen, must not send the others away, or see them.
 fn human(actor: &Actor) -> Result<Option<AccountId>, Error> {
     match actor {
-        Actor::Owner(account) => Ok(Some(*account)),
+        Actor::Owner(account) | Actor::Program(account) => Ok(Some(*account)),
         Actor::Operator => Ok(None),
         Actor::Key(_) => Err(Error::Forbidden { detail: "only a human can look after their agents".to_owned() }),
     }

@@ -52,6 +52,7 @@ impl Service {
                 if key.disabled_at.is_none() {
                     return Ok(0);
                 }
+                super::keys::may_enable(rows, &actor, &key, now)?;
                 key.resume();
                 rows::save(rows, &key)?;
                 record(rows, key.account, Some(source), What::KeyResumed { key: id, name: key.name }, now, random)?;
@@ -84,7 +85,7 @@ impl Actor {
         match self {
             Self::Operator => true,
             Self::Owner(account) => key.account == *account,
-            Self::Key(_) => false,
+            Self::Key(_) | Self::Program(_) => false,
         }
     }
 }

@@ -10,11 +10,11 @@ use crate::{
     domain::{
         account::{Account, AccountFacts},
         id::AccountId,
-        key::{Key, KeyFacts},
+        key::{Key, KeyFacts, Limits},
         scope::ScopeSet,
         secret::Digest,
     },
-    store::{Changed, Order, Table, rows},
+    store::{Changed, Order, Read, StoreError, Table, rows},
 };
 use dashmap::{DashMap, DashSet};
 use fastbloom::AtomicBloomFilter;
@@ -39,8 +39,26 @@ const PAGE: usize = 5_000;
 pub struct Found {
     key: Key,
     account: Account,
-    /// The limit of its first ancestor.
-    lineage_per_minute: Option<u32>,
+    limits: Limits,
+}
+
+fn limits_of(rows: &dyn Read, key: &Key) -> Result<Limits, StoreError> {
+    let root = key.root.unwrap_or(key.id);
+    let lineage = if root == key.id { key.requests_per_minute } else { rows::key(rows, root)?.and_then(|root| root.requests_per_minute) };
+    let (mut own, mut next) = (Vec::new(), Some(key.clone()));
+    while let Some(key) = next {
+        if let Some(limit) = key.requests_per_minute {
+            let mut first = key.clone();
+            while let Some(before) = first.replaces.map(|id| rows::key(rows, id)).transpose()?.flatten() {
+                first = before;
+            }
+            if first.id != root {
+                own.push((first.id, limit));
+            }
+        }
+        next = key.parent.map(|id| rows::key(rows, id)).transpose()?.flatten();
+    }
+    Ok(Limits { lineage, own: own.into() })
 }
 
 fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
@@ -96,13 +114,13 @@ impl KnownKeys {
     }
 
     /// Keeps what was read, unless something changed since `generation`.
-    pub fn keep(&self, hash: &Digest, Found { key, account, lineage_per_minute }: &Found, generation: u64) -> Arc<KeyFacts> {
+    pub fn keep(&self, hash: &Digest, Found { key, account, limits }: &Found, generation: u64) -> Arc<KeyFacts> {
         let _filling = self.filling.read().unwrap_or_else(PoisonError::into_inner);
         if self.generation() != generation {
-            return Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone()), *lineage_per_minute));
+            return Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone()), limits.clone()));
         }
         let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
-        let facts = Arc::new(key.facts(account, self.interned(&key.scopes), *lineage_per_minute));
+        let facts = Arc::new(key.facts(account, self.interned(&key.scopes), limits.clone()));
         if let Some(of) = fingerprint(hash.as_bytes()) {
             self.keys.insert(of, facts.clone());
         }
@@ -190,11 +208,8 @@ impl Service {
             .read(|rows| {
                 let Some(key) = rows::key_by_hash(rows, hash)? else { return Ok(None) };
                 let Some(account) = rows::account(rows, key.account)? else { return Ok(None) };
-                let lineage_per_minute = match key.root {
-                    Some(root) if root != key.id => rows::key(rows, root)?.and_then(|root| root.requests_per_minute),
-                    _ => key.requests_per_minute,
-                };
-                Ok::<_, Error>(Some(Found { key, account, lineage_per_minute }))
+                let limits = limits_of(rows, &key)?;
+                Ok::<_, Error>(Some(Found { key, account, limits }))
             })
             .await?;
         Ok(found.map(|found| self.known.keep(hash, &found, generation)))

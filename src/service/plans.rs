@@ -119,11 +119,6 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
     }
 }
 
-/// The limit a child has beside its lineage's.
-fn own_rate(key: &KeyFacts) -> Option<NonZeroU32> {
-    key.requests_per_minute.filter(|own| key.id != key.root && Some(*own) != key.lineage_per_minute).and_then(NonZeroU32::new)
-}
-
 /// Of two limits that both hold, the one that ends first.
 fn tighter(one: RateLimit, other: RateLimit) -> RateLimit {
     if other.remaining < one.remaining { other } else { one }
@@ -216,32 +211,36 @@ impl PlanLimits {
         self.rate(plan, own).map(|rate| self.limiter(rate).charge(&bucket, cost)).transpose()
     }
 
-    /// Takes `cost` from what a key may use: its lineage's allowance and, where a child has a limit of its own, that too.
+    /// Takes `cost` from what a key may use: the limits it and its ancestors have of their own, and its lineage's.
     pub fn charge_key(&self, key: &KeyFacts, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
-        let (plan, lineage) = (&key.account.plan, Bucket::Key(key.root));
-        let Some(own) = own_rate(key) else { return self.charge(plan, key.lineage_per_minute, lineage, cost) };
-        let (own, bucket) = (self.limiter(own), Bucket::Key(key.id));
-        let standing = own.charge(&bucket, cost)?;
-        match self.charge(plan, key.lineage_per_minute, lineage, cost) {
-            Ok(shared) => Ok(shared.map_or(Some(standing), |shared| Some(tighter(shared, standing)))),
-            Err(over) => {
-                own.give_back(&bucket, cost);
-                Err(over)
-            }
-        }
+        let mut charged: Vec<(Arc<Limiter<Bucket>>, Bucket)> = Vec::new();
+        let mut tightest = None;
+        let outcome = self.limiters_of(key).into_iter().try_for_each(|(limiter, bucket)| {
+            let standing = limiter.charge(&bucket, cost)?;
+            tightest = Some(tightest.map_or(standing, |so_far| tighter(so_far, standing)));
+            charged.push((limiter, bucket));
+            Ok(())
+        });
+        // A refused call costs nothing anywhere.
+        outcome.inspect_err(|_| charged.iter().for_each(|(limiter, bucket)| limiter.give_back(bucket, cost)))?;
+        Ok(tightest)
     }
 
     /// Where a key stands; takes nothing.
     pub fn standing_of_key(&self, key: &KeyFacts) -> Option<RateLimit> {
-        let rate = self.rate(&key.account.plan, key.lineage_per_minute)?;
-        let shared = self.limiter(rate).standing(&Bucket::Key(key.root), None);
-        Some(own_rate(key).map_or(shared, |own| tighter(shared, self.limiter(own).standing(&Bucket::Key(key.id), None))))
+        self.limiters_of(key).iter().map(|(limiter, bucket)| limiter.standing(bucket, None)).reduce(tighter)
     }
 
     /// The most one call of a key may cost.
     pub fn most_at_once(&self, key: &KeyFacts) -> Option<u32> {
-        let lineage = self.rate(&key.account.plan, key.lineage_per_minute)?;
-        Some(own_rate(key).map_or(lineage, |own| own.min(lineage)).get())
+        self.limiters_of(key).iter().map(|(limiter, _)| limiter.per_minute.get()).min()
+    }
+
+    /// Everything a key's calls count against; its lineage's allowance last.
+    fn limiters_of(&self, key: &KeyFacts) -> Vec<(Arc<Limiter<Bucket>>, Bucket)> {
+        let own = key.limits.own.iter().filter_map(|(id, limit)| Some((NonZeroU32::new(*limit)?, Bucket::Key(*id))));
+        let lineage = self.rate(&key.account.plan, key.limits.lineage).map(|rate| (rate, Bucket::Key(key.root)));
+        own.chain(lineage).map(|(rate, bucket)| (self.limiter(rate), bucket)).collect()
     }
 
     pub fn forget_idle(&self) {

@@ -71,7 +71,7 @@ impl Caller {
     pub fn actor(&self) -> Actor {
         match &self.who {
             Who::Key(key) => Actor::Key(key.clone()),
-            Who::Session(_) => Actor::Owner(self.account.id),
+            Who::Session(_) => Actor::Program(self.account.id),
         }
     }
 

@@ -4,11 +4,12 @@ use super::{Actor, Once, lifetime, missing, room_for_one_more};
 use crate::{
     config::Config,
     domain::{
+        account::Account,
         activity::What,
         id::AccountId,
         key::{Environment, Key, KeyFacts, Origin},
         name::Name,
-        scope::KEYS_WRITE,
+        scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
         source::Source,
     },
     service::{
@@ -60,7 +61,7 @@ impl Service {
                 return Err(Error::Forbidden { detail: format!("a {} key can't make keys of another environment", key.environment) });
             }
             Actor::Key(key) => key.environment,
-            Actor::Owner(_) | Actor::Operator => new.environment.unwrap_or(self.config.environment),
+            Actor::Owner(_) | Actor::Program(_) | Actor::Operator => new.environment.unwrap_or(self.config.environment),
         };
         let fresh = self.fresh_key(environment, now);
         let draft = Key {
@@ -91,7 +92,7 @@ impl Service {
             .store
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
-                if let Some(made) = request.map(|request| request.done(rows, now)).transpose()?.flatten() {
+                if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
                     return Ok(made);
                 }
                 let owner = acting(rows, account).map_err(|_| Error::not_found("account"))?;
@@ -99,11 +100,12 @@ impl Service {
                 if let Actor::Key(parent) = &actor {
                     bound(&mut key, parent)?;
                 }
+                within_session(&actor, &owner, &key.scopes)?;
                 within_plan(&config, &actor, &owner.plan, key.requests_per_minute)?;
                 room_for_one_more(rows, account, config.keys.max_active_per_account, None, now)?;
                 rows::save(rows, &key)?;
                 record(rows, account, Some(source), What::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
-                if let Some(request) = request {
+                if let Some(request) = &request {
                     request.remember(rows, key.id)?;
                 }
                 Ok::<_, Error>(key.id)
@@ -138,6 +140,18 @@ fn bound(key: &mut Key, parent: &KeyFacts) -> Result<(), Error> {
     Ok(())
 }
 
+/// A program's session acts for its human alone. A key of an operator that verifies or makes others' would act for all,
+/// and outlive the session.
+pub(super) fn within_session(actor: &Actor, owner: &Account, scopes: &ScopeSet) -> Result<(), Error> {
+    let reaches_others = owner.operator && [KEYS_VERIFY, KEYS_WRITE].into_iter().any(|scope| scopes.has(scope));
+    match actor {
+        Actor::Program(_) if reaches_others => Err(Error::Forbidden {
+            detail: format!("a program's session gives an operator's keys no `{KEYS_VERIFY}` and no `{KEYS_WRITE}`: use the page"),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// A key's own limit is at most its plan's; only the operator gives more.
 fn within_plan(config: &Config, actor: &Actor, plan: &str, own: Option<u32>) -> Result<(), Error> {
     let Some(own) = own else { return Ok(()) };
@@ -149,7 +163,7 @@ fn within_plan(config: &Config, actor: &Actor, plan: &str, own: Option<u32>) -> 
         (Actor::Operator, _) | (_, None) => return Ok(()),
         // What a key may have it may give: it is bounded by that already.
         (Actor::Key(parent), _) if parent.requests_per_minute.is_some() => return Ok(()),
-        (Actor::Owner(_) | Actor::Key(_), Some(plan)) => plan.requests_per_minute,
+        (Actor::Owner(_) | Actor::Program(_) | Actor::Key(_), Some(plan)) => plan.requests_per_minute,
     };
     if own <= most { Ok(()) } else { Err(Error::invalid("requests_per_minute", format!("must be at most the plan's {most}"))) }
 }

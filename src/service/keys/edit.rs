@@ -45,14 +45,18 @@ impl Service {
                 key.name = name.clone().unwrap_or(key.name);
                 if let Some(scopes) = &scopes {
                     may_have(rows, &actor, &key, scopes)?;
+                    let owner = rows::account(rows, key.account)?.ok_or_else(|| Error::not_found("key"))?;
+                    super::create::within_session(&actor, &owner, scopes)?;
                     key.scopes = scopes.clone();
                 }
                 let (added, removed) = (key.scopes.missing_from(&before.scopes), before.scopes.missing_from(&key.scopes));
                 if !removed.is_empty() {
-                    change_descendants(rows, id, |child| {
+                    let narrow = |child: &mut Key| {
                         let kept = child.scopes.intersection(&key.scopes);
                         std::mem::replace(&mut child.scopes, kept) != child.scopes
-                    })?;
+                    };
+                    change_predecessor(rows, &key, narrow)?;
+                    change_descendants(rows, id, narrow)?;
                 }
                 let was = (key.name != before.name).then_some(before.name);
                 rows::save(rows, &key)?;
@@ -67,8 +71,8 @@ impl Service {
                     }
                     (Some(false), Some(since)) => {
                         may_enable(rows, &actor, &key, now)?;
-                        room_for_one_more(rows, key.account, max_active, None, now)?;
                         enable(rows, &mut key, since)?;
+                        within_limit(rows, &key, max_active, now)?;
                         Some(What::KeyEnabled { key: id, name: key.name.clone() })
                     }
                     _ => None,
@@ -99,17 +103,37 @@ fn may_have(rows: &dyn Read, actor: &Actor, key: &Key, scopes: &ScopeSet) -> Res
 fn disable(rows: &mut dyn Write, key: &mut Key, now: Timestamp) -> Result<(), Error> {
     key.disabled_at = Some(now);
     rows::save(rows, key)?;
-    change_descendants(rows, key.id, |child| child.disabled_at.is_none() && child.disabled_at.replace(now).is_none())
+    let end = |child: &mut Key| child.disabled_at.is_none() && child.disabled_at.replace(now).is_none();
+    change_predecessor(rows, key, end)?;
+    change_descendants(rows, key.id, end)
 }
 
 /// Descendants that were disabled with the key work again with it; one that was disabled by itself stays so.
 fn enable(rows: &mut dyn Write, key: &mut Key, since: Timestamp) -> Result<(), Error> {
     key.disabled_at = None;
     rows::save(rows, key)?;
-    change_descendants(rows, key.id, |child| child.disabled_at.take_if(|at| *at == since).is_some())
+    let revive = |child: &mut Key| child.disabled_at.take_if(|at| *at == since).is_some();
+    change_predecessor(rows, key, revive)?;
+    change_descendants(rows, key.id, revive)
 }
 
-fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
+/// With all that came back.
+fn within_limit(rows: &dyn Read, key: &Key, max: u32, now: Timestamp) -> Result<(), Error> {
+    let too_many = |_| Error::Conflict { detail: format!("the account would have more than {max} active keys: revoke some first") };
+    if max == 0 { Ok(()) } else { room_for_one_more(rows, key.account, max + 1, None, now).map_err(too_many) }
+}
+
+/// The key that was rotated to this one and works on for its grace: what is taken from one is taken from both.
+fn change_predecessor(rows: &mut dyn Write, key: &Key, change: impl Fn(&mut Key) -> bool) -> Result<(), Error> {
+    if let Some(mut old) = key.replaces.map(|id| rows::key(rows, id)).transpose()?.flatten()
+        && change(&mut old)
+    {
+        rows::save(rows, &old)?;
+    }
+    Ok(())
+}
+
+pub(in crate::service) fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
     if let Actor::Key(_) = actor {
         return Err(Error::Forbidden { detail: "only a human enables a key again".to_owned() });
     }

@@ -14,6 +14,7 @@ mod rotate;
 
 pub use create::NewKey;
 pub use edit::Edit;
+pub(super) use edit::may_enable;
 pub use list::{Filter, MAX_PAGE};
 pub use once::Once;
 pub use rotate::{DEFAULT_GRACE, MAX_GRACE, Rotate};
@@ -49,6 +50,8 @@ pub const MAX_LIFETIME: i64 = 24 * 3660 * 3600;
 pub enum Actor {
     /// A human in their browser's session.
     Owner(AccountId),
+    /// A program that signed in with its human's password: as the human, but what it makes must not outreach it.
+    Program(AccountId),
     /// A key, within its scopes and lineage.
     Key(Arc<KeyFacts>),
     /// Whoever runs the deployment, on its own machine.
@@ -59,7 +62,7 @@ impl Actor {
     /// The one account it may act on; `None`: any.
     pub(super) fn account(&self) -> Option<AccountId> {
         match self {
-            Self::Owner(account) => Some(*account),
+            Self::Owner(account) | Self::Program(account) => Some(*account),
             Self::Key(key) => Some(key.account.id),
             Self::Operator => None,
         }
@@ -73,7 +76,7 @@ impl Actor {
         let row = rows::key(rows, key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
         let account = acting(rows, row.account).map_err(|_| gone())?;
         let scopes = Arc::new(row.scopes.clone());
-        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts()), scopes, key.lineage_per_minute))))
+        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts()), scopes, key.limits.clone()))))
     }
 }
 

@@ -22,35 +22,39 @@ pub struct Once {
 }
 
 /// A request as the store recognises it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Request {
     name: Digest,
     body: Digest,
     ends_at: Timestamp,
+    /// The same under secrets before the newest: a rotation of the secret in between is no other request.
+    older: Vec<(Digest, Digest)>,
 }
 
 impl Service {
     /// `route` tells calls apart, `body` what they ask for.
     pub(super) fn request(&self, once: Option<&Once>, route: &str, body: &impl Serialize) -> Result<Option<Request>, Error> {
         let Some(Once { caller, key }) = once else { return Ok(None) };
-        let hash = |text: String| self.secret.hash(Purpose::Idempotency, text.as_bytes());
-        let body = serde_json::to_string(body).map_err(Error::internal)?;
-        Ok(Some(Request {
-            name: hash(format!("name|{caller}|{route}|{}", key.as_str())),
-            body: hash(format!("body|{body}")),
-            ends_at: self.world.now() + REMEMBERED,
-        }))
+        let body = format!("body|{}", serde_json::to_string(body).map_err(Error::internal)?);
+        let name = format!("name|{caller}|{route}|{}", key.as_str());
+        let names = self.secret.hashes(Purpose::Idempotency, name.as_bytes());
+        let mut known = names.zip(self.secret.hashes(Purpose::Idempotency, body.as_bytes()));
+        let (name, body) = known.next().ok_or(Error::Internal)?;
+        Ok(Some(Request { name, body, ends_at: self.world.now() + REMEMBERED, older: known.collect() }))
     }
 }
 
 impl Request {
     /// The key this request made before, if it is a retry.
     pub fn done(&self, rows: &dyn Read, now: Timestamp) -> Result<Option<KeyId>, Error> {
-        match rows::load::<Done>(rows, self.name.as_bytes())?.filter(|done| done.ends_at > now) {
-            Some(done) if done.body == self.body => Ok(Some(done.key)),
-            Some(_) => Err(Error::IdempotencyKeyReused),
-            None => Ok(None),
+        for (name, body) in std::iter::once(&(self.name, self.body)).chain(&self.older) {
+            match rows::load::<Done>(rows, name.as_bytes())?.filter(|done| done.ends_at > now) {
+                Some(done) if done.body == *body => return Ok(Some(done.key)),
+                Some(_) => return Err(Error::IdempotencyKeyReused),
+                None => {}
+            }
         }
+        Ok(None)
     }
 
     pub fn remember(&self, rows: &mut dyn Write, key: KeyId) -> Result<(), Error> {

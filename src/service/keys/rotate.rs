@@ -53,7 +53,7 @@ impl Service {
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
                 let mut old = writable(rows, &actor, id)?;
-                if let Some(made) = request.map(|request| request.done(rows, now)).transpose()?.flatten() {
+                if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
                     return Ok(made);
                 }
                 acting(rows, old.account).map_err(|_| Error::not_found("key"))?;
@@ -80,7 +80,7 @@ impl Service {
                 let until = old.expires_at.filter(|_| old.revoked.is_none());
                 let what = What::KeyRotated { key: id, name: old.name, to: new_id, until };
                 record(rows, old.account, Some(source), what, now, random)?;
-                if let Some(request) = request {
+                if let Some(request) = &request {
                     request.remember(rows, new_id)?;
                 }
                 Ok::<_, Error>(new_id)

@@ -10,7 +10,8 @@ pub type Page = (Vec<Vec<String>>, Option<String>);
 /// Quoted always. A spreadsheet takes what begins like a formula for one, whoever wrote it (agents name themselves):
 /// an apostrophe before it makes it text.
 fn cell(text: &str) -> String {
-    let formula = text.trim_start().starts_with(['=', '+', '-', '@', '|', '%']) || text.starts_with(['\t', '\r', '\n']);
+    let formula =
+        text.trim_start().starts_with(['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠']) || text.starts_with(['\t', '\r', '\n']);
     format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
 }
 
