@@ -1,8 +1,11 @@
 //! `accounts`: the people who approve.
 
 use super::{Done, Failure, Session, print, prompt, settings::Global, unexpected};
-use crate::owner::{Call, Reply};
-use clap::Subcommand;
+use crate::{
+    owner::{Call, Reply},
+    service::{operator::Change, view::AccountView},
+};
+use clap::{Args, Subcommand};
 use std::io::IsTerminal;
 
 #[derive(Subcommand)]
@@ -29,12 +32,58 @@ pub enum Accounts {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List accounts
+    /// List accounts, newest first
     List {
+        /// Only those whose e-mail, external id or id holds this
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        search: String,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Put an account on a plan of the configuration
+    SetPlan {
+        #[command(flatten)]
+        which: Which,
+        plan: String,
+    },
+    /// Say that the e-mail was verified
+    VerifyEmail {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Sign an account out and refuse its keys, at once
+    Disable {
+        #[command(flatten)]
+        which: Which,
+        /// Don't ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Undo `disable`: its keys work again
+    Enable {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+/// The account a command is about.
+#[derive(Args)]
+pub struct Which {
+    /// Its e-mail, external id or id (acc_…)
+    #[arg(value_name = "ACCOUNT")]
+    account: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Which {
+    async fn change(self, global: &Global, change: Change, done: &str) -> Result<(), Failure> {
+        let call = Call::ChangeAccount { account: self.account, change };
+        let Reply::Account(account) = Session::ask(global, call).await? else { return Err(unexpected()) };
+        if self.json { print::json(&account) } else { print::line(&format!("{} {done}", account.email)) }
+    }
 }
 
 impl Accounts {
@@ -59,24 +108,50 @@ impl Accounts {
                 };
                 print::line(&format!("Set a new password for {}; it is signed out everywhere", account.email))?;
             }
-            Self::List { json } => {
-                let Reply::Accounts(accounts) = Session::ask(global, Call::ListAccounts).await? else { return Err(unexpected()) };
+            Self::SetPlan { which, plan } => {
+                let done = format!("is on the plan {plan}");
+                which.change(global, Change::Plan(plan), &done).await?;
+            }
+            Self::VerifyEmail { which } => which.change(global, Change::VerifyEmail, "is verified").await?,
+            Self::Disable { which, yes } => {
+                let question = format!("Sign {} out and refuse all of its keys?", which.account);
+                if !yes && !prompt::confirmed(&question)? {
+                    return Err(Failure::failed("nothing was disabled"));
+                }
+                which.change(global, Change::Disable, "is disabled: signed out, and its keys are refused").await?;
+            }
+            Self::Enable { which } => which.change(global, Change::Enable, "is enabled: its keys work again").await?,
+            Self::List { search, json } => {
+                let session = Session::open(global, false).await?;
+                let accounts = session.accounts(&search).await;
+                session.close().await;
+                let accounts = accounts?;
                 if json {
                     print::json(&std::collections::BTreeMap::from([("accounts", &accounts)]))?;
                 } else if accounts.is_empty() {
-                    print::line("No accounts yet: countersign accounts create --operator --email you@example.com")?;
+                    let none = "No accounts yet: countersign accounts create --operator --email you@example.com";
+                    print::line(if search.is_empty() { none } else { "No such accounts." })?;
                 } else {
-                    let row = |a: &crate::service::view::AccountView| {
-                        let operator = if a.operator { "yes" } else { "" };
-                        vec![a.email.clone(), a.plan.clone(), operator.to_owned(), a.created_at.to_string(), a.id.to_string()]
-                    };
                     let rows: Vec<_> = accounts.iter().map(row).collect();
-                    print::table(&["E-MAIL", "PLAN", "OPERATOR", "CREATED", "ID"], &rows)?;
+                    print::table(&["E-MAIL", "PLAN", "KEYS", "EXTERNAL ID", "CREATED", "ID", ""], &rows)?;
                 }
             }
         }
         Ok(0)
     }
+}
+
+fn row(account: &AccountView) -> Vec<String> {
+    let notes = [("operator", account.operator), ("verified", account.email_verified), ("disabled", account.disabled_at.is_some())];
+    vec![
+        account.email.clone(),
+        account.plan.clone(),
+        account.active_keys.to_string(),
+        account.external_id.clone().unwrap_or_default(),
+        account.created_at.to_string(),
+        account.id.to_string(),
+        notes.into_iter().filter_map(|(note, is)| is.then_some(note)).collect::<Vec<_>>().join(", "),
+    ]
 }
 
 /// Twice at the terminal, so that a slip of the finger locks nobody out.

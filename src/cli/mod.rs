@@ -16,7 +16,7 @@ mod settings;
 use crate::{
     domain::id::AccountId,
     owner::{self, Call, OpenFailure, Opened, Reply, Role},
-    service::Error,
+    service::{Error, view::AccountView},
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use settings::{Global, Settings};
@@ -186,8 +186,22 @@ impl Session {
 
     /// Whose is what, for lists.
     async fn owners(&self) -> Result<Owners, Failure> {
-        let Reply::Accounts(accounts) = self.call(Call::ListAccounts).await? else { return Err(unexpected()) };
-        Ok(Owners(accounts.into_iter().map(|account| (account.id, account.email)).collect()))
+        Ok(Owners(self.accounts("").await?.into_iter().map(|account| (account.id, account.email)).collect()))
+    }
+
+    /// Every account whose e-mail, external id or id holds this.
+    async fn accounts(&self, search: &str) -> Result<Vec<AccountView>, Failure> {
+        let (mut accounts, mut cursor) = (Vec::new(), None);
+        loop {
+            let Reply::Accounts(page) = self.call(Call::Accounts { search: search.to_owned(), cursor }).await? else {
+                return Err(unexpected());
+            };
+            accounts.extend(page.accounts);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(accounts);
+            }
+        }
     }
 
     async fn close(self) {

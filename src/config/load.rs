@@ -1,6 +1,10 @@
 //! From file, environment and flags to one checked [`Config`].
 
-use super::{Config, ConfigError, Signup, wrong};
+use super::{
+    Config, ConfigError, Signup,
+    brand::{Accent, Logo},
+    wrong,
+};
 use crate::domain::{
     key::{Environment, KeyFormat},
     scope::Catalogue,
@@ -135,12 +139,7 @@ impl Config {
         if !publishable.is_empty() && !fits {
             return Err(wrong("`sessions.publishable_key` must be 16 to 256 visible ASCII characters, or empty: then one is made"));
         }
-        let unbuilt = [
-            ("brand.accent", !self.brand.accent.is_empty()),
-            ("brand.logo_file", !self.brand.logo_file.is_empty()),
-            ("metrics_listen", !self.metrics_listen.is_empty()),
-            ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery),
-        ];
+        let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty()), ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery)];
         if let Some((name, _)) = unbuilt.iter().find(|(_, set)| *set) {
             return Err(wrong(format!("`{name}` does nothing in this version: leave it out")));
         }
@@ -156,6 +155,9 @@ impl Config {
                 return Err(wrong(format!("`{name}` = {url} must start with https:// or http://")));
             }
         }
+        let set = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        self.brand.colours = set(&self.brand.accent).map(|colour| Accent::read(&colour)).transpose()?;
+        self.brand.logo = set(&self.brand.logo_file).map(|path| Logo::read(&path)).transpose()?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! One configuration: defaults < file < environment < flags ([`Sources`]). An unknown key is an error that names
 //! the nearest known one.
 
+pub mod brand;
 mod load;
 mod values;
 
@@ -108,6 +109,12 @@ pub struct Brand {
     pub terms_url: String,
     pub privacy_url: String,
     pub support_url: String,
+    /// Made of `accent`.
+    #[serde(skip)]
+    pub colours: Option<brand::Accent>,
+    /// What `logo_file` holds.
+    #[serde(skip)]
+    pub logo: Option<brand::Logo>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,6 +1,12 @@
 //! Humans: accounts, and the browser sessions they sign in with.
 
-use crate::domain::{id::AccountId, name::Email, secret::Digest, source::Source};
+use crate::domain::{
+    id::AccountId,
+    name::{Email, ExternalId},
+    page_path::PagePath,
+    secret::Digest,
+    source::Source,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,7 +26,7 @@ pub struct Account {
     pub plan: String,
     /// The service's own name of this user.
     #[serde(default)]
-    pub external_id: Option<String>,
+    pub external_id: Option<ExternalId>,
     pub created_at: Timestamp,
     #[serde(default)]
     pub disabled_at: Option<Timestamp>,
@@ -42,7 +48,7 @@ impl Account {
             id: self.id,
             plan: self.plan.clone(),
             operator: self.operator,
-            external_id: self.external_id.clone(),
+            external_id: self.external_id.clone().map(String::from),
             disabled: self.disabled_at.is_some(),
         }
     }
@@ -95,4 +101,18 @@ impl Session {
     pub fn ends_at(&self) -> i64 {
         (self.created_at + Self::ABSOLUTE).as_second()
     }
+}
+
+/// A way in for a human whom a service has signed in itself: used once, soon. Stored by the hash of its ticket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PortalSession {
+    pub ticket: Digest,
+    pub account: AccountId,
+    pub return_to: PagePath,
+    pub expires_at: Timestamp,
+}
+
+impl PortalSession {
+    /// Long enough for a redirect and one press of a button.
+    pub const TTL: SignedDuration = SignedDuration::from_secs(60);
 }

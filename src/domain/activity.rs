@@ -25,6 +25,11 @@ pub enum What {
     SignedUp,
     SignedIn,
     SignInRefused,
+    /// All other sessions ended with it.
+    PasswordChanged,
+    /// One browser, from another.
+    BrowserSignedOut,
+    SignedOutEverywhere,
     TooManyWrongCodes,
     Approved {
         registration: RegistrationId,
@@ -110,4 +115,71 @@ pub enum What {
     RefreshReused {
         session: ProgramSessionId,
     },
+    /// A service's own user, by a portal session, is this account from now on.
+    Linked,
+    EmailVerified,
+    EmailChanged,
+    PlanChanged {
+        plan: String,
+    },
+    AccountDisabled,
+    AccountEnabled,
+}
+
+/// What a reader may want to see alone. A line can be about several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    Keys,
+    Agents,
+    SignIns,
+    /// What somebody wanted and did not get.
+    Refusals,
+}
+
+impl Topic {
+    pub const ALL: [Self; 4] = [Self::Keys, Self::Agents, Self::SignIns, Self::Refusals];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Agents => "agents",
+            Self::SignIns => "sign-ins",
+            Self::Refusals => "refusals",
+        }
+    }
+}
+
+impl What {
+    pub fn is_about(&self, topic: Topic) -> bool {
+        let topics: &[Topic] = match self {
+            Self::SignedUp
+            | Self::SignedIn
+            | Self::ProgramSignedIn { .. }
+            | Self::ProgramSignedOut { .. }
+            | Self::PasswordChanged
+            | Self::BrowserSignedOut
+            | Self::SignedOutEverywhere
+            | Self::Linked
+            | Self::EmailVerified
+            | Self::EmailChanged
+            | Self::AccountDisabled
+            | Self::AccountEnabled => &[Topic::SignIns],
+            Self::PlanChanged { .. } => &[Topic::Keys],
+            Self::SignInRefused | Self::RefreshReused { .. } => &[Topic::SignIns, Topic::Refusals],
+            Self::TooManyWrongCodes | Self::WrongVerifier { .. } => &[Topic::Agents, Topic::Refusals],
+            Self::Approved { .. } => &[Topic::Agents],
+            Self::Denied { .. } | Self::Disowned { .. } => &[Topic::Agents, Topic::Refusals],
+            Self::Delivered { .. } => &[Topic::Agents, Topic::Keys],
+            Self::PickupReplayed { .. } => &[Topic::Agents, Topic::Keys, Topic::Refusals],
+            Self::AgentRevoked { .. } => &[Topic::Agents, Topic::Keys],
+            Self::KeyCreated { .. }
+            | Self::KeyEdited { .. }
+            | Self::KeyDisabled { .. }
+            | Self::KeyEnabled { .. }
+            | Self::KeyRotated { .. }
+            | Self::KeyRevoked { .. } => &[Topic::Keys],
+            Self::WrongEnvironment { .. } => &[Topic::Keys, Topic::Refusals],
+        };
+        topics.contains(&topic)
+    }
 }

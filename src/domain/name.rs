@@ -75,6 +75,53 @@ impl TryFrom<String> for Name {
     }
 }
 
+/// The text is not a name a service could have for its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 128 visible ASCII characters without spaces")]
+pub struct InvalidExternalId;
+
+/// A service's own name of its user, opaque here. It travels in a header, so nothing but visible ASCII.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ExternalId(String);
+
+impl ExternalId {
+    const MAX_BYTES: usize = 128;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ExternalId {
+    type Err = InvalidExternalId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidExternalId> {
+        let fits = (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidExternalId) }
+    }
+}
+
+impl fmt::Display for ExternalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<ExternalId> for String {
+    fn from(id: ExternalId) -> String {
+        id.0
+    }
+}
+
+impl TryFrom<String> for ExternalId {
+    type Error = InvalidExternalId;
+
+    fn try_from(text: String) -> Result<Self, InvalidExternalId> {
+        text.parse()
+    }
+}
+
 /// The text is not an e-mail address we take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an e-mail address, such as user@example.com")]

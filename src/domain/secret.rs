@@ -56,6 +56,8 @@ secret!(/// One-use bearer that fetches an approved key from a shell. 256 bits, 
     PickupToken, "pkp_");
 secret!(/// A browser's session. Lives in a cookie only.
     SessionToken, "ses_");
+secret!(/// One-use way in for a human whom a service has signed in. 256 bits, a minute.
+    PortalTicket, "ptk_");
 secret!(/// The handle an MCP client polls with, in place of the claim token.
     ClaimHandle, "cla_");
 secret!(/// An API key, as it is presented.
@@ -213,11 +215,13 @@ pub enum Purpose {
     SecretId,
     RefreshToken,
     SignSessions,
+    SessionName,
     Idempotency,
+    PortalTicket,
 }
 
 impl Purpose {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -232,7 +236,9 @@ impl Purpose {
         Self::SecretId,
         Self::RefreshToken,
         Self::SignSessions,
+        Self::SessionName,
         Self::Idempotency,
+        Self::PortalTicket,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -252,7 +258,9 @@ impl Purpose {
             Self::SecretId => "countersign 2026-11 secret id",
             Self::RefreshToken => "countersign 2026-11 refresh token",
             Self::SignSessions => "countersign 2026-11 session token signing key",
+            Self::SessionName => "countersign 2026-11 session name",
             Self::Idempotency => "countersign 2026-11 idempotency key hash",
+            Self::PortalTicket => "countersign 2026-11 portal ticket hash",
         }
     }
 }

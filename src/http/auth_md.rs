@@ -92,6 +92,8 @@ pub fn render(app: &App) -> String {
     };
     let docs =
         if config.api.docs_url.is_empty() { String::new() } else { format!("\nThe API itself is described at {}.\n", config.api.docs_url) };
+    let brand = [("Terms", &config.brand.terms_url), ("Privacy", &config.brand.privacy_url), ("Support", &config.brand.support_url)];
+    let brand: String = brand.into_iter().filter(|(_, url)| !url.is_empty()).map(|(what, url)| format!("{what}: {url}\n")).collect();
     format!(
         r#"# Get access to {name}
 
@@ -167,7 +169,7 @@ Codes live {code_ttl} minutes, a registration {registration_ttl} minutes. For a 
 | --- | --- | --- |
 {errors}
 Metadata: {base}/.well-known/oauth-authorization-server (RFC 8414), {base}/.well-known/oauth-protected-resource (RFC 9728).
-"#,
+{brand}"#,
         environment = config.environment,
         pages = config.pages_url,
         grant = CLAIM_GRANT,

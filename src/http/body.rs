@@ -34,6 +34,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub struct JsonBody<T>(pub T);
 /// A function's arguments: a JSON object, or nothing at all. `key_id` is one of them, and not ours to set.
 pub struct FunctionBody<T>(pub T);
+/// A JSON object of an operator's service, which also says on what plan its user is.
+pub struct OperatorBody<T>(pub T);
 /// A JSON object or a form, as the OAuth endpoints take both.
 pub struct AnyBody<T>(pub T);
 
@@ -59,6 +61,14 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for FunctionBody<T> {
     }
 }
 
+impl<T: DeserializeOwned> FromRequest<App> for OperatorBody<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        Ok(Self(typed(members(request, false, &["plan"]).await?)?))
+    }
+}
+
 impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
     type Rejection = Failed;
 
@@ -80,6 +90,12 @@ impl<T: JsonSchema> OperationInput for FunctionBody<T> {
         if let Some(ReferenceOr::Item(body)) = &mut operation.request_body {
             body.required = openapi::asked::<T>().get("required").is_some();
         }
+    }
+}
+
+impl<T: JsonSchema> OperationInput for OperatorBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON]);
     }
 }
 
@@ -153,7 +169,7 @@ async fn members(request: Request, form: bool, theirs: &[&str]) -> Result<Map<St
     };
     let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
     let members = if is_form { form_members(&bytes)? } else { json_members(&bytes)? };
-    match OURS.iter().find(|name| members.contains_key(**name) && !theirs.contains(*name)) {
+    match OURS.iter().find(|name| members.contains_key(**name) && !theirs.contains(name)) {
         Some(name) => Err(Error::invalid(*name, "is not yours to set")),
         None => Ok(members),
     }

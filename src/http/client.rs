@@ -23,11 +23,14 @@ impl FromRequestParts<App> for ClientSource {
     }
 }
 
+/// The neighbour on the connection, a proxy or the caller. Without an address (which only a wrongly built router lacks)
+/// the request is nobody's: an unspecified address shares one allowance.
+pub fn peer_of(parts: &Parts) -> IpAddr {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip())
+}
+
 pub fn source_of(parts: &Parts, app: &App) -> Source {
-    // Without a peer address (which only a wrongly built router lacks) the request is nobody's: an unspecified
-    // address shares one allowance.
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip());
-    app.source_of(peer, &forwarded_for(&parts.headers))
+    app.source_of(peer_of(parts), &forwarded_for(&parts.headers))
 }
 
 /// All hops, in order, of all `X-Forwarded-For` headers; an unreadable one ends the list, so nothing before it counts.

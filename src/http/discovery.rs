@@ -80,12 +80,14 @@ fn metadata(value: Value) -> Metadata {
 /// each name in use, and lists only what is switched on.
 async fn authorization_server(State(app): State<App>) -> Metadata {
     let base = &app.config.public_url;
-    metadata(json!({
+    let mut document = json!({
         "issuer": base,
         "token_endpoint": format!("{base}/oauth2/token"),
         "revocation_endpoint": format!("{base}/oauth2/revoke"),
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
+        "introspection_endpoint": format!("{base}/oauth2/introspect"),
+        "introspection_endpoint_auth_methods_supported": ["Bearer"],
         "grant_types_supported": [CLAIM_GRANT],
         "response_types_supported": [],
         "jwks_uri": format!("{base}/.well-known/jwks.json"),
@@ -101,7 +103,13 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
             "identity_types_supported": ["service_auth"],
             "service_auth": {"credential_types_supported": ["api_key"]},
         },
-    }))
+    });
+    for (name, url) in [("op_tos_uri", &app.config.brand.terms_url), ("op_policy_uri", &app.config.brand.privacy_url)] {
+        if !url.is_empty() {
+            document[name] = json!(url);
+        }
+    }
+    metadata(document)
 }
 
 /// RFC 7517: what session tokens are signed with; empty where there are none.

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 pub enum Family {
     /// `/agent/*` and `/oauth2/*`.
     OAuth,
+    /// `/v1/authorize`: the status says it all.
+    Bare,
     /// The rest.
     Api(Profile),
 }
@@ -99,13 +101,17 @@ pub enum Body {
 
 impl Family {
     pub fn of(path: &str, profile: Profile) -> Self {
-        if path.starts_with("/agent/") || path.starts_with("/oauth2/") { Self::OAuth } else { Self::Api(profile) }
+        match path {
+            "/v1/authorize" => Self::Bare,
+            _ if path.starts_with("/agent/") || path.starts_with("/oauth2/") => Self::OAuth,
+            _ => Self::Api(profile),
+        }
     }
 
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Api(Profile::Problem) => "application/problem+json",
-            Self::OAuth | Self::Api(Profile::Flat | Profile::Nested) => "application/json",
+            Self::OAuth | Self::Bare | Self::Api(Profile::Flat | Profile::Nested) => "application/json",
         }
     }
 
@@ -117,13 +123,13 @@ impl Family {
                 "properties": {"success": {"type": "boolean", "const": true}, "data": data},
                 "required": ["success", "data"],
             }),
-            Self::OAuth | Self::Api(Profile::Nested | Profile::Problem) => data,
+            Self::OAuth | Self::Bare | Self::Api(Profile::Nested | Profile::Problem) => data,
         }
     }
 
     pub fn error_schema(self, generator: &mut SchemaGenerator) -> Schema {
         match self {
-            Self::OAuth => generator.subschema_for::<OAuthError>(),
+            Self::OAuth | Self::Bare => generator.subschema_for::<OAuthError>(),
             Self::Api(Profile::Flat) => generator.subschema_for::<FlatError>(),
             Self::Api(Profile::Nested) => generator.subschema_for::<NestedError>(),
             Self::Api(Profile::Problem) => generator.subschema_for::<ProblemError>(),

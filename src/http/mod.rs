@@ -4,6 +4,7 @@
 mod agent;
 mod answer;
 mod auth_md;
+mod authorize;
 mod body;
 pub mod client;
 mod credential;
@@ -14,8 +15,10 @@ mod functions;
 mod guard;
 mod health;
 mod idempotency;
+mod introspect;
 mod keys;
 pub mod openapi;
+mod portal;
 mod programs;
 mod token;
 
@@ -52,8 +55,15 @@ pub fn router(app: App) -> Router {
         .route("/agent/{*rest}", any(error::no_route))
         .route("/oauth2/{*rest}", any(error::no_route))
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::from_fn(credential::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::OAuth), envelope::wrap));
+    let forward_auth = Router::from(authorize::routes())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::from_fn(credential::ratelimit_headers))
+        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
+        .layer(map_response_with_state((app.clone(), Family::Bare), envelope::wrap))
+        .layer(axum::middleware::from_fn(authorize::status_only));
     let api = Router::from(api_routes(&app.config))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
@@ -61,6 +71,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::Api(app.config.profile)), envelope::wrap));
     oauth
+        .merge(forward_auth)
         .merge(api)
         .layer(cors(&app))
         .merge(crate::web::router(&app))
@@ -84,12 +95,12 @@ fn cors(app: &App) -> CorsLayer {
 
 /// Routes whose errors are in OAuth's words, each with what [`openapi`] says of it.
 fn oauth_routes() -> ApiRouter<App> {
-    agent::routes().merge(token::routes())
+    agent::routes().merge(token::routes()).merge(introspect::routes())
 }
 
 /// Routes whose errors are in the profile's words.
 fn api_routes(config: &Config) -> ApiRouter<App> {
-    let routes = keys::routes().merge(functions::routes()).merge(discovery::routes()).merge(health::routes());
+    let routes = keys::routes().merge(functions::routes()).merge(portal::routes()).merge(discovery::routes()).merge(health::routes());
     if config.sessions.password_grant { routes.merge(programs::routes()) } else { routes }
 }
 

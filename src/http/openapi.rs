@@ -143,7 +143,7 @@ pub fn document(config: &Config) -> Value {
 }
 
 fn routes(config: &Config) -> ApiRouter<super::App> {
-    super::oauth_routes().merge(super::api_routes(config))
+    super::oauth_routes().merge(super::api_routes(config)).merge(super::authorize::routes())
 }
 
 fn info(config: &Config) -> Value {
@@ -174,9 +174,11 @@ fn finish(operation: &mut Value, family: Family, config: &Config, generator: &mu
         let (status, code, body) = family.body(error, config);
         let response = &mut operation["responses"][status.as_str()];
         response["description"] = json!(status.canonical_reason());
-        let content = &mut response["content"][family.media_type()];
-        content["schema"] = json!(schema);
-        content["examples"][code] = json!({"summary": error.to_string(), "value": body});
+        if family != Family::Bare {
+            let content = &mut response["content"][family.media_type()];
+            content["schema"] = json!(schema);
+            content["examples"][code] = json!({"summary": error.to_string(), "value": body});
+        }
         if error.retry_after().is_some() {
             response["headers"]["Retry-After"] = json!({"$ref": "#/components/headers/Retry-After"});
         }

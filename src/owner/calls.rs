@@ -17,19 +17,17 @@ use crate::{
         Error, MAX_WAIT, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Edit, Filter, NewKey, Rotate},
+        operator::{self, AccountFilter, Change},
         verify::{Caller, Need},
         view::{
-            AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered, Revealed, Revoked,
-            ScopeCheck, Verdict, Whoami,
+            AccountList, AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered,
+            Revealed, Revoked, ScopeCheck, Verdict, Whoami,
         },
     },
 };
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
-
-/// Accounts a list shows at most.
-const MAX_ACCOUNTS: usize = 10_000;
 
 /// One question. Secrets in it are [`Revealed`]: they serialize, and `Debug` hides them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,7 +85,15 @@ pub enum Call {
         email: String,
         password: Revealed,
     },
-    ListAccounts,
+    Accounts {
+        search: String,
+        cursor: Option<String>,
+    },
+    /// `account`: its id, e-mail or external id.
+    ChangeAccount {
+        account: String,
+        change: Change,
+    },
     CreateKey {
         /// The owner's e-mail.
         account: String,
@@ -165,7 +171,8 @@ pub enum Reply {
     Whoami(Box<Whoami>),
     AccountCreated(AccountView),
     PasswordReset(AccountView),
-    Accounts(Vec<AccountView>),
+    Accounts(AccountList),
+    Account(AccountView),
     KeyCreated(Box<Created>),
     Key(Box<KeyView>),
     KeyRotated(Box<Issued>),
@@ -255,7 +262,12 @@ impl Call {
     pub fn may_be_repeated(&self) -> bool {
         match self {
             Self::ListKeys { .. } | Self::CheckScope { .. } | Self::Whoami { .. } | Self::RevokeKey { .. } => true,
-            Self::ListAccounts | Self::AllKeys { .. } | Self::ShowKey { .. } | Self::ListAgents { .. } | Self::Status => true,
+            Self::Accounts { .. }
+            | Self::ChangeAccount { .. }
+            | Self::AllKeys { .. }
+            | Self::ShowKey { .. }
+            | Self::ListAgents { .. }
+            | Self::Status => true,
             Self::EditKey { .. } | Self::RevokeAny { .. } | Self::RevokeAgent { .. } | Self::RevokeAllAgents { .. } => true,
             Self::Poll { code_verifier, .. } => code_verifier.is_some(),
             Self::VerifyKey { cost, .. } => *cost == 0,
@@ -317,13 +329,15 @@ impl Call {
             Self::CreateAccount { email, password, operator } => {
                 // Whoever runs the machine vouches for the address.
                 service.create_account(&email, Password::typed(password.expose().to_owned()), operator, true).await?;
-                let account = service.account_by_email(&email).await?;
-                Ok(Reply::AccountCreated(AccountView::new(&account)))
+                service.find_account(&email).await.map(Reply::AccountCreated)
             }
             Self::ResetPassword { email, password } => {
                 service.reset_password(&email, Password::typed(password.expose().to_owned())).await.map(Reply::PasswordReset)
             }
-            Self::ListAccounts => service.list_accounts(MAX_ACCOUNTS).await.map(Reply::Accounts),
+            Self::Accounts { search, cursor } => {
+                service.list_accounts(&AccountFilter { search, cursor, limit: Some(operator::MAX_PAGE) }).await.map(Reply::Accounts)
+            }
+            Self::ChangeAccount { account, change } => service.change_account(&account, change, None).await.map(Reply::Account),
             Self::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute } => {
                 let owner = service.account_by_email(&account).await?.id;
                 let new = NewKey { name, scopes, environment, expires_in, requests_per_minute };

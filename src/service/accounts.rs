@@ -1,6 +1,6 @@
 //! Who humans are: set-up, sign-up, sign-in, sessions.
 
-use super::{Error, OpenError, Service, acting, charge_all, record, used_up, view::AccountView};
+use super::{Error, OpenError, Service, acting, charge_all, record, security::end_sessions, used_up, view::AccountView};
 use crate::{
     domain::{
         account::{Account, Session},
@@ -12,7 +12,7 @@ use crate::{
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
     },
-    store::{Order, Read, StoreError, Table, rows},
+    store::{StoreError, rows},
 };
 use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use jiff::{SignedDuration, Timestamp};
@@ -40,7 +40,7 @@ fn matches(password: &Password, hash: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
 }
 
-fn acceptable(password: &Password) -> Result<(), Error> {
+pub(super) fn acceptable(password: &Password) -> Result<(), Error> {
     if password.expose().chars().count() < Password::MIN_CHARS {
         return Err(Error::invalid("password", format!("must have at least {} characters", Password::MIN_CHARS)));
     }
@@ -52,11 +52,15 @@ fn acceptable(password: &Password) -> Result<(), Error> {
 
 impl Service {
     /// A place among those who hash. Taken before a limit is charged: who is turned away has not tried.
-    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.hashing.try_acquire().map_err(|_| Error::Busy)
     }
 
-    async fn hashed<T: Send + 'static>(&self, _place: SemaphorePermit<'_>, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    pub(super) async fn hashed<T: Send + 'static>(
+        &self,
+        _place: SemaphorePermit<'_>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         tokio::task::spawn_blocking(work).await.map_err(Error::internal)
     }
 
@@ -153,18 +157,15 @@ impl Service {
     /// Sets a new password and signs the account out everywhere.
     pub async fn reset_password(&self, email: &str, password: Password) -> Result<AccountView, Error> {
         acceptable(&password)?;
-        let (id, salt) = (self.account_by_email(email).await?.id, self.world.bytes());
+        let (id, salt, now) = (self.account_by_email(email).await?.id, self.world.bytes(), self.world.now());
         let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         self.store
             .write(move |rows| {
                 let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
                 account.password = Some(hash.clone());
                 rows::save(rows, &account)?;
-                for session in rows::all::<Session>(rows, Table::AccountSessions, &rows::entry(&[&id.to_string(), ""]))? {
-                    rows::erase(rows, &session);
-                }
-                super::program_sessions::end_all(rows, id)?;
-                Ok::<_, Error>(AccountView::new(&account))
+                end_sessions(rows, id)?;
+                Ok::<_, Error>(super::operator::view(rows, &account, now)?)
             })
             .await
     }
@@ -209,7 +210,7 @@ impl Service {
         Ok(account)
     }
 
-    async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
+    pub(super) async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
         let now = self.world.now();
         self.store
             .write(move |rows| {
@@ -219,7 +220,12 @@ impl Service {
             .await
     }
 
-    async fn password_matches(&self, place: SemaphorePermit<'_>, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+    pub(super) async fn password_matches(
+        &self,
+        place: SemaphorePermit<'_>,
+        account: Option<&Account>,
+        password: Password,
+    ) -> Result<bool, Error> {
         let stored = account.and_then(|account| account.password.clone());
         let known = stored.is_some();
         let hash = stored.unwrap_or_else(|| self.decoy.clone());
@@ -227,10 +233,10 @@ impl Service {
         Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
     }
 
-    async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
+    pub(super) async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
         let token = SessionToken::new(self.world.bytes());
         let (now, random) = (self.world.now(), self.world.bytes());
-        let session = Session { token: self.session_hash(&token), account, created_at: now, seen_at: now, authenticated_at: now, source };
+        let session = session_of(account, self.session_hash(&token), source, now);
         self.store
             .write(move |rows| {
                 rows::save(rows, &session)?;
@@ -240,7 +246,7 @@ impl Service {
         Ok(token)
     }
 
-    fn session_hash(&self, token: &SessionToken) -> Digest {
+    pub(super) fn session_hash(&self, token: &SessionToken) -> Digest {
         self.secret.hash(Purpose::Session, token.expose().as_bytes())
     }
 
@@ -321,19 +327,9 @@ impl Service {
         let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
         self.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
     }
+}
 
-    pub async fn list_accounts(&self, limit: usize) -> Result<Vec<AccountView>, Error> {
-        self.store
-            .read(|rows| {
-                let entries = rows.scan(Table::Emails, &[], None, Order::Ascending, limit)?;
-                let mut accounts = Vec::with_capacity(entries.len());
-                for (_, id) in entries {
-                    if let Some(account) = rows::load::<Account>(rows as &dyn Read, id)? {
-                        accounts.push(AccountView::new(&account));
-                    }
-                }
-                Ok(accounts)
-            })
-            .await
-    }
+/// A session that begins now.
+pub(super) fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> Session {
+    Session { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
 }

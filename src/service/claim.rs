@@ -15,6 +15,7 @@ use crate::{
         scope::ScopeSet,
         secret::{ClaimHandle, ClaimToken, CodeChallenge, KeyStream, Purpose},
         source::Source,
+        tally::Counted,
     },
     store::{Order, Read, Table, Write, rows},
 };
@@ -166,6 +167,7 @@ impl Service {
                 super::charge_all(rows, &limit, now)?;
                 let evicted = if full { end_oldest(rows)? } else { 0 };
                 rows::save(rows, &registration)?;
+                rows::count(rows, Counted::Requested, now)?;
                 Ok::<_, Error>(evicted)
             })
             .await?;

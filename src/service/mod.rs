@@ -1,18 +1,25 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] who humans are,
-//! [`program_sessions`] programs that sign in for them, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
+//! they sign in, [`portal`] and [`program_sessions`] how a service's own users and programs come in, [`activity`] what happened, [`operator`] and [`overview`] what
+//! whoever runs the deployment does and sees, [`upkeep`] what time does by itself.
 
 pub mod accounts;
+pub mod activity;
 pub mod agents;
 pub mod claim;
 mod delivery;
 mod error;
+mod introspect;
 pub mod keys;
+pub mod operator;
+pub mod overview;
 mod plans;
+pub mod portal;
 pub mod program_sessions;
 pub mod review;
+pub mod security;
 mod session_tokens;
 pub mod upkeep;
 mod usage;
@@ -65,6 +72,7 @@ pub struct Service {
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
+    walk: activity::Walk,
     /// The latest time seen, in Unix milliseconds.
     latest: AtomicI64,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
@@ -84,7 +92,8 @@ impl Service {
     pub async fn open(config: Arc<Config>, store: Store, secret: ServerSecret, world: World) -> Result<Self, OpenError> {
         let secret_id = secret.id();
         let (id, format) = (secret_id.clone(), config.key_format());
-        let (sessions, fresh) = (config.sessions.clone(), format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32)));
+        let sessions = config.sessions.clone();
+        let fresh = sessions.password_grant.then(|| format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32))).unwrap_or_default();
         let (formats, publishable_key) = store
             .write(move |rows| {
                 match rows::meta::<u32>(rows, "schema")? {
@@ -133,6 +142,7 @@ impl Service {
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
+            walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
             latest: AtomicI64::new(0),
@@ -180,9 +190,13 @@ impl Service {
         self.store.close().await;
     }
 
+    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+    }
+
     /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has.
     pub fn source_of(&self, peer: IpAddr, forwarded_for: &[IpAddr]) -> Source {
-        let ours = |ip: &IpAddr| self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+        let ours = |ip: &IpAddr| self.is_trusted_proxy(*ip);
         let mut here = peer;
         for hop in forwarded_for.iter().rev() {
             if !ours(&here) {
@@ -252,6 +266,6 @@ fn charge_all(rows: &mut dyn Write, limits: &[Limit], now: Timestamp) -> Result<
 }
 
 /// An account that may act: there, and not disabled.
-fn acting(rows: &dyn Read, id: AccountId) -> Result<Account, Error> {
+fn acting(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Account, Error> {
     rows::account(rows, id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
 }

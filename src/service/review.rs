@@ -13,6 +13,7 @@ use crate::{
         scope::{Risk, Scope, ScopeSet},
         secret::{Password, Purpose},
         source::Source,
+        tally::Counted,
     },
     store::{Read, Table, rows},
 };
@@ -278,6 +279,7 @@ impl Service {
                     },
                 )?;
                 rows::save(rows, &registration.approve(approval, now)?)?;
+                rows::count(rows, Counted::Approved, now)?;
                 record(rows, account_id, Some(source), What::Approved { registration: id, grant: grant_id, agent }, now, random)?;
                 Ok::<_, Error>(Ok(()))
             })
@@ -319,6 +321,7 @@ impl Service {
                     What::Denied { registration: id, agent }
                 };
                 rows::save(rows, &registration.deny(account, now)?)?;
+                rows::count(rows, Counted::Denied, now)?;
                 Ok::<_, Error>(record(rows, account, Some(source), what, now, random)?)
             })
             .await?;

@@ -3,7 +3,7 @@
 use super::{Error, Service};
 use crate::{
     domain::{
-        account::Session,
+        account::{PortalSession, Session},
         id::{KeyId, RegistrationId},
         idempotency::Done,
         limit::Counter,
@@ -24,6 +24,7 @@ impl Service {
     pub async fn purge(&self) -> Result<(), Error> {
         while self.sweep_registrations(BATCH).await? {}
         while self.sweep_rows(BATCH).await? {}
+        self.sweep_activity().await?;
         self.plans.forget_idle();
         self.unknown_tokens.forget_idle();
         self.flush_limits(false).await?;
@@ -105,13 +106,19 @@ impl Service {
                         rows::erase(rows, &counter);
                     }
                 }
+                let tickets = rows::due_by(rows, Table::DuePortalSessions, now, limit)?;
+                for key in &tickets {
+                    if let Some(portal) = rows::load::<PortalSession>(rows, key)? {
+                        rows::erase(rows, &portal);
+                    }
+                }
                 let done = rows::due_by(rows, Table::DueDone, now, limit)?;
                 for key in &done {
                     if let Some(done) = rows::load::<Done>(rows, key)? {
                         rows::erase(rows, &done);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(programs.len()).max(counters.len()).max(done.len()))
+                Ok::<_, Error>(sessions.len().max(counters.len()).max(done.len()).max(tickets.len()).max(programs.len()))
             })
             .await?;
         Ok(found == limit)

@@ -512,23 +512,72 @@ pub struct ScopeCheck {
     pub ratelimit: Option<RateLimit>,
 }
 
+/// An account as whoever runs the deployment sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AccountView {
     pub id: AccountId,
     pub email: String,
+    pub email_verified: bool,
+    /// The service's own name of this user.
+    pub external_id: Option<String>,
     pub operator: bool,
     pub plan: String,
     pub created_at: Time,
+    pub disabled_at: Option<Time>,
+    pub active_keys: usize,
 }
 
 impl AccountView {
-    pub fn new(account: &Account) -> Self {
+    pub fn new(account: &Account, active_keys: usize) -> Self {
         Self {
             id: account.id,
             email: account.email.to_string(),
+            email_verified: account.email_verified,
+            external_id: account.external_id.clone().map(String::from),
             operator: account.operator,
             plan: account.plan.clone(),
             created_at: Time(account.created_at),
+            disabled_at: account.disabled_at.map(Time),
+            active_keys,
         }
     }
+}
+
+/// A page of accounts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccountList {
+    pub accounts: Vec<AccountView>,
+    pub next_cursor: Option<String>,
+}
+
+/// What `POST /v1/portal_sessions` answers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PortalOpened {
+    /// Where to send the human's browser, once.
+    pub url: Revealed,
+    pub expires_at: Time,
+}
+
+/// What `POST /oauth2/introspect` answers for a good token (RFC 7662 §2.2). Times are Unix seconds.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Introspection {
+    pub active: bool,
+    #[serde(with = "space_delimited")]
+    #[schemars(with = "String")]
+    pub scope: ScopeSet,
+    /// The registration that asked for the key, where an agent did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<RegistrationId>,
+    pub token_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
+    pub iat: i64,
+    pub sub: AccountId,
+    pub aud: String,
+    pub iss: String,
+    pub key_id: KeyId,
+    pub environment: Environment,
+    /// The service's own name of the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
 }

@@ -30,6 +30,7 @@ pub enum Table {
     Pending = 7,
     /// Registrations by the second at which a sweep has something to do.
     DueRegistrations = 8,
+    DuePortalSessions = 9,
     Accounts = 10,
     Emails = 11,
     Sessions = 12,
@@ -38,6 +39,8 @@ pub enum Table {
     ProgramSessions = 15,
     AccountProgramSessions = 16,
     DueProgramSessions = 17,
+    ExternalIds = 18,
+    PortalSessions = 19,
     Keys = 20,
     KeyHashes = 21,
     AccountKeys = 22,
@@ -50,6 +53,8 @@ pub enum Table {
     UsageDays = 27,
     /// When allowances are whole again.
     RateLimits = 28,
+    /// How often agents asked and humans decided, a row a day and kind.
+    Tallies = 29,
     Grants = 30,
     AccountGrants = 31,
     Events = 40,

@@ -3,20 +3,21 @@
 
 use super::{Order, Read, StoreError, Table, Write};
 use crate::domain::{
-    account::{Account, Session},
+    account::{Account, PortalSession, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
     idempotency::Done,
     key::{Grant, Key},
     limit::{Counter, Limit},
-    name::Email,
+    name::{Email, ExternalId},
     program_session::ProgramSession,
     registration::Registration,
     secret::Digest,
     source::Source,
+    tally::{Counted, Tally},
     usage::Usage,
 };
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub trait Row: Serialize + DeserializeOwned {
@@ -166,7 +167,9 @@ impl Row for Account {
     }
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())]
+        let mut index = vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())];
+        index.extend(self.external_id.as_ref().map(|id| (Table::ExternalIds, id.as_str().as_bytes().to_vec())));
+        index
     }
 }
 
@@ -199,6 +202,20 @@ impl Row for ProgramSession {
             (Table::AccountProgramSessions, entry(&[&self.account.to_string(), &id])),
             (Table::DueProgramSessions, due(self.ends_at(), &id)),
         ]
+    }
+}
+
+impl Row for PortalSession {
+    const TABLE: Table = Table::PortalSessions;
+
+    fn key(&self) -> Vec<u8> {
+        self.ticket.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut entry = due(self.expires_at, "");
+        entry.extend_from_slice(self.ticket.as_bytes());
+        vec![(Table::DuePortalSessions, entry)]
     }
 }
 
@@ -254,6 +271,14 @@ impl Row for Event {
     }
 }
 
+impl Row for Tally {
+    const TABLE: Table = Table::Tallies;
+
+    fn key(&self) -> Vec<u8> {
+        tally_key(self.day, self.what)
+    }
+}
+
 impl Row for Counter {
     const TABLE: Table = Table::Counters;
 
@@ -289,6 +314,10 @@ pub fn program_session(rows: &(impl Read + ?Sized), id: ProgramSessionId) -> Res
 /// A program's sessions, oldest first; [`ProgramSession::MOST`] at most.
 pub fn account_program_sessions(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<ProgramSession>, StoreError> {
     all(rows, Table::AccountProgramSessions, &entry(&[&account.to_string(), ""]))
+}
+
+pub fn account_by_external_id(rows: &(impl Read + ?Sized), id: &ExternalId) -> Result<Option<Account>, StoreError> {
+    find(rows, Table::ExternalIds, id.as_str().as_bytes())
 }
 
 pub fn key(rows: &(impl Read + ?Sized), id: KeyId) -> Result<Option<Key>, StoreError> {
@@ -333,6 +362,18 @@ pub fn charged(rows: &(impl Read + ?Sized), limit: &Limit, now: Timestamp) -> Re
 pub fn charge(rows: &mut (impl Write + ?Sized), limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
     let count = charged(rows, limit, now)?.saturating_add(1);
     save(rows, &Counter { row: limit.row(now), count, ends_at: limit.ends_at(now) })
+}
+
+pub fn tally_key(day: Date, what: Counted) -> Vec<u8> {
+    entry(&[&day.to_string(), what.as_str()])
+}
+
+/// Counts something for its day, in the transaction in which it happens.
+pub fn count(rows: &mut (impl Write + ?Sized), what: Counted, now: Timestamp) -> Result<(), StoreError> {
+    let fresh = Tally::new(what, now);
+    let mut tally = load(rows, fresh.key())?.unwrap_or(fresh);
+    tally.count += 1;
+    save(rows, &tally)
 }
 
 /// A source a human disowned a request from: until when it is flagged, in Unix seconds.

@@ -9,6 +9,12 @@ pub fn label_of(field: &str) -> &str {
     match field {
         "email" => "The e-mail",
         "password" => "The password",
+        "current_password" => "The present password",
+        "name" => "The name",
+        "confirm" => "What you typed",
+        "expires_in" => "The expiry",
+        "requests_per_minute" => "The limit",
+        "grace_seconds" => "How long the old key goes on",
         "code" => "The code",
         "scopes" => "Your choice of permissions",
         "lifetime" => "The lifetime",
@@ -66,6 +72,7 @@ impl Field<'_> {
         let wrong = problem.is_some_and(|problem| problem.is_about(self.name));
         let hint_id = (!self.hint.is_empty()).then(|| format!("{}-hint", self.name));
         let described: Vec<&str> = wrong.then_some("problem").into_iter().chain(hint_id.as_deref()).collect();
+        let capitals = (self.class == "code").then_some("characters");
         let spell = (self.kind == "text").then_some("false");
         html! {
             div.field {
@@ -73,9 +80,34 @@ impl Field<'_> {
                 @if let Some(id) = &hint_id { p.hint id=(id) { (self.hint) } }
                 input id=(self.name) name=(self.name) type=(self.kind) class=[(!self.class.is_empty()).then_some(self.class)]
                     value=[(!self.value.is_empty()).then_some(self.value)] autocomplete=(self.autocomplete)
-                    autocapitalize=[spell.map(|_| "characters")] spellcheck=[spell]
+                    autocapitalize=[capitals] spellcheck=[spell] inputmode=[(self.kind == "number").then_some("numeric")]
                     required[!self.optional] autofocus[self.autofocus || wrong] aria-invalid=[wrong.then_some("true")]
                     aria-describedby=[(!described.is_empty()).then(|| described.join(" "))];
+            }
+        }
+    }
+}
+
+/// One of several.
+pub struct Select<'a> {
+    pub name: &'static str,
+    pub label: &'a str,
+    pub hint: &'a str,
+    /// Values, and what they are called.
+    pub options: &'a [(String, String)],
+    pub chosen: &'a str,
+}
+
+impl Select<'_> {
+    pub fn show(&self) -> Markup {
+        let hint_id = (!self.hint.is_empty()).then(|| format!("{}-hint", self.name));
+        html! {
+            div.field {
+                label for=(self.name) { (self.label) }
+                @if let Some(id) = &hint_id { p.hint id=(id) { (self.hint) } }
+                select id=(self.name) name=(self.name) aria-describedby=[hint_id] {
+                    @for (value, label) in self.options { option value=(value) selected[value == self.chosen] { (label) } }
+                }
             }
         }
     }
@@ -86,13 +118,12 @@ pub fn credentials(email: &str, new: bool, focus: bool, problem: Option<&Problem
     let refused = problem.is_some();
     html! {
         (Field { name: "email", label: "E-mail", kind: "email", value: email, autocomplete: "username", autofocus: focus && !refused, ..Field::default() }.show(problem))
-        (Field {
-            name: "password",
-            label: "Password",
-            kind: "password",
-            hint: if new { "At least 10 characters. A few words in a row are easy to remember." } else { "" },
-            autocomplete: if new { "new-password" } else { "current-password" },
-            ..Field::default()
-        }.show(problem))
+        @if new { (new_password("Password", problem)) }
+        @else { (Field { name: "password", label: "Password", kind: "password", autocomplete: "current-password", ..Field::default() }.show(problem)) }
     }
+}
+
+pub fn new_password(label: &str, problem: Option<&Problem>) -> Markup {
+    let hint = "At least 10 characters. A few words in a row are easy to remember.";
+    Field { name: "password", label, kind: "password", hint, autocomplete: "new-password", ..Field::default() }.show(problem)
 }

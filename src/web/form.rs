@@ -34,9 +34,9 @@ impl Form {
         self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.to_string()).collect()
     }
 
-    /// The password, taken out of the form.
-    pub fn password(&mut self) -> Password {
-        let typed = self.0.iter_mut().find(|(name, _)| name == "password");
+    /// A password, taken out of the form.
+    pub fn password(&mut self, field: &str) -> Password {
+        let typed = self.0.iter_mut().find(|(name, _)| name == field);
         Password::typed(typed.map_or_else(String::new, |(_, value)| std::mem::take(&mut **value)))
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     http::App,
     service::Error,
     web::{
+        brand,
         error::{self, Failure},
         form,
         session::Visitor,
@@ -90,7 +91,7 @@ pub async fn mark() -> Response {
     asset("image/svg+xml", MARK)
 }
 
-fn asset(content_type: &'static str, body: &'static str) -> Response {
+pub fn asset(content_type: &'static str, body: impl IntoResponse) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "public, max-age=86400"),
@@ -132,8 +133,9 @@ impl Visitor {
                     meta name="referrer" content="same-origin";
                     meta name="color-scheme" content="light dark";
                     title { @if status.is_client_error() { "Error: " } (title) " · " (service) }
-                    link rel="icon" type="image/svg+xml" href="/mark.svg";
+                    link rel="icon" href=(brand::logo_url(&self.app));
                     link rel="stylesheet" href=(*STYLE_URL);
+                    @if let Some(url) = brand::style_url(&self.app) { link rel="stylesheet" href=(url); }
                 }
                 body {
                     a.skip href="#main" { "Skip to content" }
@@ -150,16 +152,20 @@ impl Visitor {
         let here = |path: &str| self.path.starts_with(path).then_some("page");
         html! {
             header.top {
-                a.brand href="/" { img src="/mark.svg" alt="" width="24" height="24"; span { (self.app.config.service_name) } }
+                a.brand href="/" { img src=(brand::logo_url(&self.app)) alt="" height="24"; span { (self.app.config.service_name) } }
                 @if let Some(signed_in) = &self.signed_in {
-                    nav aria-label="Main" {
-                        a href="/settings/keys" aria-current=[here("/settings/keys")] { "Keys" }
-                        a href="/claim" aria-current=[here("/claim")] { "Enter a code" }
-                    }
                     form.who method="post" action="/logout" {
                         (self.token_field())
+                        a.button.quiet href="/claim" aria-current=[here("/claim")] { "Enter a code" }
                         span.email title="Signed in as" { (signed_in.account.email) }
                         button.quiet type="submit" { "Sign out" }
+                    }
+                    nav aria-label="Main" {
+                        a href="/settings/keys" aria-current=[here("/settings/keys")] { "Keys" }
+                        a href="/settings/agents" aria-current=[here("/settings/agents")] { "Agents" }
+                        a href="/activity" aria-current=[here("/activity")] { "Activity" }
+                        a href="/settings/security" aria-current=[here("/settings/security")] { "Security" }
+                        @if signed_in.account.operator { a href="/admin" aria-current=[here("/admin")] { "Administration" } }
                     }
                 }
             }
@@ -168,7 +174,9 @@ impl Visitor {
 
     fn footer(&self) -> Markup {
         let brand = &self.app.config.brand;
-        let links = [("Terms", &brand.terms_url), ("Privacy", &brand.privacy_url), ("Support", &brand.support_url)];
+        let docs = &self.app.config.api.docs_url;
+        let links =
+            [("Documentation", docs), ("Terms", &brand.terms_url), ("Privacy", &brand.privacy_url), ("Support", &brand.support_url)];
         html! {
             footer.bottom {
                 a href="/auth.md" { "For agents" }

@@ -27,7 +27,7 @@ pub async fn show(visitor: Visitor) -> Answer {
 }
 
 pub async fn sign_in(State(app): State<App>, visitor: Visitor, mut form: Form) -> Answer {
-    let password = form.password();
+    let password = form.password("password");
     match app.sign_in(form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(login_page(&visitor, form.text("return_to"), form.text("email"), Some(&error))),
@@ -43,7 +43,7 @@ pub async fn show_sign_up(visitor: Visitor) -> Answer {
 }
 
 pub async fn sign_up(State(app): State<App>, visitor: Visitor, mut form: Form) -> Answer {
-    let password = form.password();
+    let password = form.password("password");
     match app.sign_up(form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(sign_up_page(&visitor, form.text("return_to"), form.text("email"), Some(&error))),

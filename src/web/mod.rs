@@ -4,16 +4,25 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
+mod activity;
+mod admin;
+mod agents;
+mod brand;
 mod claim;
 mod error;
 mod field;
 mod form;
+mod happening;
 mod home;
 mod keys;
 mod layout;
 mod login;
+mod plot;
+mod portal;
 mod review;
 mod review_page;
+mod scopes;
+mod security;
 mod session;
 mod setup;
 mod time;
@@ -35,12 +44,21 @@ pub fn router(app: &App) -> Router<App> {
         .route("/signup", get(login::show_sign_up).post(login::sign_up))
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
+        .route("/portal", get(portal::show).post(portal::enter))
         .route("/claim", get(claim::show).post(claim::enter))
         .route("/claim/{registration}", get(review::show).post(review::decide))
         .route("/claim/{registration}/done", get(review::done))
-        .route("/settings/keys", get(keys::list))
-        .route("/settings/keys/{key}/revoke", get(keys::confirm_revoke).post(keys::revoke))
+        .merge(keys::router())
+        .merge(agents::router())
+        .route("/settings/security", get(security::show))
+        .route("/settings/security/password", post(security::change_password))
+        .route("/settings/security/browsers/{browser}/end", post(security::end_browser))
+        .route("/settings/security/sign-out", post(security::sign_out_everywhere))
+        .route("/activity", get(activity::show))
+        .merge(admin::router())
         .layer(from_fn_with_state(app.clone(), layout::dress))
         .route("/style.css", get(layout::style))
         .route("/mark.svg", get(layout::mark))
+        .route("/brand.css", get(brand::brand_css))
+        .route("/logo", get(brand::logo))
 }

@@ -86,7 +86,7 @@ fn decision(form: &mut Form) -> Result<Decision, Error> {
         text => Some(text.parse::<Environment>().map_err(|()| Error::invalid("environment", "is not one of those offered"))?),
     };
     let password = form.text("password");
-    let password = (!password.is_empty()).then(|| form.password());
+    let password = (!password.is_empty()).then(|| form.password("password"));
     Ok(Decision { digest: form.text("digest").to_owned(), scopes: form.all("scopes"), lifetime, environment, code, password })
 }
 

@@ -4,7 +4,6 @@ use crate::{
     domain::{
         key::Environment,
         registration::{Registration, Request},
-        scope::Risk,
     },
     service::{
         review::{Review, ReviewScope},
@@ -13,7 +12,9 @@ use crate::{
     web::{
         field::{self, Field, Problem},
         form::Form,
+        keys::capital,
         layout::Width,
+        scopes,
         session::Visitor,
         time,
     },
@@ -109,25 +110,13 @@ fn permissions(review: &Review, choices: &Choices, problem: Option<&Problem>) ->
         fieldset.scopes aria-describedby=[wrong.then_some("problem")] {
             legend { "It will be able to" }
             @for scope in &review.scopes {
-                label.scope {
-                    input type="checkbox" name="scopes" value=(scope.scope) checked[choices.keeps(scope)];
-                    span.what { (scope.title) " " code { (scope.scope) } }
-                    (risk(scope.risk))
-                }
+                (scopes::tick(&scope.scope, &scope.title, scope.risk, choices.keeps(scope)))
             }
             @if !review.ignored.is_empty() {
                 p.hint { "Asked for and not available: " @for (i, scope) in review.ignored.iter().enumerate() { @if i > 0 { ", " } code { (scope) } } ". It does not get that." }
             }
             p.hint { "Untick what it should not have." }
         }
-    }
-}
-
-fn risk(risk: Risk) -> Markup {
-    match risk {
-        Risk::Low => html! { span.badge.low { "Low risk" } },
-        Risk::Medium => html! { span.badge.medium { "Medium risk" } },
-        Risk::High => html! { span.badge.high { "High risk" } },
     }
 }
 
@@ -150,12 +139,12 @@ fn terms(review: &Review, choices: &Choices) -> Markup {
                     label for="environment" { "Environment" }
                     select id="environment" name="environment" {
                         @for environment in &review.offered_environments {
-                            option value=(environment) selected[*environment == chosen] { (environment) }
+                            option value=(environment) selected[*environment == chosen] { (capital(environment.as_str())) }
                         }
                     }
                 }
             } @else {
-                div.field { span.label { "Environment" } p.fixed { span.badge.(review.environment.as_str()) { (review.environment) } } }
+                div.field { span.label { "Environment" } p.fixed { span.badge.(review.environment.as_str()) { (capital(review.environment.as_str())) } } }
             }
         }
     }
@@ -211,7 +200,7 @@ pub fn decided(visitor: &Visitor, decided: &Registration) -> Response {
                 dl.facts {
                     div { dt { "Agent" } dd { bdi { (name) } } }
                     div { dt { "May" } dd { @for scope in approval.scopes.iter() { code { (scope) } " " } } }
-                    div { dt { "Environment" } dd { (approval.environment) } }
+                    div { dt { "Environment" } dd { (capital(approval.environment.as_str())) } }
                     div { dt { "Lives" } dd { @if let Some(seconds) = approval.key_lifetime { (time::length(SignedDuration::from_secs(seconds))) " from when your agent picks it up" } @else { "Until you revoke it" } } }
                 }
                 p { "The key appears in " a href="/settings/keys" { "your keys" } ", where you can revoke it." }

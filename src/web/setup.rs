@@ -20,7 +20,7 @@ pub async fn show(visitor: Visitor) -> Answer {
 }
 
 pub async fn set_up(State(app): State<App>, visitor: Visitor, mut form: Form) -> Answer {
-    let password = form.password();
+    let password = form.password("password");
     match app.set_up(form.text("code"), form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(with_retry_after(page(&visitor, form.text("return_to"), form.text("email"), Some(&error)), &error)),

@@ -60,4 +60,5 @@ def approve(page, code, drop=()):
 def revoke(page, base, key):
     page.goto(f"{base}/settings/keys")
     page.locator(f"a[href*='{key}/revoke']").first.click()
+    page.get_by_label("Type the key's name").fill(page.locator("#confirm-hint").inner_text())
     page.locator("main form button[type=submit]").first.click()

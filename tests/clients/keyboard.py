@@ -1,6 +1,7 @@
-"""Without a mouse, without JavaScript, on a phone-sized screen: the whole approval (attack case A30)."""
+"""Without a mouse, without JavaScript, on a phone-sized screen: the whole approval, and a key's whole life (attack case A30)."""
 
 import json
+import urllib.error
 import urllib.request
 
 import human
@@ -53,3 +54,66 @@ def a30_keyboard_only_at_320_px(server, page):
     token = urllib.request.Request(f"{server.base}/oauth2/token", json.dumps(poll).encode(), {"Content-Type": "application/json"})
     assert json.load(urllib.request.urlopen(token))["scope"] == "audience:read"
     print("ok: keyboard only, no JavaScript, 320 px", flush=True)
+
+
+def use(server, key):
+    """The status of one call with a key."""
+    call = urllib.request.Request(f"{server.base}/v1/projects", headers={"Authorization": f"Bearer {key}"})
+    try:
+        return urllib.request.urlopen(call).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def shown_key(page):
+    """The secret, as somebody copies it who has no mouse: Tab selects all of the field."""
+    field = page.get_by_label("Your key")
+    tab_to(page, field)
+    fits(page)
+    selected = field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)")
+    assert len(selected) > 40 and selected == field.input_value(), "the field is not selected as a whole"
+    return selected
+
+
+def a30_a_keys_life_by_keyboard(server, page):
+    page.set_viewport_size(NARROW)
+    page.goto(f"{server.base}/settings/keys")
+    fits(page)
+    tab_to(page, page.get_by_role("link", name="Create a key").first)
+    send(page)
+    fits(page)
+    tab_to(page, page.get_by_label("Name"))
+    page.keyboard.type("Keyboard key")
+    tab_to(page, page.locator("input[name=scopes][value='audience:read']"))
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_role("button", name="Create key"))
+    send(page)
+    first = shown_key(page)
+    assert use(server, first) == 200
+    tab_to(page, page.get_by_role("link", name="I stored it"))
+    send(page)
+    fits(page)
+    assert first not in page.content()
+    tab_to(page, page.get_by_role("link", name="Rotate"))
+    send(page)
+    fits(page)
+    tab_to(page, page.get_by_label("One day"))
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    assert page.get_by_label("Not at all").is_checked()
+    tab_to(page, page.get_by_role("button", name="Rotate key"))
+    send(page)
+    second = shown_key(page)
+    assert (use(server, first), use(server, second)) == (401, 200)
+    tab_to(page, page.get_by_role("link", name="I stored it"))
+    send(page)
+    tab_to(page, page.get_by_role("link", name="Revoke"))
+    send(page)
+    fits(page)
+    tab_to(page, page.get_by_label("Type the key's name"))
+    page.keyboard.type("Keyboard key")
+    tab_to(page, page.get_by_role("button", name="Revoke key"))
+    send(page)
+    fits(page)
+    assert use(server, second) == 401
+    print("ok: a key made, replaced and revoked by keyboard, no JavaScript, 320 px", flush=True)

@@ -142,6 +142,7 @@ def main(binary, pythons):
         human.set_up(page, server.base, server.setup_code())
         seed_000(server, page)
         keyboard.a30_keyboard_only_at_320_px(server, page)
+        keyboard.a30_a_keys_life_by_keyboard(server, page)
         page.set_viewport_size({"width": 768, "height": 1000})
         for python in pythons:
             for way in ("stdio", "http"):
@@ -149,7 +150,7 @@ def main(binary, pythons):
         # A client that starts everything itself, with no `serve` running: the pages come with it.
         server.stop()
         walk(server, page, pythons[0], "stdio", " alone")
-    print(f"{3 + 2 * len(pythons)} passed, 0 failed", flush=True)
+    print(f"{4 + 2 * len(pythons)} passed, 0 failed", flush=True)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ async fn from_set_up_to_a_key_and_its_end() {
     assert!(keys.contains("Claude") && keys.contains(&key[..16]) && !keys.contains(&key) && keys.contains("approved by"));
     let revoke = keys.split("href=\"").find_map(|rest| rest.split('"').next().filter(|href| href.ends_with("/revoke"))).unwrap().to_owned();
     browser.open(&revoke).await;
-    browser.submit(&revoke, &[]).await;
+    browser.submit(&revoke, &[("confirm", "Claude")]).await;
     let refused = app.http().projects(&key).await;
     assert_eq!((refused.status, &refused.json()["error"]), (401, &json!("Invalid or missing API key")));
-    assert!(browser.open("/settings/keys").await.text().contains("revoked"));
+    assert!(browser.open("/settings/keys").await.text().contains("Revoked"));
 }
 
 #[tokio::test]

@@ -5,13 +5,14 @@ use countersign::{
     domain::{
         activity::Event,
         registration::{Registration, UserCode},
-        secret::{ApiKey, ClaimHandle, CodeVerifier, SessionToken},
+        secret::{ApiKey, ClaimHandle, CodeVerifier, PortalTicket, SessionToken},
         source::Source,
     },
     service::{
         Error,
         claim::{Ask, MadeHandle},
         keys::Filter,
+        portal::Visit,
         review::Decision,
         verify::Need,
         view::Registered,
@@ -196,11 +197,30 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     app.service.revoke_presented(child.key.expose(), Source::Local).await.unwrap();
     let reason = Some("no longer needed".to_owned());
     canary.seen(&app.service.revoke_key(&human.actor(), made.view.id, reason, human.source).await);
-    let events: Vec<Event> = app.service.activity(human.account, 1000).await.unwrap();
+    let events: Vec<Event> = app.events(human.account).await;
     canary.seen(&events);
-    canary.seen(&app.service.list_accounts(10).await);
+    canary.seen(&app.service.list_accounts(&Default::default()).await.unwrap());
+    portal(app, canary).await;
     app.advance_and_purge(3600).await;
     app.service.sign_out(&session).await.unwrap();
+}
+
+/// A service's user comes in.
+async fn portal(app: &TestApp, canary: &mut Canary) {
+    let operator = app.human("operator@example.com").await;
+    app.edit(operator.account, |account| account.operator = true).await;
+    let key = app.key(&operator, &["keys:write"]).await;
+    canary.secret("the operator's key", key.key.expose());
+    let caller = app.caller(key.key.expose()).await;
+    let visit = Visit { external_id: "u-1".to_owned(), email: "visitor@example.com".to_owned(), ..Visit::default() };
+    let opened = app.service.open_portal(&caller, visit.clone()).await.unwrap();
+    let ticket = opened.url.expose().split_once("?ticket=").unwrap().1;
+    canary.secret("a portal ticket", ticket);
+    canary.seen(&(&caller, &opened, &visit));
+    let parsed = PortalTicket::parse(ticket).unwrap();
+    canary.seen(&(app.service.portal(&parsed).await, &parsed));
+    let (session, _) = app.service.enter_portal(&parsed, Source::Local).await.unwrap();
+    canary.secret("a portal's session", session.expose());
 }
 
 #[tokio::test]

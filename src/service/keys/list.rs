@@ -1,9 +1,8 @@
-//! Looking at keys: lists, one key, who calls, what happened.
+//! Looking at keys: lists, one key, who calls.
 
 use super::{Actor, key_of, sees};
 use crate::{
     domain::{
-        activity::Event,
         id::{AccountId, KeyId},
         key::{Environment, Key, Maker, Status},
     },
@@ -132,18 +131,6 @@ impl Service {
                     key,
                     session: session.clone(),
                 })
-            })
-            .await
-    }
-
-    /// What happened to an account's keys and agents, newest first.
-    pub async fn activity(&self, account: AccountId, limit: usize) -> Result<Vec<Event>, Error> {
-        let prefix = rows::entry(&[&account.to_string(), ""]);
-        self.store
-            .read(|rows| {
-                let entries = rows.scan(Table::Events, &prefix, None, Order::Descending, limit)?;
-                let events = entries.into_iter().map(|(key, _)| rows::load(rows, key));
-                Ok(events.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
             })
             .await
     }

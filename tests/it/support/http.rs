@@ -210,6 +210,14 @@ impl Answer {
         self.json()
     }
 
+    /// Fails unless this is a page, which it returns.
+    #[track_caller]
+    pub fn html(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text());
+        assert_eq!(self.header("content-type"), "text/html; charset=utf-8");
+        self.text()
+    }
+
     /// Fails unless this is that error of the OAuth family, described, and with what to do next.
     #[track_caller]
     pub fn oauth_error(&self, status: u16, code: &str) -> Value {

@@ -21,6 +21,7 @@ use countersign::{
     },
     service::{
         Error, Service,
+        activity::Filter,
         claim::{Ask, Registrant},
         verify::{Caller, Need},
         view::{Delivered, Registered},
@@ -237,8 +238,20 @@ impl TestApp {
 
     /// What the owner reads, newest first.
     pub async fn activity(&self, account: AccountId) -> Vec<What> {
-        let events: Vec<Event> = self.service.activity(account, 1000).await.expect("the store answers");
-        events.into_iter().map(|event| event.what).collect()
+        self.events(account).await.into_iter().map(|event| event.what).collect()
+    }
+
+    /// All lines of an account's activity, page by page.
+    pub async fn events(&self, account: AccountId) -> Vec<Event> {
+        let (mut events, mut filter) = (Vec::new(), Filter::default());
+        loop {
+            let page = self.service.activity(account, &filter).await.expect("the store answers");
+            events.extend(page.lines.into_iter().map(|line| line.event));
+            filter.cursor = page.next_cursor;
+            if filter.cursor.is_none() {
+                return events;
+            }
+        }
     }
 
     /// Rows per table, to see that a refusal stored nothing.
@@ -256,7 +269,7 @@ impl TestApp {
     }
 }
 
-pub const TABLES: [Table; 24] = [
+pub const TABLES: [Table; 28] = [
     Table::Meta,
     Table::Registrations,
     Table::ClaimTokens,
@@ -273,6 +286,10 @@ pub const TABLES: [Table; 24] = [
     Table::ProgramSessions,
     Table::AccountProgramSessions,
     Table::DueProgramSessions,
+    Table::ExternalIds,
+    Table::PortalSessions,
+    Table::DuePortalSessions,
+    Table::Tallies,
     Table::Keys,
     Table::KeyHashes,
     Table::AccountKeys,

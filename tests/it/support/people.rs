@@ -13,8 +13,9 @@ use countersign::{
         Error,
         accounts::hash_password,
         keys::{Actor, NewKey},
+        operator::AccountFilter,
         review::{Decision, Review},
-        view::{Created, Registered},
+        view::{AccountView, Created, Registered},
     },
     store::{StoreError, rows},
 };
@@ -107,6 +108,10 @@ impl TestApp {
             .expect("the store answers");
     }
 
+    pub async fn all_accounts(&self) -> Vec<AccountView> {
+        self.service.list_accounts(&AccountFilter::default()).await.expect("the store answers").accounts
+    }
+
     /// Types the code an agent showed.
     pub async fn enter(&self, human: &Human, agent: &Registered) -> Result<RegistrationId, Error> {
         self.type_code(human, agent.claim.user_code.expose()).await
@@ -183,5 +188,20 @@ impl TestApp {
         let row = session.clone();
         self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
         Human { account, session, source: Source::Local }
+    }
+}
+
+impl TestApp {
+    /// A human who runs the deployment.
+    pub async fn operator(&self, email: &str) -> Human {
+        let human = self.human(email).await;
+        self.edit(human.account, |account| account.operator = true).await;
+        human
+    }
+
+    /// The key of an operator's own service: verifies everybody's, makes keys and portal sessions, has no limit.
+    pub async fn service_key(&self) -> String {
+        let operator = self.operator("operator@example.com").await;
+        self.key(&operator, &["keys:verify", "keys:write"]).await.key.expose().to_owned()
     }
 }

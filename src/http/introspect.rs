@@ -1,0 +1,57 @@
+//! `POST /oauth2/introspect` (RFC 7662), for resource servers.
+
+use super::{
+    App,
+    answer::Plain,
+    body::{AnyBody, required},
+    credential::Presented,
+    error::Failed,
+    openapi::Told,
+};
+use crate::{
+    domain::scope::KEYS_VERIFY,
+    service::{verify::Need, view::Introspection},
+};
+use aide::axum::{ApiRouter, routing::post_with};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .api_route(
+            "/oauth2/introspect",
+            post_with(introspect, |op| op.about("introspect", "What is this token? (RFC 7662)").needs(KEYS_VERIFY)),
+        )
+        .with_path_items(|item| item.tag("Operators"))
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct Ask {
+    #[schemars(required)]
+    token: Option<String>,
+}
+
+/// Everything there is to say, or that there is nothing to say.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Introspected {
+    Active(Box<Introspection>),
+    Inactive {
+        #[schemars(extend("const" = false))]
+        active: bool,
+    },
+}
+
+/// `POST /oauth2/introspect`
+pub async fn introspect(
+    State(app): State<App>,
+    presented: Presented,
+    body: Result<AnyBody<Ask>, Failed>,
+) -> Result<Plain<Introspected>, Failed> {
+    let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
+    let AnyBody(body) = body?;
+    let found = app.introspect(&caller, &required("token", body.token)?).await?;
+    let answer = found.map_or(Introspected::Inactive { active: false }, |found| Introspected::Active(Box::new(found)));
+    Ok(Plain::new(answer).secret())
+}

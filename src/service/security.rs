@@ -1,0 +1,126 @@
+//! An account's own doors: its password, and the browsers that are signed in.
+
+use super::{Error, Service, accounts, acting, record};
+use crate::{
+    domain::{
+        account::Session,
+        activity::What,
+        id::AccountId,
+        limit::Limit,
+        secret::{Password, Purpose, SessionToken},
+        source::Source,
+    },
+    store::{Read, StoreError, Table, Write, rows},
+};
+use jiff::Timestamp;
+
+/// A signed-in browser, as its human sees it.
+#[derive(Debug, Clone)]
+pub struct Browser {
+    /// Its public name.
+    pub id: String,
+    pub created_at: Timestamp,
+    pub seen_at: Timestamp,
+    pub source: Source,
+    /// The one that asks.
+    pub this: bool,
+}
+
+impl Service {
+    /// A session's public name: derived, and neither its token nor the hash the token is stored by.
+    pub fn browser_id(&self, session: &Session) -> String {
+        let mut id = self.secret.tag(Purpose::SessionName, session.token.as_bytes());
+        id.truncate(22);
+        id
+    }
+
+    /// The account's live browser sessions: the asking one first, then the latest seen.
+    pub async fn browsers(&self, session: &Session) -> Result<Vec<Browser>, Error> {
+        let now = self.world.now();
+        let mut sessions = self.store.read(|rows| sessions_of(rows, session.account)).await?;
+        sessions.retain(|session| session.is_live(now));
+        sessions.sort_by_key(|other| (other.token != session.token, std::cmp::Reverse(other.seen_at)));
+        let view = |other: &Session| Browser {
+            id: self.browser_id(other),
+            created_at: other.created_at,
+            seen_at: other.seen_at,
+            source: other.source,
+            this: other.token == session.token,
+        };
+        Ok(sessions.iter().map(view).collect())
+    }
+
+    /// Signs one browser of the account out. Another account's is as unknown as one that never was.
+    pub async fn end_browser(&self, session: &Session, id: &str, source: Source) -> Result<(), Error> {
+        let account = session.account;
+        let sessions = self.store.read(|rows| sessions_of(rows, account)).await?;
+        let ended = sessions.into_iter().find(|other| self.browser_id(other) == id).ok_or_else(|| Error::not_found("session"))?;
+        let (now, random) = (self.world.now(), self.world.bytes());
+        self.store
+            .write(move |rows| {
+                rows::erase(rows, &ended);
+                Ok::<_, Error>(record(rows, account, Some(source), What::BrowserSignedOut, now, random)?)
+            })
+            .await
+    }
+
+    /// Ends every session of the account, this one too.
+    pub async fn sign_out_everywhere(&self, account: AccountId, source: Source) -> Result<(), Error> {
+        let (now, random) = (self.world.now(), self.world.bytes());
+        self.store
+            .write(move |rows| {
+                end_sessions(rows, account)?;
+                Ok::<_, Error>(record(rows, account, Some(source), What::SignedOutEverywhere, now, random)?)
+            })
+            .await
+    }
+
+    /// Sets a new password for who knows the present one. Every session ends; the returned token is a new one's.
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        current: Password,
+        new: Password,
+        source: Source,
+    ) -> Result<SessionToken, Error> {
+        accounts::acceptable(&new)?;
+        let account = self.store.read(|rows| acting(rows, session.account)).await?;
+        let Some(known) = account.password.clone() else {
+            return Err(Error::Conflict { detail: "this account has no password: it signs in elsewhere".to_owned() });
+        };
+        let place = self.place()?;
+        self.charge_login(Limit::reauthentications(account.id, &source)).await?;
+        if !self.password_matches(place, Some(&account), current).await? {
+            return Err(Error::WrongPassword);
+        }
+        let salt = self.world.bytes();
+        let hash = self.hashed(self.place()?, move || accounts::hash_password(&new, salt)).await?.map_err(Error::internal)?;
+        let (now, random, id) = (self.world.now(), self.world.bytes(), account.id);
+        self.store
+            .write(move |rows| {
+                let mut account = acting(rows, id)?;
+                // Somebody else was faster: what was proven is no longer the password.
+                if account.password.as_ref() != Some(&known) {
+                    return Err(Error::WrongPassword);
+                }
+                account.password = Some(hash.clone());
+                rows::save(rows, &account)?;
+                end_sessions(rows, id)?;
+                Ok(record(rows, id, Some(source), What::PasswordChanged, now, random)?)
+            })
+            .await?;
+        self.open_session(id, source).await
+    }
+}
+
+fn sessions_of(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<Session>, StoreError> {
+    rows::all(rows, Table::AccountSessions, &rows::entry(&[&account.to_string(), ""]))
+}
+
+/// Ends all that is signed in to an account, within the caller's transaction.
+pub(super) fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    for session in sessions_of(rows, account)? {
+        rows::erase(rows, &session);
+    }
+    super::program_sessions::end_all(rows, account)
+}

@@ -1,0 +1,241 @@
+//! `/admin/accounts`: everybody, found by e-mail, external id or id, and what an operator may change.
+
+use super::{Operator, agents, download, tabs};
+use crate::{
+    domain::id::AccountId,
+    http::App,
+    service::{
+        Error,
+        keys::{Actor, Filter},
+        operator::{AccountFilter, Change, MAX_PAGE},
+        view::{AccountList, AccountView, AgentList, KeyList},
+    },
+    web::{
+        error::{Answer, Failure},
+        field::{Field, Select},
+        form::Form,
+        layout::Width,
+        session::Visitor,
+        time,
+    },
+};
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+/// Keys and agents of an account that its page shows.
+const SHOWN: usize = 20;
+const HEAD: [&str; 8] = ["id", "email", "email_verified", "external_id", "plan", "active_keys", "created_at", "disabled_at"];
+
+pub async fn list(State(app): State<App>, Operator(human): Operator) -> Answer {
+    let visitor = human.visitor;
+    let search = visitor.query("q").unwrap_or_default().to_owned();
+    let filter = AccountFilter { search: search.clone(), cursor: visitor.query("cursor").map(str::to_owned), limit: None };
+    Ok(list_page(&visitor, &app.list_accounts(&filter).await?, &search, app.world.now()))
+}
+
+fn url(path: &str, search: &str, cursor: Option<&str>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let search = Some(search).filter(|search| !search.is_empty());
+    query.extend_pairs(search.map(|search| ("q", search)).into_iter().chain(cursor.map(|cursor| ("cursor", cursor))));
+    let query: String = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+fn list_page(visitor: &Visitor, list: &AccountList, search: &str, now: Timestamp) -> Response {
+    let first_page = visitor.query("cursor").is_none();
+    let content = html! {
+        div.heading { h1 { "Accounts" } div.actions { a.button href=(url("/admin/accounts.csv", search, None)) download { "Download as CSV" } } }
+        (tabs(visitor))
+        form.search method="get" action="/admin/accounts" role="search" {
+            (Field { name: "q", label: "E-mail, external id or id", kind: "search", value: search, autocomplete: "off", optional: true, ..Field::default() }.show(None))
+            button type="submit" { "Search" }
+            @if !search.is_empty() { a.button.quiet href="/admin/accounts" { "Show all" } }
+        }
+        @if list.accounts.is_empty() {
+            section.panel.empty {
+                h2 { @if list.next_cursor.is_some() { "None among the latest accounts" } @else { "No such account" } }
+                p { "A part of an e-mail or of an external id is enough; an id must be whole." }
+            }
+        } @else { (table(&list.accounts, now)) }
+        @if !first_page || list.next_cursor.is_some() {
+            p.pages {
+                @if !first_page { a.button href=(url("/admin/accounts", search, None)) { "Newest" } }
+                @if let Some(cursor) = &list.next_cursor { a.button href=(url("/admin/accounts", search, Some(cursor))) { "Older" } }
+            }
+        }
+    };
+    visitor.page(StatusCode::OK, Width::Wide, "Accounts", &content)
+}
+
+fn table(accounts: &[AccountView], now: Timestamp) -> Markup {
+    html! {
+        div.listing tabindex="0" role="region" aria-label="Accounts" {
+            table {
+                thead { tr { th scope="col" { "Account" } th scope="col" { "Plan" } th scope="col" { "Active keys" } th scope="col" { "External id" } th scope="col" { "Made" } } }
+                tbody {
+                    @for account in accounts {
+                        tr {
+                            th scope="row" {
+                                a href={ "/admin/accounts/" (account.id) } { (account.email) }
+                                (badges(account))
+                            }
+                            td { (account.plan) }
+                            td { (account.active_keys) }
+                            td { @if let Some(id) = &account.external_id { code { (id) } } }
+                            td { (time::brief(account.created_at.0, now)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn badges(account: &AccountView) -> Markup {
+    html! {
+        @if account.operator { " " span.badge { "operator" } }
+        @if account.disabled_at.is_some() { " " span.badge.disabled { "disabled" } }
+    }
+}
+
+fn account_id(text: &str) -> Result<AccountId, Failure> {
+    Ok(text.parse().map_err(|_| Error::not_found("account"))?)
+}
+
+pub async fn show(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> Answer {
+    let id = account_id(&id)?;
+    let account = app.find_account(&id.to_string()).await?;
+    let keys = app.list_keys(&Actor::Operator, Some(id), &Filter { limit: Some(SHOWN), ..Filter::default() }).await?;
+    let agents = app.list_agents(&Actor::Operator, Some(id), None, Some(SHOWN)).await?;
+    Ok(account_page(&human.visitor, &account, &keys, &agents))
+}
+
+fn account_page(visitor: &Visitor, account: &AccountView, keys: &KeyList, agents: &AgentList) -> Response {
+    let app = &visitor.app;
+    let now = app.world.now();
+    let here = |what: &str| format!("/admin/accounts/{}/{what}", account.id);
+    let plans: Vec<(String, String)> =
+        app.config.plans.iter().map(|(name, plan)| (name.clone(), format!("{name}, {} a minute", plan.requests_per_minute))).collect();
+    let content = html! {
+        p.back { a href="/admin/accounts" { "Accounts" } }
+        div.heading { div.title { h1.mail { (account.email) } (badges(account)) } }
+        section.panel {
+            dl.facts {
+                div { dt { "Id" } dd { code { (account.id) } } }
+                div { dt { "External id" } dd { @match &account.external_id { Some(id) => { code { (id) } } None => { "none" } } } }
+                div { dt { "E-mail" } dd { @if account.email_verified { "verified" } @else { "not verified" } } }
+                div { dt { "Made" } dd { (time::moment(account.created_at.0, now)) } }
+                @if let Some(at) = account.disabled_at { div { dt { "Disabled" } dd { (time::moment(at.0, now)) } } }
+                div { dt { "Active keys" } dd { (account.active_keys) } }
+            }
+            form.search method="post" action=(here("plan")) {
+                (visitor.token_field())
+                (Select { name: "plan", label: "Plan", hint: "", options: &plans, chosen: &account.plan }.show())
+                button type="submit" { "Change plan" }
+            }
+            div.actions {
+                @if !account.email_verified {
+                    form method="post" action=(here("verify-email")) { (visitor.token_field()) button type="submit" { "Mark the e-mail as verified" } }
+                }
+                @if account.disabled_at.is_some() {
+                    form method="post" action=(here("enable")) { (visitor.token_field()) button type="submit" { "Enable account" } }
+                } @else { a.button.danger href=(here("disable")) { "Disable account" } }
+            }
+        }
+        h2.below { "Agents" @if agents.next_cursor.is_some() { ", the latest " (SHOWN) } }
+        @if agents.agents.is_empty() { p.lead { "None was approved." } } @else { (agents::table(&agents.agents, now)) }
+        h2.below { "Keys" @if keys.next_cursor.is_some() { ", the latest " (SHOWN) } }
+        @if keys.keys.is_empty() { p.lead { "None was made." } } @else { (keys_table(keys, now)) }
+    };
+    visitor.page(StatusCode::OK, Width::Wide, &account.email, &content)
+}
+
+fn keys_table(list: &KeyList, now: Timestamp) -> Markup {
+    html! {
+        div.listing tabindex="0" role="region" aria-label="Keys" {
+            table {
+                thead { tr { th scope="col" { "Key" } th scope="col" { "State" } th scope="col" { "Scopes" } th scope="col" { "Last used" } } }
+                tbody {
+                    @for key in &list.keys {
+                        tr {
+                            th scope="row" { bdi { (key.name) } br; code { (key.prefix) "…" } }
+                            td { (key.status.as_str()) }
+                            td { @for scope in key.scopes.iter() { code { (scope) } " " } }
+                            td { @match key.last_used_at { Some(at) => { (time::brief(at.0, now)) } None => { "never" } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One change, and back to the account's page.
+async fn change(app: &App, operator: &Operator, id: &str, change: Change) -> Answer {
+    let id = account_id(id)?;
+    app.change_account(&id.to_string(), change, Some(operator.0.account.id)).await?;
+    Ok(Redirect::to(&format!("/admin/accounts/{id}")).into_response())
+}
+
+pub async fn set_plan(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+    change(&app, &operator, &id, Change::Plan(form.text("plan").to_owned())).await
+}
+
+pub async fn verify_email(State(app): State<App>, operator: Operator, Path(id): Path<String>, _form: Form) -> Answer {
+    change(&app, &operator, &id, Change::VerifyEmail).await
+}
+
+pub async fn disable(State(app): State<App>, operator: Operator, Path(id): Path<String>, _form: Form) -> Answer {
+    change(&app, &operator, &id, Change::Disable).await
+}
+
+pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<String>, _form: Form) -> Answer {
+    change(&app, &operator, &id, Change::Enable).await
+}
+
+pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> Answer {
+    let account = app.find_account(&account_id(&id)?.to_string()).await?;
+    let back = format!("/admin/accounts/{}", account.id);
+    let content = html! {
+        section.panel {
+            h1 { "Disable " span.mail { (account.email) } "?" }
+            p.lead { "It is signed out everywhere and all of its keys are refused from that moment on. Enabling it brings the keys back." }
+            form.decide method="post" action={ (back) "/disable" } {
+                (human.visitor.token_field())
+                button.choice.danger type="submit" { "Disable account" }
+                a.button.choice href=(back) { "Leave it" }
+            }
+        }
+    };
+    Ok(human.visitor.page(StatusCode::OK, Width::Card, "Disable an account", &content))
+}
+
+pub async fn download(State(app): State<App>, Operator(human): Operator) -> Answer {
+    let search = human.visitor.query("q").unwrap_or_default().to_owned();
+    download::csv("accounts", &HEAD, move |cursor| {
+        let (app, filter) = (app.clone(), AccountFilter { search: search.clone(), cursor, limit: Some(MAX_PAGE) });
+        async move {
+            let page = app.list_accounts(&filter).await?;
+            Ok((page.accounts.iter().map(row).collect(), page.next_cursor))
+        }
+    })
+    .await
+}
+
+fn row(account: &AccountView) -> Vec<String> {
+    vec![
+        account.id.to_string(),
+        account.email.clone(),
+        account.email_verified.to_string(),
+        account.external_id.clone().unwrap_or_default(),
+        account.plan.clone(),
+        account.active_keys.to_string(),
+        account.created_at.to_string(),
+        account.disabled_at.map(|at| at.to_string()).unwrap_or_default(),
+    ]
+}

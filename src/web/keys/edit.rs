@@ -1,0 +1,62 @@
+//! A key's name and permissions.
+
+use super::{key_id, url};
+use crate::{
+    http::App,
+    service::{
+        keys::{Actor, Edit},
+        view::KeyView,
+    },
+    web::{
+        error::{Answer, with_retry_after},
+        field::{self, Field, Problem},
+        form::Form,
+        layout::Width,
+        scopes,
+        session::{Human, Visitor},
+    },
+};
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::html;
+
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+    let key = app.get_key(&Actor::Owner(human.account.id), key_id(&id)?).await?;
+    let held: Vec<String> = key.scopes.iter().map(ToString::to_string).collect();
+    Ok(page(&human.visitor, &key, &key.name, &held, None))
+}
+
+pub async fn edit(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
+    let (actor, id) = (Actor::Owner(human.account.id), key_id(&id)?);
+    let key = app.get_key(&actor, id).await?;
+    let (name, scopes) = (form.text("name").to_owned(), form.all("scopes"));
+    let edit = Edit { name: Some(name.clone()), scopes: Some(scopes.clone()), ..Edit::default() };
+    match app.edit_key(&actor, id, edit, human.visitor.source).await {
+        Ok(edited) => Ok(Redirect::to(&format!("{}?saved", url(edited.id))).into_response()),
+        Err(error) => Ok(with_retry_after(page(&human.visitor, &key, &name, &scopes, Some(&Problem::of(&error))), &error)),
+    }
+}
+
+fn page(visitor: &Visitor, key: &KeyView, name: &str, ticked: &[String], problem: Option<&Problem>) -> Response {
+    let content = html! {
+        p.back { a href=(url(key.id)) { bdi { (key.name) } } }
+        section.panel.review {
+            h1 { "Edit \"" bdi { (key.name) } "\"" }
+            p.lead { "What you take away is gone with the next request, from this key and from keys it has made." }
+            (field::problem(problem))
+            form method="post" action={ (url(key.id)) "/edit" } {
+                (visitor.token_field())
+                (Field { name: "name", label: "Name", kind: "text", value: name, autocomplete: "off", ..Field::default() }.show(problem))
+                (scopes::choose(visitor.app.catalogue(), |scope| ticked.iter().any(|s| s == scope.as_str()), problem))
+                div.decide {
+                    button.choice.primary type="submit" { "Save" }
+                    a.button.choice href=(url(key.id)) { "Leave it" }
+                }
+            }
+        }
+    };
+    visitor.page(problem.map_or(StatusCode::OK, |p| p.status), Width::Sheet, "Edit a key", &content)
+}

@@ -1,0 +1,69 @@
+//! Ending a key, after its name was typed: what it cuts off can't be joined again.
+
+use super::{facts, key_id, url};
+use crate::{
+    domain::{id::KeyId, key::Status},
+    http::App,
+    service::{Error, keys::Actor, view::KeyView},
+    web::{
+        error::Answer,
+        field::{self, Field, Problem},
+        form::Form,
+        layout::Width,
+        session::{Human, Visitor},
+    },
+};
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use jiff::Timestamp;
+use maud::html;
+
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+    let key = app.get_key(&Actor::Owner(human.account.id), key_id(&id)?).await?;
+    if key.status == Status::Revoked {
+        return Ok(back_to_list(key.id));
+    }
+    Ok(page(&human.visitor, &key, app.world.now(), None))
+}
+
+pub async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
+    let actor = Actor::Owner(human.account.id);
+    let key = app.get_key(&actor, key_id(&id)?).await?;
+    if form.text("confirm").trim() != key.name {
+        let error = Error::invalid("confirm", "is not the key's name");
+        return Ok(page(&human.visitor, &key, app.world.now(), Some(&Problem::of(&error))));
+    }
+    let revoked = app.revoke_key(&actor, key.id, None, human.visitor.source).await?;
+    Ok(back_to_list(revoked.id))
+}
+
+fn back_to_list(id: KeyId) -> Response {
+    Redirect::to(&format!("/settings/keys?revoked={id}")).into_response()
+}
+
+fn page(visitor: &Visitor, key: &KeyView, now: Timestamp, problem: Option<&Problem>) -> Response {
+    let content = html! {
+        p.back { a href=(url(key.id)) { bdi { (key.name) } } }
+        section.panel {
+            h1 { "Revoke \"" bdi { (key.name) } "\"?" }
+            p.lead { "Whatever uses this key is refused from that moment on, and so are keys it has made. This can't be undone." }
+            (facts(key, now))
+            (field::problem(problem))
+            form method="post" action={ (url(key.id)) "/revoke" } {
+                (visitor.token_field())
+                (Field {
+                    name: "confirm", label: "Type the key's name to confirm", kind: "text", hint: &key.name,
+                    autocomplete: "off", ..Field::default()
+                }.show(problem))
+                div.decide {
+                    button.choice.danger type="submit" { "Revoke key" }
+                    a.button.choice href=(url(key.id)) { "Keep it" }
+                }
+            }
+        }
+    };
+    visitor.page(problem.map_or(StatusCode::OK, |p| p.status), Width::Card, "Revoke a key", &content)
+}

@@ -1,0 +1,91 @@
+//! A new secret for the same purpose: the old key goes on for a while, so that nothing is cut off.
+
+use super::{create, facts, key_id, reveal, url};
+use crate::{
+    http::App,
+    service::{
+        Error,
+        keys::{Actor, Rotate},
+        view::KeyView,
+    },
+    web::{
+        error::{Answer, with_retry_after},
+        field::{self, Problem},
+        form::Form,
+        layout::Width,
+        session::{Human, Visitor},
+    },
+};
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use jiff::Timestamp;
+use maud::html;
+
+/// How long the old key goes on, in seconds, and what that means.
+const GRACES: [(i64, &str, &str); 4] = [
+    (24 * 3600, "One day", "Time to put the new key everywhere."),
+    (3600, "One hour", "For one program you can change at once."),
+    (7 * 24 * 3600, "Seven days", "For many places, or a release in between."),
+    (0, "Not at all", "It stops at once. Choose this if the old key leaked."),
+];
+
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+    let key = app.get_key(&Actor::Owner(human.account.id), key_id(&id)?).await?;
+    Ok(page(&human.visitor, &key, GRACES[0].0, app.world.now(), None))
+}
+
+pub async fn rotate(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
+    let (actor, id) = (Actor::Owner(human.account.id), key_id(&id)?);
+    let key = app.get_key(&actor, id).await?;
+    let once = create::once(&app, &human, &form)?;
+    let grace = GRACES.iter().map(|(seconds, ..)| *seconds).find(|seconds| seconds.to_string() == form.text("grace_seconds"));
+    let rotated = match grace {
+        Some(grace) => {
+            let rotate = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
+            app.rotate_key(&actor, id, rotate, human.visitor.source, Some(&once)).await
+        }
+        None => Err(Error::invalid("grace_seconds", "must be one of the choices")),
+    };
+    let now = app.world.now();
+    match rotated {
+        Ok(issued) => Ok(reveal::page(&human.visitor, &issued, now)),
+        Err(error) => {
+            let problem = Problem::of(&error);
+            Ok(with_retry_after(page(&human.visitor, &key, grace.unwrap_or(GRACES[0].0), now, Some(&problem)), &error))
+        }
+    }
+}
+
+fn page(visitor: &Visitor, key: &KeyView, chosen: i64, now: Timestamp, problem: Option<&Problem>) -> Response {
+    let wrong = problem.is_some_and(|problem| problem.is_about("grace_seconds"));
+    let content = html! {
+        p.back { a href=(url(key.id)) { bdi { (key.name) } } }
+        section.panel {
+            h1 { "Rotate \"" bdi { (key.name) } "\"" }
+            p.lead { "You get a new key that may do the same. Put it where the old one is, then let the old one go." }
+            (facts(key, now))
+            (field::problem(problem))
+            form method="post" action={ (url(key.id)) "/rotate" } {
+                (visitor.token_field())
+                (create::form_id(visitor))
+                fieldset.options aria-describedby=[wrong.then_some("problem")] {
+                    legend { "How long the old key goes on" }
+                    @for (seconds, label, meaning) in GRACES {
+                        label.check {
+                            input type="radio" name="grace_seconds" value=(seconds) checked[seconds == chosen];
+                            span { strong { (label) } " " span.hint { (meaning) } }
+                        }
+                    }
+                }
+                div.decide {
+                    button.choice.primary type="submit" { "Rotate key" }
+                    a.button.choice href=(url(key.id)) { "Leave it" }
+                }
+            }
+        }
+    };
+    visitor.page(problem.map_or(StatusCode::OK, |p| p.status), Width::Card, "Rotate a key", &content)
+}

@@ -1,0 +1,203 @@
+//! Forward-auth: what a proxy asks before it lets a request through.
+
+use crate::support::*;
+use countersign::domain::key::Environment;
+use countersign::service::keys::NewKey;
+
+/// Ada's key with these scopes, in a deployment behind a proxy at 192.0.2.7.
+async fn deployment(scopes: &[&str]) -> (TestApp, Human, String) {
+    let app = app_with("trusted_proxies", "[\"192.0.2.7/32\"]").await;
+    let ada = app.human("ada@example.com").await;
+    let key = app.key(&ada, scopes).await.key.expose().to_owned();
+    (app, ada, key)
+}
+
+fn ask(app: &TestApp, query: &str, key: &str) -> Call {
+    app.http().from("192.0.2.7").get(&format!("/v1/authorize{query}")).bearer(key)
+}
+
+async fn status(app: &TestApp, query: &str, key: &str) -> u16 {
+    ask(app, query, key).send().await.status
+}
+
+#[tokio::test]
+async fn who_may_is_told_in_headers_and_nothing_else() {
+    let (app, ada, key) = deployment(&["audience:read", "email:send"]).await;
+    app.edit(ada.account, |account| account.external_id = "u-1".parse().ok()).await;
+    let allowed = ask(&app, "?scope=audience:read", &key).send().await;
+    assert_eq!((allowed.status, allowed.bytes.len()), (200, 0));
+    assert_eq!((allowed.header("x-auth-account"), allowed.header("x-auth-external-id")), (ada.account.to_string().as_str(), "u-1"));
+    assert_eq!(allowed.header("x-auth-scopes"), "audience:read email:send");
+    assert!(allowed.header("x-auth-key-id").starts_with("key_"));
+    assert_eq!((allowed.header("cache-control"), allowed.header("x-ratelimit-remaining")), ("no-store", "9"));
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_status_without_a_body() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    for (query, key, expected) in [
+        ("?scope=audience:read", "cs_live_nobody", 401),
+        ("?scope=email:send", key.as_str(), 403),
+        ("?scope=audience:read%20email:send", &key, 403),
+        ("", &key, 403),
+        ("?scope=No!", &key, 400),
+        ("?scope=audience:read&scope=", &key, 400),
+        ("?scope=&environment=prod", &key, 400),
+        ("?scope=&deny=401", &key, 400),
+        ("?scope=&access_token=x", &key, 400),
+        ("?scope=&environment=test", &key, 401),
+    ] {
+        let refused = ask(&app, query, key).send().await;
+        assert_eq!((refused.status, refused.bytes.len()), (expected, 0), "{query}");
+        assert!(refused.headers.get("content-type").is_none() && refused.headers.get("x-auth-account").is_none(), "{query}");
+    }
+    let anonymous = app.http().get("/v1/authorize?scope=").send().await;
+    assert_eq!(anonymous.status, 401);
+    assert!(anonymous.header("www-authenticate").starts_with("Bearer resource_metadata="));
+}
+
+#[tokio::test]
+async fn a61_without_a_stated_scope_nobody_comes_through() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    assert_eq!(status(&app, "", &key).await, 403);
+    let added = ask(&app, "", &key).header("x-required-scope", "audience:read").send().await;
+    assert_eq!(added.status, 403, "a header states nothing, it only adds");
+    assert_eq!(status(&app, "?scope=", &key).await, 200, "stated empty: any good key");
+}
+
+#[tokio::test]
+async fn a61_what_a_client_says_of_itself_is_not_what_comes_out() {
+    let (app, ada, key) = deployment(&["audience:read"]).await;
+    let call = ask(&app, "?scope=audience:read", &key);
+    let spoofed = ["x-auth-account", "x-auth-external-id", "x-auth-scopes", "x-auth-subject", "x-auth-key-id"];
+    let answer = spoofed.iter().fold(call, |call, name| call.header(name, "acc_root")).send().await;
+    assert_eq!(answer.header("x-auth-account"), ada.account.to_string());
+    assert_eq!(answer.header("x-auth-scopes"), "audience:read");
+    assert!(!answer.headers.values().any(|value| value == "acc_root"));
+}
+
+#[tokio::test]
+async fn a61_the_original_method_and_address_decide_nothing() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    for (name, value) in [
+        ("x-original-uri", "/v1/authorize?scope="),
+        ("x-original-url", "/v1/authorize?scope="),
+        ("x-rewrite-url", "/v1/authorize?scope="),
+        ("x-forwarded-uri", "/public/..;/admin"),
+        ("x-forwarded-method", "OPTIONS"),
+        ("x-original-method", "OPTIONS"),
+        ("x-http-method-override", "OPTIONS"),
+    ] {
+        assert_eq!(ask(&app, "?scope=email:send", &key).header(name, value).send().await.status, 403, "{name}");
+    }
+    let other = app.http().from("192.0.2.7").post("/v1/authorize?scope=audience:read").bearer(&key).send().await;
+    assert_eq!((other.status, other.bytes.len()), (405, 0));
+}
+
+#[tokio::test]
+async fn a87_a_header_for_scopes_only_adds_and_only_from_a_proxy_of_ours() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    let both = |scope: &'static str, peer: &str| {
+        let call = app.http().from(peer).get("/v1/authorize?scope=audience:read").bearer(&key);
+        call.header("x-required-scope", scope).send()
+    };
+    assert_eq!(both("email:send", "192.0.2.7").await.status, 403, "it adds");
+    assert_eq!(both("", "192.0.2.7").await.status, 200, "it takes nothing away");
+    assert_eq!(both("No!", "192.0.2.7").await.status, 400);
+    assert_eq!(both("email:send", "198.51.100.1").await.status, 200, "a stranger's is not read");
+    let twice = ask(&app, "?scope=audience:read", &key).header("x-required-scope", "audience:read");
+    assert_eq!(twice.header("x-required-scope", "email:send").send().await.status, 403, "all of them add");
+}
+
+#[tokio::test]
+async fn a87_a_client_that_asks_for_less_still_needs_what_the_address_states() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    let call = ask(&app, "?scope=email:send", &key);
+    assert_eq!(call.header("x-required-scope", "audience:read").send().await.status, 403);
+}
+
+#[tokio::test]
+async fn it_charges_like_a_call_and_a_refusal_costs_nothing() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    for _ in 0..20 {
+        assert_eq!(status(&app, "?scope=email:send", &key).await, 403);
+    }
+    for left in (0..10).rev() {
+        let allowed = ask(&app, "?scope=audience:read", &key).send().await;
+        assert_eq!((allowed.status, allowed.header("x-ratelimit-remaining")), (200, left.to_string().as_str()));
+    }
+    let over = ask(&app, "?scope=audience:read", &key).send().await;
+    assert_eq!((over.status, over.header("retry-after"), over.bytes.len()), (429, "6", 0));
+}
+
+#[tokio::test]
+async fn for_nginx_every_other_refusal_comes_as_403_with_the_real_status() {
+    let (app, _, key) = deployment(&["audience:read"]).await;
+    let wrong = ask(&app, "?scope=No!&deny=403", &key).send().await;
+    assert_eq!((wrong.status, wrong.header("x-auth-status")), (403, "400"));
+    let two = ask(&app, "?scope=&deny=403", &key).header("x-api-key", &key).send().await;
+    assert_eq!((two.status, two.header("x-auth-status")), (403, "400"));
+    assert_eq!(status(&app, "?scope=audience:read&deny=403", "cs_live_nobody").await, 401);
+    let missing = ask(&app, "?scope=email:send&deny=403", &key).send().await;
+    assert_eq!((missing.status, missing.headers.get("x-auth-status")), (403, None));
+    for _ in 0..10 {
+        assert_eq!(status(&app, "?scope=audience:read&deny=403", &key).await, 200);
+    }
+    let over = ask(&app, "?scope=audience:read&deny=403", &key).send().await;
+    assert_eq!((over.status, over.header("x-auth-status"), over.header("retry-after")), (403, "429", "6"));
+}
+
+#[tokio::test]
+async fn the_environment_is_the_deployments_unless_the_address_says_otherwise() {
+    let (app, ada, live) = deployment(&["audience:read"]).await;
+    let new = NewKey { environment: Some(Environment::Test), ..new_key(&["audience:read"]) };
+    let test = app.service.create_key(ada.actor(), ada.account, new, ada.source).await.unwrap().key.expose().to_owned();
+    assert_eq!((status(&app, "?scope=", &live).await, status(&app, "?scope=", &test).await), (200, 401));
+    let of_test = "?scope=&environment=test";
+    assert_eq!((status(&app, of_test, &live).await, status(&app, of_test, &test).await), (401, 200));
+}
+
+#[tokio::test]
+async fn a52_a_revoked_key_is_refused_from_the_reply_on() {
+    let (app, ada, key) = deployment(&["audience:read"]).await;
+    assert_eq!(status(&app, "?scope=", &key).await, 200);
+    app.service.revoke_key(&ada.actor(), app.caller(&key).await.name().parse().unwrap(), None, ada.source).await.unwrap();
+    assert_eq!(status(&app, "?scope=", &key).await, 401);
+}
+
+#[tokio::test]
+async fn a57_only_the_hop_before_a_trusted_proxy_is_the_source() {
+    let app = build().set("trusted_proxies", "[\"192.0.2.0/24\", \"2001:db8::/32\"]").start().await;
+    let source = |peer: &str, forwarded: &[&str]| {
+        let hops: Vec<_> = forwarded.iter().map(|ip| ip.parse().unwrap()).collect();
+        app.service.source_of(peer.parse().unwrap(), &hops).to_string()
+    };
+    assert_eq!(source("198.51.100.1", &["203.0.113.9"]), "198.51.100.1", "a stranger's header");
+    assert_eq!(source("192.0.2.7", &["203.0.113.9"]), "203.0.113.9");
+    assert_eq!(source("192.0.2.7", &["10.0.0.1", "203.0.113.9"]), "203.0.113.9", "what the client put before");
+    assert_eq!(source("192.0.2.7", &["203.0.113.9", "192.0.2.8"]), "203.0.113.9", "two proxies of ours");
+    assert_eq!(source("::ffff:192.0.2.7", &["::ffff:203.0.113.9"]), "203.0.113.9", "IPv4 in IPv6 is IPv4");
+    assert_eq!(source("2001:db8::7", &["203.0.113.9"]), "203.0.113.9");
+}
+
+#[tokio::test]
+async fn a57_an_unreadable_hop_ends_the_chain() {
+    let app = build().set("trusted_proxies", "[\"192.0.2.0/24\"]").set("limits.registrations_per_hour", "1").start().await;
+    let register = |forwarded: &'static str| {
+        let call = app.http().from("192.0.2.7").post("/agent/identity").header("x-forwarded-for", forwarded);
+        call.json(&serde_json::json!({"type": "service_auth", "agent_name": "Claude"})).send()
+    };
+    assert_eq!(register("203.0.113.9").await.status, 200);
+    assert_eq!(register("203.0.113.9, fe80::1%eth0").await.status, 200, "a zone is no address: the proxy itself is the source");
+    assert_eq!(register("203.0.113.10, nonsense").await.status, 429, "and so for whatever else can't be read");
+    assert_eq!(register("nonsense, 203.0.113.9").await.status, 429, "what stands behind it still counts");
+}
+
+#[tokio::test]
+async fn a57_a_network_of_everything_is_everything_of_its_family_and_no_more() {
+    let app = app_with("trusted_proxies", "[\"0.0.0.0/0\"]").await;
+    let hops = ["10.0.0.1".parse().unwrap(), "203.0.113.9".parse().unwrap()];
+    // All hops are proxies then; the first one named is as far as it goes.
+    assert_eq!(app.service.source_of("192.0.2.7".parse().unwrap(), &hops).to_string(), "10.0.0.1");
+    assert_eq!(app.service.source_of("2001:db8::1".parse().unwrap(), &hops).to_string(), "2001:db8::1", "IPv6 was not named");
+}
