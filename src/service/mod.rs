@@ -93,7 +93,8 @@ impl Service {
         let secret_id = secret.id();
         let (id, format) = (secret_id.clone(), config.key_format());
         let sessions = config.sessions.clone();
-        let fresh = sessions.password_grant.then(|| format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32))).unwrap_or_default();
+        let made = || format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32));
+        let fresh = if sessions.password_grant { made() } else { String::new() };
         let (formats, publishable_key) = store
             .write(move |rows| {
                 match rows::meta::<u32>(rows, "schema")? {
