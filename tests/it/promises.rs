@@ -135,7 +135,7 @@ async fn an_agents_key_stands_beside_your_own_and_deleting_it_ends_access() {
     app.http().projects(&key).await.ok();
     let path = format!("/settings/keys/{}/revoke", got["key_id"].as_str().unwrap());
     browser.open(&path).await;
-    assert_eq!(browser.submit(&path, &[]).await.status, 303);
+    assert_eq!(browser.submit(&path, &[("confirm", "Claude")]).await.status, 303);
     assert!(migma_nobody(&app.http().projects(&key).await));
 }
 
@@ -403,7 +403,10 @@ async fn revoking_is_confirmed_immediate_and_for_good() {
         // Looking at the confirmation ends nothing.
         browser.open(&path).await;
         app.http().projects(made.key.expose()).await.ok();
-        browser.submit(&path, &[("confirmation", "revoke")]).await;
+        assert_eq!(browser.submit(&path, &[("confirm", "another")]).await.status, 400, "{name}");
+        app.http().projects(made.key.expose()).await.ok();
+        browser.open(&path).await;
+        assert_eq!(browser.submit(&path, &[("confirm", &made.view.name)]).await.status, 303, "{name}");
         assert_eq!(app.http().projects(made.key.expose()).await.status, 401, "{name}");
         // A browser holds on to the server it came from.
         drop(browser);
