@@ -145,8 +145,12 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
         return port(config, findings).await;
     }
     match owner::open(config.clone(), data, Role::Command).await {
-        Ok(Opened::Theirs(theirs)) => findings.ok("store", format!("{theirs}, and answers")),
+        Ok(Opened::Theirs(theirs)) => {
+            findings.ok("store", format!("{theirs}, and answers"));
+            programs(theirs.standing.publishable_key.as_deref(), findings);
+        }
         Ok(mine) => {
+            programs(mine.publishable_key().as_deref(), findings);
             let ready = match &mine {
                 Opened::Mine(mine) => mine.service.ready().await,
                 Opened::Theirs(_) => true,
@@ -159,6 +163,12 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
             port(config, findings).await;
         }
         Err(failure) => findings.failed("store", failure),
+    }
+}
+
+fn programs(publishable_key: Option<&str>, findings: &mut Findings) {
+    if let Some(key) = publishable_key {
+        findings.ok("programs", format!("may sign in with their human's password; their apikey is {key}"));
     }
 }
 

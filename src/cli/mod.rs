@@ -153,7 +153,7 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Accounts(accounts)) => accounts.run(global).await,
         Some(Command::Keys(keys)) => keys.run(global).await,
         Some(Command::Agents(agents)) => agents.run(global).await,
-        Some(Command::Config(config)) => config.run(global),
+        Some(Command::Config(config)) => config.run(global).await,
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Completion { shell }) => {
             let mut script = Vec::new();

@@ -230,6 +230,9 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
         print::line(&format!("Set up   {pages_url}/setup   code {place}, once, until {until}"))?;
     }
     print::line(&format!("Agents   {public_url}/auth.md"))?;
+    if let Some(key) = service.publishable_key() {
+        print::line(&format!("Programs {public_url}/auth/v1/token   apikey {key}"))?;
+    }
     let mut command = vec![text(&std::env::current_exe()?)?, "mcp".to_owned()];
     command.extend(global.repeated()?);
     print::line(&format!("Claude   claude mcp add countersign -- {}", shell_line(&command)))?;

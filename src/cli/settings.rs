@@ -1,7 +1,10 @@
 //! Where the data lies and which configuration counts; `config show`; the log.
 
 use super::{Done, Failure, print};
-use crate::config::{Config, Sources};
+use crate::{
+    config::{Config, Sources},
+    owner::{self, Role},
+};
 use clap::{Args, Subcommand};
 use std::{
     path::{Path, PathBuf},
@@ -88,13 +91,20 @@ pub enum ConfigCommand {
 }
 
 impl ConfigCommand {
-    pub fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> Done {
         let Self::Show { json } = self;
-        let config = global.load(&[], false)?.config;
+        let Settings { config, data } = global.load(&[], false)?;
+        let mut shown = (*config).clone();
+        if config.sessions.password_grant && config.sessions.publishable_key.is_empty() && config.store_dir(&data).join("store").exists() {
+            // Made on first start and kept in the store.
+            let opened = owner::open(config, &data, Role::Command).await?;
+            shown.sessions.publishable_key = opened.publishable_key().unwrap_or_default();
+            opened.close().await;
+        }
         if json {
-            print::json(&*config)?;
+            print::json(&shown)?;
         } else {
-            print::text(&toml::to_string(&*config).map_err(Failure::failed)?)?;
+            print::text(&toml::to_string(&shown).map_err(Failure::failed)?)?;
         }
         Ok(0)
     }

@@ -134,12 +134,12 @@ impl Config {
                 return Err(wrong(format!("`http.cors_origins`: write {allowed} as browsers do, without a slash at the end")));
             }
         }
-        let unbuilt = [
-            ("metrics_listen", !self.metrics_listen.is_empty()),
-            ("sessions.password_grant", self.sessions.password_grant),
-            ("sessions.publishable_key", !self.sessions.publishable_key.is_empty()),
-            ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery),
-        ];
+        let publishable = &self.sessions.publishable_key;
+        let fits = (16..=256).contains(&publishable.len()) && publishable.bytes().all(|b| b.is_ascii_graphic());
+        if !publishable.is_empty() && !fits {
+            return Err(wrong("`sessions.publishable_key` must be 16 to 256 visible ASCII characters, or empty: then one is made"));
+        }
+        let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty()), ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery)];
         if let Some((name, _)) = unbuilt.iter().find(|(_, set)| *set) {
             return Err(wrong(format!("`{name}` does nothing in this version: leave it out")));
         }

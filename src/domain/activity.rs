@@ -1,7 +1,7 @@
 //! What happened to an account's keys and agents, for its owner to read.
 
 use crate::domain::{
-    id::{AccountId, EventId, GrantId, KeyId, RegistrationId},
+    id::{AccountId, EventId, GrantId, KeyId, ProgramSessionId, RegistrationId},
     name::Name,
     scope::ScopeSet,
     source::Source,
@@ -105,6 +105,16 @@ pub enum What {
     WrongEnvironment {
         key: KeyId,
     },
+    ProgramSignedIn {
+        session: ProgramSessionId,
+    },
+    ProgramSignedOut {
+        session: ProgramSessionId,
+    },
+    /// A refresh token came a second time: the session it belonged to is over.
+    RefreshReused {
+        session: ProgramSessionId,
+    },
     /// A service's own user, by a portal session, is this account from now on.
     Linked,
     EmailVerified,
@@ -144,6 +154,8 @@ impl What {
         let topics: &[Topic] = match self {
             Self::SignedUp
             | Self::SignedIn
+            | Self::ProgramSignedIn { .. }
+            | Self::ProgramSignedOut { .. }
             | Self::PasswordChanged
             | Self::BrowserSignedOut
             | Self::SignedOutEverywhere
@@ -153,7 +165,7 @@ impl What {
             | Self::AccountDisabled
             | Self::AccountEnabled => &[Topic::SignIns],
             Self::PlanChanged { .. } => &[Topic::Keys],
-            Self::SignInRefused => &[Topic::SignIns, Topic::Refusals],
+            Self::SignInRefused | Self::RefreshReused { .. } => &[Topic::SignIns, Topic::Refusals],
             Self::TooManyWrongCodes | Self::WrongVerifier { .. } => &[Topic::Agents, Topic::Refusals],
             Self::Approved { .. } => &[Topic::Agents],
             Self::Denied { .. } | Self::Disowned { .. } => &[Topic::Agents, Topic::Refusals],

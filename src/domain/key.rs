@@ -5,7 +5,7 @@ use crate::domain::{
     id::{AccountId, GrantId, KeyId, RegistrationId},
     name::Name,
     scope::ScopeSet,
-    secret::{ApiKey, Digest, KeyStream},
+    secret::{ApiKey, BASE62, Digest, KeyStream},
     source::Source,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -60,7 +60,6 @@ pub enum Body {
     Hex40,
 }
 
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// How much of the body a key shows of itself in lists: enough to tell keys apart, useless to guess one.
 const SHOWN: usize = 8;
 
@@ -83,11 +82,11 @@ impl KeyFormat {
         let head = self.head(environment);
         let body = Zeroizing::new(match self.body {
             Body::Checksummed => {
-                let random = base62(stream, 30);
+                let random = stream.letters(30);
                 let sum = checksum(&random);
                 random + &sum
             }
-            Body::Random => base62(stream, 32),
+            Body::Random => stream.letters(32),
             Body::Hex40 => (0..40).map(|_| b"0123456789abcdef"[usize::from(stream.byte() >> 4)] as char).collect(),
         });
         let shown = format!("{head}{}", &body[..SHOWN]);
@@ -109,18 +108,6 @@ impl KeyFormat {
             Body::Hex40 => body.len() == 40 && body.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
         }
     }
-}
-
-/// Unbiased base62: bytes past the last multiple of 62 are drawn again.
-fn base62(stream: &mut KeyStream, length: usize) -> String {
-    let mut text = String::with_capacity(length + 6);
-    while text.len() < length {
-        let byte = stream.byte();
-        if byte < 248 {
-            text.push(BASE62[usize::from(byte % 62)] as char);
-        }
-    }
-    text
 }
 
 /// CRC-32 in six base62 digits with leading zeros, as secret scanners check it.

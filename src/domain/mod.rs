@@ -11,6 +11,7 @@ pub mod key;
 pub mod limit;
 pub mod name;
 pub mod page_path;
+pub mod program_session;
 pub mod registration;
 pub mod scope;
 pub mod secret;

@@ -3,7 +3,7 @@
 //! Each has a type of its own: no `Display`, no `Serialize`, a redacted `Debug`, zeroed on drop,
 //! and one greppable way out, `expose()`. The stored form is another type, [`Digest`].
 
-use crate::domain::id::RegistrationId;
+use crate::domain::id::{ProgramSessionId, RegistrationId};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -62,14 +62,18 @@ secret!(/// The handle an MCP client polls with, in place of the claim token.
     ClaimHandle, "cla_");
 secret!(/// An API key, as it is presented.
     ApiKey);
+secret!(/// What a program's session is prolonged with, once.
+    RefreshToken);
+secret!(/// A signed JWT that says which program's session its bearer belongs to.
+    AccessToken);
 secret!(/// A password as typed.
     Password);
 secret!(/// An RFC 7636 code verifier, 43 to 128 unreserved characters.
     CodeVerifier);
 
 impl ApiKey {
-    /// Longest credential that is looked at; no format makes a longer one.
-    pub const MAX_LEN: usize = 256;
+    /// Longest credential that is looked at; neither keys nor session tokens are longer.
+    pub const MAX_LEN: usize = 2048;
 
     /// Takes what a caller presented, without judging its form.
     pub fn presented(text: &str) -> Option<Self> {
@@ -77,8 +81,36 @@ impl ApiKey {
         fits.then(|| Self(text.to_owned()))
     }
 
+    /// The session token it is by its form, a JWT's: no key has a dot.
+    pub fn as_access_token(&self) -> Option<AccessToken> {
+        (self.0.bytes().filter(|b| *b == b'.').count() == 2).then(|| AccessToken(self.0.clone()))
+    }
+
     pub(super) fn assembled(text: String) -> Self {
         Self(text)
+    }
+}
+
+impl AccessToken {
+    pub fn signed(jwt: String) -> Self {
+        Self(jwt)
+    }
+}
+
+impl RefreshToken {
+    const PREFIX: &str = "rft_";
+
+    /// Whether one presented equals this one, in constant time.
+    pub fn is(&self, presented: &str) -> bool {
+        self.0.as_bytes().ct_eq(presented.as_bytes()).into()
+    }
+
+    /// Which session and generation a presented token speaks of. Only comparing it with the derived one tells whether it
+    /// is right.
+    pub fn names(presented: &str) -> Option<(ProgramSessionId, u32)> {
+        let mut parts = presented.strip_prefix(Self::PREFIX)?.splitn(3, '-');
+        let session = format!("{}{}", ProgramSessionId::PREFIX, parts.next()?).parse().ok()?;
+        Some((session, parts.next()?.parse().ok()?))
     }
 }
 
@@ -181,13 +213,15 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    RefreshToken,
+    SignSessions,
     SessionName,
     Idempotency,
     PortalTicket,
 }
 
 impl Purpose {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -200,6 +234,8 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::RefreshToken,
+        Self::SignSessions,
         Self::SessionName,
         Self::Idempotency,
         Self::PortalTicket,
@@ -220,6 +256,8 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::RefreshToken => "countersign 2026-11 refresh token",
+            Self::SignSessions => "countersign 2026-11 session token signing key",
             Self::SessionName => "countersign 2026-11 session name",
             Self::Idempotency => "countersign 2026-11 idempotency key hash",
             Self::PortalTicket => "countersign 2026-11 portal ticket hash",
@@ -263,6 +301,20 @@ impl ServerSecret {
         ClaimToken::new(self.hash(Purpose::DeriveClaimToken, registration.to_string().as_bytes()).0)
     }
 
+    /// The refresh token of one generation of a program's session: derived, so it is never stored anywhere, and a spent
+    /// one is still told from an invented one.
+    pub fn refresh_token(&self, session: ProgramSessionId, salt: &[u8; 16], generation: u32) -> RefreshToken {
+        let session = session.to_string();
+        let said = format!("{}-{generation}", &session[ProgramSessionId::PREFIX.len()..]);
+        let tag = self.tag(Purpose::RefreshToken, &[said.as_bytes(), salt].concat());
+        RefreshToken(format!("{}{said}-{tag}", RefreshToken::PREFIX))
+    }
+
+    /// The Ed25519 seed that session tokens are signed with.
+    pub fn session_signing_seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.hash(Purpose::SignSessions, b"").0)
+    }
+
     /// The byte stream a key with a code challenge is made of. The same for the same registration,
     /// salt and verifier: that is what makes the delivery repeatable without storing the key.
     pub fn key_stream(&self, registration: RegistrationId, salt: &[u8; 32], verifier: &CodeVerifier) -> KeyStream {
@@ -274,6 +326,8 @@ impl ServerSecret {
     }
 }
 
+pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// An endless stream of secret bytes.
 pub struct KeyStream(blake3::OutputReader);
 
@@ -282,6 +336,19 @@ impl KeyStream {
     pub fn fresh(random: [u8; 32]) -> Self {
         let random = Zeroizing::new(random);
         Self(blake3::Hasher::new_keyed(&random).finalize_xof())
+    }
+
+    /// So many base62 characters, each as likely as any other.
+    pub fn letters(&mut self, count: usize) -> String {
+        let mut text = String::with_capacity(count);
+        while text.len() < count {
+            // Bytes past the last multiple of 62 are drawn again.
+            match self.byte() {
+                byte if byte < 248 => text.push(BASE62[usize::from(byte % 62)] as char),
+                _ => {}
+            }
+        }
+        text
     }
 
     pub fn byte(&mut self) -> u8 {

@@ -7,7 +7,7 @@ use crate::{
 use aide::{
     OperationInput,
     generate::GenContext,
-    openapi::Operation,
+    openapi::{Operation, ReferenceOr},
     operation::{ParamLocation, add_parameters, parameters_from_schema},
 };
 use axum::{
@@ -32,6 +32,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON object.
 pub struct JsonBody<T>(pub T);
+/// A function's arguments: a JSON object, or nothing at all. `key_id` is one of them, and not ours to set.
+pub struct FunctionBody<T>(pub T);
 /// A JSON object of an operator's service, which also says on what plan its user is.
 pub struct OperatorBody<T>(pub T);
 /// A JSON object or a form, as the OAuth endpoints take both.
@@ -42,6 +44,20 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
         Ok(Self(typed(members(request, false, &[]).await?)?))
+    }
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for FunctionBody<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let request = Request::from_parts(parts, bytes.into());
+        Ok(Self(typed(members(request, false, &["key_id"]).await?)?))
     }
 }
 
@@ -64,6 +80,16 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
         openapi::body::<T>(context, operation, &[JSON]);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for FunctionBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON]);
+        // Of whom nothing is required, nothing need come.
+        if let Some(ReferenceOr::Item(body)) = &mut operation.request_body {
+            body.required = openapi::asked::<T>().get("required").is_some();
+        }
     }
 }
 

@@ -31,6 +31,10 @@ pub fn routes() -> ApiRouter<App> {
             "/.well-known/oauth-authorization-server",
             get_with(authorization_server, |op| op.about("authorizationServer", "Authorization server metadata (RFC 8414)")),
         )
+        .api_route(
+            "/.well-known/jwks.json",
+            get_with(signing_keys, |op| op.about("jwks", "What session tokens are signed with (RFC 7517)")),
+        )
         .api_route(RESOURCE, get_with(protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)")))
         .api_route(&format!("{RESOURCE}/mcp"), get_with(protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint")))
         .api_route("/openapi.json", get_with(document, |op| op.about("openapi", "This document")))
@@ -86,6 +90,7 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
         "introspection_endpoint_auth_methods_supported": ["Bearer"],
         "grant_types_supported": [CLAIM_GRANT],
         "response_types_supported": [],
+        "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": app.catalogue().for_agents(),
         "service_documentation": format!("{base}/auth.md"),
@@ -105,6 +110,11 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
         }
     }
     metadata(document)
+}
+
+/// RFC 7517: what session tokens are signed with; empty where there are none.
+async fn signing_keys(State(app): State<App>) -> Metadata {
+    metadata(json!({"keys": app.signing_keys()}))
 }
 
 /// RFC 9728.

@@ -73,7 +73,7 @@ pub fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Error::TooMany { .. } | Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
         Error::WrongCode => (S::BAD_REQUEST, "invalid_user_code"),
-        Error::WrongPassword => (S::BAD_REQUEST, "invalid_grant"),
+        Error::WrongPassword | Error::InvalidRefreshToken => (S::BAD_REQUEST, "invalid_grant"),
         Error::SignInNeeded => (S::UNAUTHORIZED, "login_required"),
         Error::PayloadTooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large"),
         Error::UnsupportedMediaType { .. } => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
@@ -125,6 +125,7 @@ pub fn next(error: &Error, config: &Config) -> String {
         | Error::AlreadyDecided
         | Error::ReviewChanged
         | Error::WrongPassword
+        | Error::InvalidRefreshToken
         | Error::SignInNeeded
         | Error::ForeignForm
         | Error::Misdirected
@@ -151,7 +152,8 @@ pub fn api(error: &Error) -> (StatusCode, &'static str, String) {
         | Error::InvalidClaimToken
         | Error::ClaimExpired
         | Error::WrongCode
-        | Error::WrongPassword => said(S::BAD_REQUEST, "invalid_grant"),
+        | Error::WrongPassword
+        | Error::InvalidRefreshToken => said(S::BAD_REQUEST, "invalid_grant"),
         Error::Unauthorized { .. } | Error::SignInNeeded => (S::UNAUTHORIZED, "unauthorized", "Invalid or missing API key".to_owned()),
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "forbidden", "Insufficient permissions".to_owned()),
         Error::Forbidden { .. } | Error::ForeignForm => said(S::FORBIDDEN, "forbidden"),

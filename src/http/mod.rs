@@ -11,6 +11,7 @@ mod credential;
 mod discovery;
 mod envelope;
 mod error;
+mod functions;
 mod guard;
 mod health;
 mod idempotency;
@@ -18,9 +19,10 @@ mod introspect;
 mod keys;
 pub mod openapi;
 mod portal;
+mod programs;
 mod token;
 
-use crate::service::Service;
+use crate::{config::Config, service::Service};
 use aide::axum::ApiRouter;
 use axum::{
     Extension, Router,
@@ -62,7 +64,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::Bare), envelope::wrap))
         .layer(axum::middleware::from_fn(authorize::status_only));
-    let api = Router::from(api_routes())
+    let api = Router::from(api_routes(&app.config))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
@@ -97,8 +99,9 @@ fn oauth_routes() -> ApiRouter<App> {
 }
 
 /// Routes whose errors are in the profile's words.
-fn api_routes() -> ApiRouter<App> {
-    keys::routes().merge(portal::routes()).merge(discovery::routes()).merge(health::routes())
+fn api_routes(config: &Config) -> ApiRouter<App> {
+    let routes = keys::routes().merge(functions::routes()).merge(portal::routes()).merge(discovery::routes()).merge(health::routes());
+    if config.sessions.password_grant { routes.merge(programs::routes()) } else { routes }
 }
 
 /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).

@@ -120,7 +120,7 @@ pub struct Document(pub Arc<Value>);
 /// The document of this deployment.
 pub fn document(config: &Config) -> Value {
     let mut api = OpenApi::default();
-    let _: axum::Router<super::App> = routes().finish_api(&mut api);
+    let _: axum::Router<super::App> = routes(config).finish_api(&mut api);
     let mut document = json!(api);
     document["info"] = info(config);
     document["servers"] = json!([{"url": config.public_url}]);
@@ -142,8 +142,8 @@ pub fn document(config: &Config) -> Value {
     document
 }
 
-fn routes() -> ApiRouter<super::App> {
-    super::oauth_routes().merge(super::api_routes()).merge(super::authorize::routes())
+fn routes(config: &Config) -> ApiRouter<super::App> {
+    super::oauth_routes().merge(super::api_routes(config)).merge(super::authorize::routes())
 }
 
 fn info(config: &Config) -> Value {

@@ -55,6 +55,7 @@ fn words(error: &Error) -> (&'static str, String) {
         Error::Busy | Error::Unavailable => told("unavailable", LATER),
         Error::WrongCode
         | Error::WrongPassword
+        | Error::InvalidRefreshToken
         | Error::SignInNeeded
         | Error::ForeignForm
         | Error::PayloadTooLarge

@@ -164,7 +164,7 @@ pub struct CheckResult {
     pub granted: Vec<String>,
     /// Those it lacks.
     pub missing: Vec<String>,
-    /// The key you call with.
+    /// The key you call with. Of a session token: its id starts with `sid_`, its prefix is empty.
     pub key: KeyRef,
     /// Where its limit stands; null where none applies.
     pub ratelimit: Option<RateLimit>,

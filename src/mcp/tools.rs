@@ -227,7 +227,7 @@ impl Tools {
             allowed: check.allowed,
             granted: strings(&check.granted),
             key: KeyRef {
-                id: check.key_id.to_string(),
+                id: check.id.clone(),
                 prefix: check.prefix.clone(),
                 scopes: strings(&check.scopes),
                 environment: check.environment,

@@ -18,7 +18,7 @@ use crate::{
         claim::{Ask, Registrant},
         keys::{Actor, Edit, Filter, NewKey, Rotate},
         operator::{self, AccountFilter, Change},
-        verify::{Caller, Need, Who},
+        verify::{Caller, Need},
         view::{
             AccountList, AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered,
             Revealed, Revoked, ScopeCheck, Verdict, Whoami,
@@ -195,6 +195,9 @@ pub struct Standing {
     pub version: String,
     /// The data directory.
     pub data: PathBuf,
+    /// What programs send as `apikey` to sign in, where they may.
+    #[serde(default)]
+    pub publishable_key: Option<String>,
 }
 
 /// The store in this process: the use cases, and what this process is to others.
@@ -222,6 +225,7 @@ impl Local {
             service_name: config.service_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data: self.data.clone(),
+            publishable_key: self.service.publishable_key().map(str::to_owned),
         }
     }
 
@@ -315,10 +319,7 @@ impl Call {
             }
             Self::CheckScope { credential, scopes, environment } => {
                 let caller = here.caller(&credential, Need::default()).await?;
-                let Who::Key(key) = &caller.who else {
-                    return Err(Error::Forbidden { detail: "only a key has scopes of its own".to_owned() });
-                };
-                let check = service.check_scopes(key, &scope_set(&scopes)?, environment);
+                let check = service.check_scopes(&caller, &scope_set(&scopes)?, environment).await?;
                 Ok(Reply::ScopeCheck(Box::new(check)))
             }
             Self::Whoami { credential } => {

@@ -82,6 +82,14 @@ impl Opened {
         }
     }
 
+    /// What programs send as `apikey` to sign in, where they may.
+    pub fn publishable_key(&self) -> Option<String> {
+        match self {
+            Self::Mine(mine) => mine.service.publishable_key().map(str::to_owned),
+            Self::Theirs(theirs) => theirs.standing.publishable_key.clone(),
+        }
+    }
+
     /// Frees the directory if it is this process's.
     pub async fn close(self) {
         if let Self::Mine(mine) = self {

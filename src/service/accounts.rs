@@ -190,6 +190,12 @@ impl Service {
 
     /// Signs in. Unknown account and wrong password look and take the same.
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
+        let account = self.check_password(email, password, source).await?;
+        self.open_session(account.id, source).await
+    }
+
+    /// Whose e-mail and password these are. Every attempt is charged; unknown account and wrong password take the same.
+    pub(super) async fn check_password(&self, email: &str, password: Password, source: Source) -> Result<Account, Error> {
         let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
         let place = self.place()?;
         self.charge_login(Limit::logins(email.as_str(), &source)).await?;
@@ -201,7 +207,7 @@ impl Service {
             self.store.write(move |rows| record(rows, id, Some(source), What::SignInRefused, now, random)).await?;
             return Err(Error::WrongPassword);
         }
-        self.open_session(account.id, source).await
+        Ok(account)
     }
 
     pub(super) async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {

@@ -47,6 +47,8 @@ pub enum Error {
     // Credentials.
     #[error("invalid or missing API key")]
     Unauthorized { presented: bool },
+    #[error("the refresh token is unknown, used, or over: sign in again")]
+    InvalidRefreshToken,
     #[error("the key lacks: {missing}")]
     InsufficientScope { missing: ScopeSet },
     #[error("{detail}")]

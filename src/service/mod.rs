@@ -2,7 +2,7 @@
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
 //! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
-//! they sign in, [`portal`] how a service's own users come in, [`activity`] what happened, [`operator`] and [`overview`] what
+//! they sign in, [`portal`] and [`program_sessions`] how a service's own users and programs come in, [`activity`] what happened, [`operator`] and [`overview`] what
 //! whoever runs the deployment does and sees, [`upkeep`] what time does by itself.
 
 pub mod accounts;
@@ -17,8 +17,10 @@ pub mod operator;
 pub mod overview;
 mod plans;
 pub mod portal;
+pub mod program_sessions;
 pub mod review;
 pub mod security;
+mod session_tokens;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -36,7 +38,7 @@ use crate::{
         key::KeyFormat,
         limit::Limit,
         scope::Catalogue,
-        secret::ServerSecret,
+        secret::{KeyStream, ServerSecret},
         source::Source,
     },
     store::{Read, Store, StoreError, Write, rows},
@@ -77,6 +79,8 @@ pub struct Service {
     pending: AtomicI64,
     hashing: tokio::sync::Semaphore,
     setup: Mutex<Option<accounts::SetupCode>>,
+    /// Where the configuration lets programs sign in.
+    session_tokens: Option<session_tokens::SessionTokens>,
     /// argon2 of nothing: what an unknown account's password is checked against, so that both take the same time.
     decoy: String,
     /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
@@ -88,7 +92,10 @@ impl Service {
     pub async fn open(config: Arc<Config>, store: Store, secret: ServerSecret, world: World) -> Result<Self, OpenError> {
         let secret_id = secret.id();
         let (id, format) = (secret_id.clone(), config.key_format());
-        let formats = store
+        let sessions = config.sessions.clone();
+        let made = || format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32));
+        let fresh = if sessions.password_grant { made() } else { String::new() };
+        let (formats, publishable_key) = store
             .write(move |rows| {
                 match rows::meta::<u32>(rows, "schema")? {
                     None => rows::save_meta(rows, "schema", &SCHEMA)?,
@@ -105,7 +112,16 @@ impl Service {
                     formats.push(format.clone());
                     rows::save_meta(rows, "key_formats", &formats)?;
                 }
-                Ok(formats)
+                let publishable_key = match rows::meta::<String>(rows, "publishable_key")? {
+                    _ if !sessions.password_grant => String::new(),
+                    _ if !sessions.publishable_key.is_empty() => sessions.publishable_key.clone(),
+                    Some(made) => made,
+                    None => {
+                        rows::save_meta(rows, "publishable_key", &fresh)?;
+                        fresh.clone()
+                    }
+                };
+                Ok((formats, publishable_key))
             })
             .await?;
         let (pending, limits) = store.read(|rows| Ok::<_, StoreError>((upkeep::count_pending(rows)?, plans::stored_limits(rows)?))).await?;
@@ -113,8 +129,17 @@ impl Service {
         plans.restore(limits);
         let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
             .map_err(|error| OpenError::Store(StoreError::Unavailable(error.to_string())))?;
+        let catalogue = config.catalogue();
+        let session_tokens = if config.sessions.password_grant {
+            let scopes = catalogue.iter().map(|(scope, _)| scope.clone()).collect();
+            let tokens = session_tokens::SessionTokens::new(&secret, &config.public_url, config.resource(), publishable_key, scopes);
+            Some(tokens.map_err(|error| OpenError::Signing(error.to_string()))?)
+        } else {
+            None
+        };
         Ok(Self {
-            catalogue: config.catalogue(),
+            catalogue,
+            session_tokens,
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
@@ -209,6 +234,8 @@ pub enum OpenError {
          put the right file back (`secret_file`); without it no key works"
     )]
     WrongSecret { stored: String, given: String },
+    #[error("session tokens can't be signed: {0}")]
+    Signing(String),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

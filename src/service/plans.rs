@@ -5,7 +5,10 @@
 
 use crate::{
     config::Plan,
-    domain::{id::KeyId, source::Source},
+    domain::{
+        id::{AccountId, KeyId},
+        source::Source,
+    },
     service::{Error, Service, view::RateLimit},
     store::{Read, StoreError, Table, Write, rows},
     world::World,
@@ -118,12 +121,15 @@ fn forget_whole<K: Eq + Hash>(cells: &DashMap<K, Nanos>, world: &World) {
 pub enum Bucket {
     /// A key and all that descends from it, by the first of them.
     Key(KeyId),
+    /// An account's programs that signed in with its password, all together.
+    Account(AccountId),
 }
 
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(id) => id.fmt(f),
+            Self::Account(id) => id.fmt(f),
         }
     }
 }
@@ -132,7 +138,9 @@ impl FromStr for Bucket {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Self, StoreError> {
-        text.parse().map(Self::Key).map_err(|_| StoreError::Corrupt(format!("a rate limit of {text}")))
+        let key = || text.parse().map(Self::Key);
+        let account = || text.parse().map(Self::Account);
+        key().or_else(|_| account()).map_err(|_| StoreError::Corrupt(format!("a rate limit of {text}")))
     }
 }
 

@@ -122,5 +122,5 @@ pub(super) fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(
     for session in sessions_of(rows, account)? {
         rows::erase(rows, &session);
     }
-    Ok(())
+    super::program_sessions::end_all(rows, account)
 }

@@ -7,6 +7,7 @@ use crate::{
         id::{KeyId, RegistrationId},
         idempotency::Done,
         limit::Counter,
+        program_session::ProgramSession,
         registration::Registration,
     },
     store::{Order, Read, StoreError, Table, Write, rows},
@@ -93,6 +94,12 @@ impl Service {
                         rows::erase(rows, &session);
                     }
                 }
+                let programs = rows::due_by(rows, Table::DueProgramSessions, now, limit)?;
+                for key in &programs {
+                    if let Some(session) = rows::load::<ProgramSession>(rows, key)? {
+                        rows::erase(rows, &session);
+                    }
+                }
                 let counters = rows::due_by(rows, Table::DueCounters, now, limit)?;
                 for key in &counters {
                     if let Some(counter) = rows::load::<Counter>(rows, key)? {
@@ -111,7 +118,7 @@ impl Service {
                         rows::erase(rows, &done);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()).max(done.len()).max(tickets.len()))
+                Ok::<_, Error>(sessions.len().max(counters.len()).max(done.len()).max(tickets.len()).max(programs.len()))
             })
             .await?;
         Ok(found == limit)

@@ -158,7 +158,7 @@ impl Service {
     }
 
     /// The latest time this process has seen: a clock that is set back revives no key.
-    fn latest(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn latest(&self, now: Timestamp) -> Timestamp {
         let before = self.latest.fetch_max(now.as_millisecond(), Ordering::Relaxed);
         Timestamp::from_millisecond(before).map_or(now, |before| before.max(now))
     }
@@ -198,6 +198,9 @@ impl Service {
     /// wrong-environment keys look the same.
     pub async fn authenticate(&self, presented: Option<&ApiKey>, need: &Need) -> Result<Caller, Error> {
         let presented = presented.ok_or(Error::Unauthorized { presented: false })?;
+        if let Some(token) = presented.as_access_token() {
+            return self.authenticate_session(&token, need).await;
+        }
         let Some(key) = self.look_up(presented).await? else { return Err(Error::Unauthorized { presented: true }) };
         let found = self.judge(&key, need, self.world.now()).await?;
         match found.code {
@@ -256,29 +259,38 @@ impl Service {
         })
     }
 
-    /// Where a presented key's limit stands; takes nothing.
+    /// Where the limit of a presented key or session stands; takes nothing.
     pub async fn standing_of(&self, presented: &ApiKey) -> Result<Option<RateLimit>, Error> {
-        Ok(self.look_up(presented).await?.and_then(|key| self.allowance(&key)))
+        match presented.as_access_token() {
+            Some(token) => self.standing_of_session(&token).await,
+            None => Ok(self.look_up(presented).await?.and_then(|key| self.allowance(&key))),
+        }
     }
 
     fn allowance(&self, key: &KeyFacts) -> Option<RateLimit> {
         if is_unlimited(key) { None } else { self.plans.standing(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root)) }
     }
 
-    /// What a key may do, without charging the plan.
-    pub fn check_scopes(&self, key: &KeyFacts, wanted: &ScopeSet, environment: Option<Environment>) -> ScopeCheck {
-        let missing = wanted.missing_from(&key.scopes);
-        let right_environment = environment.is_none_or(|e| e == key.environment);
-        ScopeCheck {
-            allowed: missing.is_empty() && right_environment,
-            granted: wanted.intersection(&key.scopes),
+    /// What the caller may do, without charging the plan.
+    pub async fn check_scopes(&self, caller: &Caller, wanted: &ScopeSet, environment: Option<Environment>) -> Result<ScopeCheck, Error> {
+        let (prefix, scopes, its_environment, expires_at) = match &caller.who {
+            Who::Key(key) => (key.shown.to_string(), (*key.scopes).clone(), key.environment, key.expires_at.map(Time)),
+            Who::Session(id) => {
+                let session = self.session_view(*id).await?;
+                (String::new(), session.scopes, session.environment, Some(session.expires_at))
+            }
+        };
+        let missing = wanted.missing_from(&scopes);
+        Ok(ScopeCheck {
+            allowed: missing.is_empty() && environment.is_none_or(|e| e == its_environment),
+            granted: wanted.intersection(&scopes),
             missing,
-            key_id: key.id,
-            prefix: key.shown.to_string(),
-            scopes: (*key.scopes).clone(),
-            environment: key.environment,
-            expires_at: key.expires_at.map(Time),
-            ratelimit: self.allowance(key),
-        }
+            id: caller.name(),
+            prefix,
+            scopes,
+            environment: its_environment,
+            expires_at,
+            ratelimit: caller.ratelimit,
+        })
     }
 }

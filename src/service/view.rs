@@ -2,7 +2,7 @@
 
 use crate::domain::{
     account::Account,
-    id::{AccountId, GrantId, KeyId, RegistrationId},
+    id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
     key::{Environment, Key, Origin, Status},
     scope::ScopeSet,
     secret::ApiKey,
@@ -478,6 +478,21 @@ pub struct Whoami {
     /// `None`: the credential is a session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyView>,
+    /// `None`: the credential is a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionView>,
+}
+
+/// A program's session: never its tokens.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct SessionView {
+    pub id: ProgramSessionId,
+    /// All its human may.
+    pub scopes: ScopeSet,
+    pub environment: Environment,
+    pub created_at: Time,
+    /// When it ends unless it is refreshed.
+    pub expires_at: Time,
 }
 
 /// Whether the presented key may do something, without doing it.
@@ -486,9 +501,11 @@ pub struct ScopeCheck {
     pub allowed: bool,
     pub granted: ScopeSet,
     pub missing: ScopeSet,
-    pub key_id: KeyId,
+    /// The public name of the credential: a key's or a session's id.
+    pub id: String,
+    /// The shown head of a key; empty for a session.
     pub prefix: String,
-    /// All the key has.
+    /// All the credential has.
     pub scopes: ScopeSet,
     pub environment: Environment,
     pub expires_at: Option<Time>,

@@ -5,11 +5,12 @@ use super::{Order, Read, StoreError, Table, Write};
 use crate::domain::{
     account::{Account, PortalSession, Session},
     activity::Event,
-    id::{AccountId, GrantId, KeyId, RegistrationId},
+    id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
     idempotency::Done,
     key::{Grant, Key},
     limit::{Counter, Limit},
     name::{Email, ExternalId},
+    program_session::ProgramSession,
     registration::Registration,
     secret::Digest,
     source::Source,
@@ -188,6 +189,22 @@ impl Row for Session {
     }
 }
 
+impl Row for ProgramSession {
+    const TABLE: Table = Table::ProgramSessions;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.to_string().into_bytes()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let id = self.id.to_string();
+        vec![
+            (Table::AccountProgramSessions, entry(&[&self.account.to_string(), &id])),
+            (Table::DueProgramSessions, due(self.ends_at(), &id)),
+        ]
+    }
+}
+
 impl Row for PortalSession {
     const TABLE: Table = Table::PortalSessions;
 
@@ -288,6 +305,15 @@ pub fn account(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Option<Acco
 
 pub fn account_by_email(rows: &(impl Read + ?Sized), email: &Email) -> Result<Option<Account>, StoreError> {
     find(rows, Table::Emails, email.as_str().as_bytes())
+}
+
+pub fn program_session(rows: &(impl Read + ?Sized), id: ProgramSessionId) -> Result<Option<ProgramSession>, StoreError> {
+    load(rows, id.to_string())
+}
+
+/// A program's sessions, oldest first; [`ProgramSession::MOST`] at most.
+pub fn account_program_sessions(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<ProgramSession>, StoreError> {
+    all(rows, Table::AccountProgramSessions, &entry(&[&account.to_string(), ""]))
 }
 
 pub fn account_by_external_id(rows: &(impl Read + ?Sized), id: &ExternalId) -> Result<Option<Account>, StoreError> {

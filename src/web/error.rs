@@ -90,7 +90,7 @@ pub fn explain(error: &Error) -> Explained {
         )
         .about("code")
         .then(Next::EnterCode),
-        Error::InvalidGrant | Error::InvalidClaimToken | Error::ClaimExpired | Error::ExpiredToken { .. } => {
+        Error::InvalidGrant | Error::InvalidRefreshToken | Error::InvalidClaimToken | Error::ClaimExpired | Error::ExpiredToken { .. } => {
             told(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.").then(Next::EnterCode)
         }
         Error::AuthorizationPending { .. } | Error::SlowDown { .. } => {

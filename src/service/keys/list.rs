@@ -109,6 +109,10 @@ impl Service {
 
     pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
         let (now, id) = (self.world.now(), caller.account.id);
+        let session = match &caller.who {
+            Who::Key(_) => None,
+            Who::Session(id) => Some(self.session_view(*id).await?),
+        };
         self.store
             .read(|rows| {
                 let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
@@ -125,6 +129,7 @@ impl Service {
                     operator: account.operator,
                     plan: account.plan,
                     key,
+                    session: session.clone(),
                 })
             })
             .await

@@ -46,6 +46,9 @@ impl Service {
 
     /// RFC 7009: whoever holds a token may end it. Unknown ones are no error.
     pub async fn revoke_presented(&self, token: &str, source: Source) -> Result<(), Error> {
+        if self.revoke_session_token(token, source).await? {
+            return Ok(());
+        }
         let Some(presented) = ApiKey::presented(token) else { return Ok(()) };
         let Some(key) = self.look_up(&presented).await? else { return Ok(()) };
         self.revoke_key(&Actor::Operator, key.id, Some("revoked by its holder".to_owned()), source).await.map(|_| ())

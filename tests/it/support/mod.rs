@@ -53,6 +53,8 @@ const CATALOGUE: &str = r#"
 /// Builds a [`TestApp`]: `app().set("claim.interval", "1").start().await`.
 #[derive(Default)]
 pub struct Builder {
+    /// The configuration of one of the products in `tests/profiles`, in place of the tests' own.
+    product: Option<&'static str>,
     settings: Vec<(&'static str, String)>,
     seed: u64,
 }
@@ -71,6 +73,12 @@ pub fn build() -> Builder {
     Builder::default()
 }
 
+/// An application as that product runs it, on this computer.
+pub fn product(name: &'static str) -> Builder {
+    let here = "http://127.0.0.1:4080";
+    Builder { product: Some(name), ..Builder::default() }.set("public_url", here).set("pages_url", here)
+}
+
 impl Builder {
     /// Sets a configuration key by its dotted path, as a flag would.
     pub fn set(mut self, path: &'static str, value: &str) -> Self {
@@ -84,7 +92,8 @@ impl Builder {
     }
 
     fn config(&self) -> Config {
-        let file = Some(("test.toml".into(), CATALOGUE.to_owned()));
+        let text = self.product.map_or_else(|| CATALOGUE.to_owned(), profile);
+        let file = Some(("test.toml".into(), text));
         Config::load(&Sources { file, flags: self.settings.clone(), ..Sources::default() }).expect("a test's configuration is good")
     }
 
@@ -102,6 +111,11 @@ async fn open(dir: &Path, config: Config, clock: &Arc<ManualClock>, randomness: 
     let world = countersign::world::World::new(clock.clone(), randomness.clone());
     let service = Service::open(Arc::new(config), store.clone(), server_secret(), world).await.expect("the service opens");
     (store, Arc::new(service))
+}
+
+/// A product's configuration file.
+pub fn profile(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/tests/profiles/{name}.toml", env!("CARGO_MANIFEST_DIR"))).expect("the profile is there")
 }
 
 pub fn server_secret() -> ServerSecret {
@@ -255,7 +269,7 @@ impl TestApp {
     }
 }
 
-pub const TABLES: [Table; 25] = [
+pub const TABLES: [Table; 28] = [
     Table::Meta,
     Table::Registrations,
     Table::ClaimTokens,
@@ -269,6 +283,9 @@ pub const TABLES: [Table; 25] = [
     Table::Sessions,
     Table::AccountSessions,
     Table::DueSessions,
+    Table::ProgramSessions,
+    Table::AccountProgramSessions,
+    Table::DueProgramSessions,
     Table::ExternalIds,
     Table::PortalSessions,
     Table::DuePortalSessions,

@@ -1,0 +1,227 @@
+//! Sessions of programs: e-mail and password buy a short-lived token that is accepted wherever a key is, as the
+//! account itself. The steps are told in [`crate::domain::program_session`].
+//!
+//! A session never decides a claim, never opens a page, and has no operator's power over other accounts.
+
+use super::{
+    Error, Service, acting,
+    plans::Bucket,
+    record,
+    session_tokens::SessionTokens,
+    verify::{Caller, Need, Who},
+    view::{RateLimit, Revealed, SessionView, Time},
+};
+use crate::{
+    domain::{
+        activity::What,
+        id::{AccountId, ProgramSessionId},
+        program_session::{ProgramSession, Refreshed},
+        secret::{AccessToken, ApiKey, Password, RefreshToken},
+        source::Source,
+    },
+    store::{StoreError, Write, rows},
+};
+use jsonwebtoken::jwk::Jwk;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+
+/// What a program receives (RFC 6749 §5.1).
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TokenPair {
+    pub access_token: Revealed,
+    pub token_type: &'static str,
+    /// Seconds the access token lives.
+    pub expires_in: i64,
+    pub refresh_token: Revealed,
+}
+
+impl Service {
+    /// The public keys session tokens are checked with; none where there are no session tokens.
+    pub fn signing_keys(&self) -> Vec<&Jwk> {
+        self.session_tokens.iter().map(|tokens| &tokens.jwk).collect()
+    }
+
+    /// What programs send as `apikey` to sign in; `None`: they can't.
+    pub fn publishable_key(&self) -> Option<&str> {
+        self.session_tokens.as_ref().map(|tokens| tokens.publishable_key.as_str())
+    }
+
+    /// What programs may do that name the publishable key. Where the configuration does not let programs sign in, nothing
+    /// is there.
+    pub fn programs(&self, apikey: Option<&str>) -> Result<Programs<'_>, Error> {
+        let tokens = self.session_tokens.as_ref().ok_or(Error::NoRoute)?;
+        let right: bool = tokens.publishable_key.as_bytes().ct_eq(apikey.unwrap_or_default().as_bytes()).into();
+        if right { Ok(Programs { service: self, tokens }) } else { Err(Error::Unauthorized { presented: apikey.is_some() }) }
+    }
+}
+
+/// The way in for programs.
+pub struct Programs<'a> {
+    service: &'a Service,
+    tokens: &'a SessionTokens,
+}
+
+impl Programs<'_> {
+    /// Step 1: signs a program in. Limits, answers and time are those of the page's sign-in.
+    pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<TokenPair, Error> {
+        let known = self.service.check_password(email, password, source).await?;
+        let (account, world) = (known.id, &self.service.world);
+        let (now, random) = (world.now(), world.bytes());
+        let id = ProgramSessionId::new(now, world.bytes());
+        let session = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt: world.bytes(), source };
+        let row = session.clone();
+        self.service
+            .store
+            .write(move |rows| {
+                // What was proven may no longer be the password.
+                if acting(rows, account).map_err(|_| Error::WrongPassword)?.password != known.password {
+                    return Err(Error::WrongPassword);
+                }
+                let open = rows::account_program_sessions(rows, account)?;
+                for oldest in open.iter().take((open.len() + 1).saturating_sub(ProgramSession::MOST)) {
+                    rows::erase(rows, oldest);
+                }
+                rows::save(rows, &row)?;
+                Ok::<_, Error>(record(rows, account, Some(source), What::ProgramSignedIn { session: id }, now, random)?)
+            })
+            .await?;
+        self.pair(&session)
+    }
+
+    /// Steps 3 and 4: the next pair. A token that comes a second time ends the session.
+    pub async fn refresh(&self, presented: &str, source: Source) -> Result<TokenPair, Error> {
+        let service = self.service;
+        let (id, generation) = RefreshToken::names(presented).ok_or(Error::InvalidRefreshToken)?;
+        let (now, random) = (service.latest(service.world.now()), service.world.bytes());
+        let (secret, presented) = (service.secret.clone(), Revealed::new(presented));
+        let session = service
+            .store
+            .write(move |rows| {
+                let session = rows::program_session(rows, id)?.filter(|session| session.is_live(now)).ok_or(Error::InvalidRefreshToken)?;
+                if !secret.refresh_token(id, &session.salt, generation).is(presented.expose()) {
+                    return Err(Error::InvalidRefreshToken);
+                }
+                let account = acting(rows, session.account).map_err(|_| Error::InvalidRefreshToken)?.id;
+                match session.clone().refresh(generation, now) {
+                    Refreshed::Next(next) => rows::save(rows, &next).map(|()| Some(next)).map_err(Error::from),
+                    Refreshed::Reused => {
+                        rows::erase(rows, &session);
+                        record(rows, account, Some(source), What::RefreshReused { session: id }, now, random)?;
+                        // An error would take the erasure back.
+                        Ok(None)
+                    }
+                }
+            })
+            .await?;
+        self.pair(&session.ok_or(Error::InvalidRefreshToken)?)
+    }
+
+    fn pair(&self, session: &ProgramSession) -> Result<TokenPair, Error> {
+        let world = &self.service.world;
+        let access = self.tokens.sign(session, world.now(), world.bytes()).map_err(Error::internal)?;
+        let refresh = self.service.secret.refresh_token(session.id, &session.salt, session.generation);
+        Ok(TokenPair {
+            access_token: Revealed::new(access.expose()),
+            token_type: "bearer",
+            expires_in: ProgramSession::ACCESS_SECONDS,
+            refresh_token: Revealed::new(refresh.expose()),
+        })
+    }
+}
+
+impl Service {
+    /// Step 2: lets a session in as its account, within the account's plan. Its environment is the deployment's.
+    pub(super) async fn authenticate_session(&self, presented: &AccessToken, need: &Need) -> Result<Caller, Error> {
+        let unknown = Error::Unauthorized { presented: true };
+        let (Some(tokens), now) = (&self.session_tokens, self.latest(self.world.now())) else { return Err(unknown) };
+        let Some((id, account)) = tokens.read(presented, now) else { return Err(unknown) };
+        let found = self
+            .store
+            .read(|rows| {
+                let session = rows::program_session(rows, id)?.filter(|session| session.account == account && session.is_live(now));
+                Ok::<_, Error>(if session.is_some() { rows::account(rows, account)? } else { None })
+            })
+            .await?;
+        let Some(account) = found.filter(|account| account.disabled_at.is_none()).map(|account| Arc::new(account.facts())) else {
+            return Err(unknown);
+        };
+        if need.environment.is_some_and(|environment| environment != self.config.environment) {
+            return Err(unknown);
+        }
+        let missing = need.scopes.missing_from(&tokens.scopes);
+        if !missing.is_empty() {
+            return Err(Error::InsufficientScope { missing });
+        }
+        let ratelimit = self.plans.charge(&account.plan, None, Bucket::Account(account.id), need.cost).map_err(Error::RateLimited)?;
+        Ok(Caller { who: Who::Session(id), account, ratelimit })
+    }
+
+    /// Where the allowance of a presented session token's account stands; takes nothing.
+    pub(super) async fn standing_of_session(&self, presented: &AccessToken) -> Result<Option<RateLimit>, Error> {
+        match self.authenticate_session(presented, &Need::default()).await {
+            Ok(caller) => Ok(caller.ratelimit),
+            Err(Error::Unauthorized { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a session is and may do.
+    pub(super) async fn session_view(&self, id: ProgramSessionId) -> Result<SessionView, Error> {
+        let session = self.store.read(|rows| rows::program_session(rows, id)).await?.ok_or(Error::Unauthorized { presented: true })?;
+        Ok(SessionView {
+            id,
+            scopes: self.session_tokens.iter().flat_map(|tokens| tokens.scopes.iter().cloned()).collect(),
+            environment: self.config.environment,
+            created_at: Time(session.created_at),
+            expires_at: Time(session.ends_at()),
+        })
+    }
+
+    /// Ends the caller's own session at once, with its refresh token.
+    pub async fn sign_out_program(&self, caller: &Caller, source: Source) -> Result<(), Error> {
+        let Who::Session(id) = caller.who else {
+            return Err(Error::Forbidden { detail: "a key does not sign out: revoke it".to_owned() });
+        };
+        self.end_program_session(id, source).await
+    }
+
+    async fn end_program_session(&self, id: ProgramSessionId, source: Source) -> Result<(), Error> {
+        let (now, random) = (self.world.now(), self.world.bytes());
+        self.store
+            .write(move |rows| {
+                let Some(session) = rows::program_session(rows, id)? else { return Ok(()) };
+                rows::erase(rows, &session);
+                record(rows, session.account, Some(source), What::ProgramSignedOut { session: id }, now, random)
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// RFC 7009 for session tokens: whoever holds either token of a session may end it. Returns whether it was one.
+    pub(super) async fn revoke_session_token(&self, token: &str, source: Source) -> Result<bool, Error> {
+        let Some(tokens) = &self.session_tokens else { return Ok(false) };
+        let access = ApiKey::presented(token).and_then(|token| token.as_access_token());
+        let id = match (access, RefreshToken::names(token)) {
+            (Some(access), _) => tokens.read(&access, self.world.now()).map(|(id, _)| id),
+            (None, Some((id, generation))) => {
+                let session = self.store.read(|rows| rows::program_session(rows, id)).await?;
+                session.filter(|session| self.secret.refresh_token(id, &session.salt, generation).is(token)).map(|session| session.id)
+            }
+            (None, None) => return Ok(false),
+        };
+        if let Some(id) = id {
+            self.end_program_session(id, source).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Ends all of an account's program sessions, within the caller's transaction: a new password, "sign out everywhere".
+pub(super) fn end_all(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    for session in rows::account_program_sessions(rows, account)? {
+        rows::erase(rows, &session);
+    }
+    Ok(())
+}
