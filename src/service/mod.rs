@@ -99,7 +99,9 @@ impl Service {
         let secret_id = secret.id();
         schema::migrate(&store, schema::MIGRATIONS).await?;
         let (ids, format) = (secret.ids(), config.key_format());
-        let (sessions, fresh) = (config.sessions.clone(), format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32)));
+        let sessions = config.sessions.clone();
+        let made = || format!("pub_{}", KeyStream::fresh(world.bytes()).letters(32));
+        let fresh = if sessions.password_grant { made() } else { String::new() };
         let (formats, publishable_key) = store
             .write(move |rows| {
                 // All that keys were ever made with must be there; newer ones are remembered from now on.

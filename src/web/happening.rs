@@ -38,6 +38,12 @@ pub fn tell(line: &Line) -> Told {
     match &line.event.what {
         What::SignedUp => told(html! { "The account was created" }),
         What::SignedIn => told(html! { "You signed in" }),
+        What::ProgramSignedIn { .. } => told(html! { "A program signed in with your password" }),
+        What::ProgramSignedOut { .. } => told(html! { "A program signed out" }),
+        What::RefreshReused { .. } => told(html! {
+            "A program's session was continued twice from the same place, and ended: somebody else may have copied its token"
+        })
+        .refused(),
         What::SignInRefused => told(html! { "Somebody tried to sign in with a wrong password" }).refused(),
         What::PasswordChanged => told(html! { "You changed your password; every other browser was signed out" }),
         What::BrowserSignedOut => told(html! { "You signed a browser out" }),

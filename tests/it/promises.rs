@@ -403,8 +403,13 @@ async fn revoking_is_confirmed_immediate_and_for_good() {
         // Looking at the confirmation ends nothing.
         browser.open(&path).await;
         app.http().projects(made.key.expose()).await.ok();
-        browser.submit(&path, &[("confirm", "A key")]).await;
+        assert_eq!(browser.submit(&path, &[("confirm", "another")]).await.status, 400, "{name}");
+        app.http().projects(made.key.expose()).await.ok();
+        browser.open(&path).await;
+        assert_eq!(browser.submit(&path, &[("confirm", &made.view.name)]).await.status, 303, "{name}");
         assert_eq!(app.http().projects(made.key.expose()).await.status, 401, "{name}");
+        // A browser holds on to the server it came from.
+        drop(browser);
         let app = app.restart().await;
         let refused = app.http().projects(made.key.expose()).await;
         assert!(if name == "migma" { migma_nobody(&refused) } else { magpipe_nobody(&refused) }, "{name}");
