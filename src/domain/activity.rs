@@ -159,8 +159,6 @@ impl What {
         let topics: &[Topic] = match self {
             Self::SignedUp
             | Self::SignedIn
-            | Self::ProgramSignedIn { .. }
-            | Self::ProgramSignedOut { .. }
             | Self::PasswordChanged
             | Self::BrowserSignedOut
             | Self::SignedOutEverywhere

@@ -92,12 +92,6 @@ pub fn tell(line: &Line) -> Told {
         })
         .about(*key),
         What::KeyResumed { key, name: called } => told(html! { "The key " (name(called)) " works again" }).about(*key),
-        What::ProgramSignedIn { .. } => told(html! { "A program signed in with your password" }),
-        What::ProgramSignedOut { .. } => told(html! { "A program signed out" }),
-        What::RefreshReused { .. } => told(html! {
-            "A program's session was ended: what refreshes it was used twice, so somebody else may have it"
-        })
-        .refused(),
         What::WrongEnvironment { key } => told(html! {
             @match &line.key_name { Some(called) => { "The key " (name(called)) }, None => { "A key" } }
             " was used against another environment than its own"

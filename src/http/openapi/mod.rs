@@ -243,7 +243,7 @@ fn illustrate(operation: &mut Value, document: &Value) {
     let answered = answered.into_iter().flat_map(|(_, responses)| responses.as_object_mut().into_iter().flatten());
     let answered = answered.filter(|(status, _)| status.starts_with('2')).map(|(_, response)| response);
     for body in sent.into_iter().map(|(_, body)| body).chain(answered) {
-        for media in body["content"].as_object_mut().into_iter().flat_map(|content| content.values_mut()) {
+        for media in body.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(|content| content.values_mut()) {
             let example = sample::sample(document, &media["schema"]);
             if example.as_object().is_some_and(|members| !members.is_empty()) {
                 media["example"] = example;
