@@ -43,7 +43,7 @@ impl Ledger {
         self.acknowledged += usize::from(told != Told::Unknown);
     }
 
-    fn pick<'a>(from: &'a HashMap<String, (String, Told)>, told: Told, at: u32) -> Option<(&'a String, &'a String)> {
+    fn pick(from: &HashMap<String, (String, Told)>, told: Told, at: u32) -> Option<(&String, &String)> {
         let fit: Vec<_> = from.iter().filter(|(_, (_, t))| *t == told).map(|(id, (secret, _))| (id, secret)).collect();
         fit.get(at as usize % fit.len().max(1)).copied()
     }

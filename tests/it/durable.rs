@@ -204,7 +204,11 @@ async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
     };
     store.write(put).await.unwrap();
     assert!(schema::migrate(&store, STEPS).await.is_err());
-    store.write(|rows| Ok::<_, StoreError>(rows.remove(Table::Counters, b"stop"))).await.unwrap();
+    let go_on = |rows: &mut dyn countersign::store::Write| {
+        rows.remove(Table::Counters, b"stop");
+        Ok::<_, StoreError>(())
+    };
+    store.write(go_on).await.unwrap();
     schema::migrate(&store, STEPS).await.unwrap();
     let values = store.read(|rows| rows.scan(Table::Usage, &[], None, Ascending, 9)).await.unwrap();
     assert!(values.len() == 5 && values.iter().all(|(_, value)| value == b"x!"), "each row once: {values:?}");

@@ -314,3 +314,48 @@ async fn a_list_is_searched_by_name_head_and_id_and_filtered_by_maker() {
         assert!(refused.json()["error"].as_str().unwrap().contains(field), "{}", refused.text());
     }
 }
+
+#[tokio::test]
+async fn enabling_a_key_with_all_it_made_never_exceeds_the_accounts_limit() {
+    let app = app_with("keys.max_active_per_account", "3").await;
+    let (human, [parent, ..]) = lineage(&app, &["audience:read"]).await;
+    edit(&app, &human.actor(), parent.view.id, disabled(true)).await.unwrap();
+    app.key(&human, &["audience:read"]).await;
+    assert_err!(edit(&app, &human.actor(), parent.view.id, disabled(false)).await, Error::Conflict { .. });
+}
+
+#[tokio::test]
+async fn what_is_taken_from_a_rotated_key_is_taken_from_the_one_that_works_on() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let old = app.key(&human, &["audience:read", "email:send"]).await;
+    let how = countersign::service::keys::Rotate { grace_seconds: Some(3600), expires_in: None };
+    let new = app.service.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
+    edit(&app, &human.actor(), new.view.id, scopes(&["audience:read"])).await.unwrap();
+    assert_eq!(scopes_of(&app, old.view.id).await, "audience:read");
+    edit(&app, &human.actor(), new.view.id, disabled(true)).await.unwrap();
+    assert_err!(app.call(old.key.expose()).await, Error::Unauthorized { .. });
+}
+
+#[tokio::test]
+async fn a_child_is_not_resumed_under_a_disabled_parent() {
+    let app = app().await;
+    let (human, [parent, child, _]) = lineage(&app, &["audience:read"]).await;
+    edit(&app, &human.actor(), parent.view.id, disabled(true)).await.unwrap();
+    assert_err!(app.service.resume_keys(&Actor::Operator, Some(child.view.id), Source::Local).await, Error::Conflict { .. });
+}
+
+#[tokio::test]
+async fn a83_a_programs_session_gives_an_operators_keys_no_power_over_others() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    app.edit(human.account, |account| account.operator = true).await;
+    let program = Actor::Program(human.account);
+    for scope in ["keys:verify", "keys:write"] {
+        let made = app.service.create_key(program.clone(), human.account, new_key(&[scope]), human.source).await;
+        assert_err!(made, Error::Forbidden { .. });
+        let key = app.key(&human, &["audience:read"]).await;
+        assert_err!(edit(&app, &program, key.view.id, scopes(&[scope])).await, Error::Forbidden { .. });
+    }
+    app.service.create_key(program, human.account, new_key(&["audience:read"]), human.source).await.unwrap();
+}

@@ -288,7 +288,7 @@ async fn the_claim_comes_back_from_the_services_sign_in_with_its_code() {
 }
 
 #[tokio::test]
-async fn who_has_no_password_is_never_asked_for_one() {
+async fn who_has_no_password_is_never_asked_for_one_and_comes_again_for_what_is_risky() {
     let app = app().await;
     let key = app.service_key().await;
     let mut browser = come_in(&app, &ticket(&app, &key, &visit("u-1", "ada@example.com")).await).await;
@@ -296,6 +296,9 @@ async fn who_has_no_password_is_never_asked_for_one() {
     let agent = app.ask(asks(&["email:send"])).await.unwrap();
     browser.enter(agent.claim.user_code.expose()).await;
     assert!(!browser.page.text().contains("name=\"password\""));
+    assert_eq!(browser.approve(agent.claim.user_code.expose()).await.status, 403);
+    let mut browser = come_in(&app, &ticket(&app, &key, &visit("u-1", "ada@example.com")).await).await;
+    browser.enter(agent.claim.user_code.expose()).await;
     assert_eq!(browser.approve(agent.claim.user_code.expose()).await.status, 303);
     assert!(app.service.sign_in("ada@example.com", password(""), at("127.0.0.1")).await.is_err(), "and no password opens it");
 }

@@ -234,3 +234,26 @@ async fn a_lineage_that_used_all_costs_a_child_nothing_of_its_own() {
     app.call(child.key.expose()).await.unwrap();
     app.call(child.key.expose()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_limit_of_its_own_holds_for_all_that_a_key_made_together_and_after_a_rotation() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let root = app.key(&human, &["keys:write", "audience:read"]).await;
+    let small = |scopes: &[&str]| countersign::service::keys::NewKey { requests_per_minute: Some(4), ..new_key(scopes) };
+    let child = app.child(root.key.expose(), small(&["keys:write", "audience:read"])).await.unwrap();
+    let (one, two) = (
+        app.child(child.key.expose(), small(&["audience:read"])).await.unwrap(),
+        app.child(child.key.expose(), small(&["audience:read"])).await.unwrap(),
+    );
+    for key in [&one, &one, &two, &two] {
+        app.call(key.key.expose()).await.unwrap();
+    }
+    for key in [&one, &two, &child] {
+        assert_err!(app.call(key.key.expose()).await, Error::RateLimited(_));
+    }
+    let how = countersign::service::keys::Rotate { grace_seconds: Some(0), expires_in: None };
+    let next = app.service.rotate_key(&human.actor(), child.view.id, how, human.source, None).await.unwrap();
+    assert_err!(app.call(next.key.as_ref().unwrap().expose()).await, Error::RateLimited(_));
+    app.call(root.key.expose()).await.unwrap();
+}
