@@ -68,6 +68,7 @@ impl Connect {
         let command = text(&std::env::current_exe()?)?;
         let mut arguments = vec!["mcp".to_owned()];
         arguments.extend(global.repeated()?);
+        arguments.extend(global.server.iter().flat_map(|url| ["--server".to_owned(), url.clone()]));
         let client = self.client;
         let entry = client.entry(&command, &arguments);
         if self.write {

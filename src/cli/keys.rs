@@ -1,4 +1,4 @@
-//! `keys`: every account's keys, for whoever runs the deployment.
+//! `keys`: every account's keys, for whoever runs the deployment; with `--server` what the key in COUNTERSIGN_API_KEY sees.
 
 use super::{Done, Failure, Session, print, prompt, settings::Global, unexpected};
 use crate::{
@@ -7,14 +7,14 @@ use crate::{
     owner::{Call, Reply},
     service::{keys::MAX_PAGE, view::KeyView},
 };
-use clap::Subcommand;
+use clap::{Subcommand, builder::ArgPredicate};
 
 #[derive(Subcommand)]
 pub enum Keys {
     /// Make a key; the secret is printed once
     Create {
-        /// E-mail of the account it belongs to
-        #[arg(long, value_name = "EMAIL")]
+        /// E-mail of the account it belongs to; with --server it is that of the calling key
+        #[arg(long, value_name = "EMAIL", required_unless_present = "server", default_value_if("server", ArgPredicate::IsPresent, ""))]
         account: String,
         #[arg(long)]
         name: String,

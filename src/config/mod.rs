@@ -4,7 +4,7 @@
 mod load;
 mod values;
 
-pub use load::{Sources, is_loopback};
+pub use load::{Sources, is_loopback, origin};
 pub use values::{Lifetime, Ttl};
 
 use crate::domain::{

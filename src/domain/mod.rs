@@ -9,6 +9,7 @@ pub mod id;
 pub mod key;
 pub mod limit;
 pub mod name;
+pub mod operation;
 pub mod registration;
 pub mod scope;
 pub mod secret;

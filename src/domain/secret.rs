@@ -5,6 +5,7 @@
 
 use crate::domain::id::RegistrationId;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -179,10 +180,12 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    Operation,
+    DeriveOperation,
 }
 
 impl Purpose {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -195,6 +198,8 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::Operation,
+        Self::DeriveOperation,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -212,6 +217,8 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::Operation => "countersign 2026-11 operation hash",
+            Self::DeriveOperation => "countersign 2026-11 drawn for an operation",
         }
     }
 }
@@ -259,6 +266,14 @@ impl ServerSecret {
         hasher.update(registration.to_string().as_bytes());
         hasher.update(salt);
         hasher.update(verifier.expose().as_bytes());
+        KeyStream(hasher.finalize_xof())
+    }
+
+    /// All that an operation draws, ids, codes and secrets: the same for the same name and time.
+    pub fn operation_stream(&self, name: &[u8; 32], at: Timestamp) -> KeyStream {
+        let mut hasher = blake3::Hasher::new_keyed(&self.keys[Purpose::DeriveOperation as usize]);
+        hasher.update(name);
+        hasher.update(&at.as_millisecond().to_be_bytes());
         KeyStream(hasher.finalize_xof())
     }
 }

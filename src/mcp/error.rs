@@ -51,6 +51,7 @@ fn words(error: &Error) -> (&'static str, String) {
         Error::Forbidden { .. } => told("forbidden", "Don't try again; tell your human what you wanted to do."),
         Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged => told("conflict", "Tell your human what happened."),
         Error::Busy | Error::Unavailable => told("unavailable", LATER),
+        Error::Unreachable { .. } => told("unavailable", "Tell your human what happened; once the server answers, call the tool again."),
         Error::WrongCode
         | Error::WrongPassword
         | Error::SignInNeeded

@@ -1,7 +1,7 @@
 //! The five tools. Each is a few lines: who calls, one service call, and what to say next.
 
 use super::{
-    args::{Args, CheckArgs, Delivery, FromHttp, Http, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+    args::{Args, CheckArgs, FromHttp, Http, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
     ceremony::registered_result,
     claims::{Asked, Claims},
     error::ToolError,
@@ -118,17 +118,8 @@ impl Tools {
         let wait = Duration::from_secs(wait);
         let polling = async {
             match &self.way {
-                Way::Stdio(desk) => match args.delivery {
-                    None | Some(Delivery::Store) => self.poll_here(desk, &context, &args.claim_id, wait).await,
-                    Some(Delivery::Pickup) => Err(Error::invalid("delivery", "must be \"store\" over stdio").into()),
-                },
-                Way::Http(service) => match args.delivery {
-                    None | Some(Delivery::Pickup) => {
-                        let http = http.as_ref().ok_or_else(unexpected)?;
-                        self.poll_for(service, &args.claim_id, http, wait).await
-                    }
-                    Some(Delivery::Store) => Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
-                },
+                Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
+                Way::Http(service) => self.poll_for(service, &args, http.as_ref().ok_or_else(unexpected)?, wait).await,
             }
         };
         with_progress(polling, &context).await.map(Json)
@@ -147,7 +138,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
         let args = args?;
-        let credential = self.credential(http, &context)?;
+        let credential = self.credential(http, &context).await?;
         let ListArgs { status, environment, cursor, limit } = args;
         match self.backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
             Reply::Keys(list) => {
@@ -170,7 +161,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
-        let credential = self.credential(http, &context)?;
+        let credential = self.credential(http, &context).await?;
         let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
         let answer = match self.backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
@@ -180,7 +171,7 @@ impl Tools {
         match answer {
             Reply::Revoked(revoked) => {
                 if let Way::Stdio(desk) = &self.way {
-                    desk.forget_key(revoked.id);
+                    desk.forget_key(revoked.id).await;
                 }
                 Ok(Json(RevokeResult {
                     key_id: revoked.id.to_string(),
@@ -212,7 +203,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
         let args = args?;
-        let credential = self.credential(http, &context)?;
+        let credential = self.credential(http, &context).await?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let Reply::ScopeCheck(check) = self.backend.call(call).await? else { return Err(unexpected()) };
         let missing = strings(&check.missing);
@@ -266,9 +257,9 @@ async fn with_progress<T>(work: impl Future<Output = Result<T, ToolError>>, cont
 }
 
 impl Tools {
-    fn credential(&self, http: Option<FromHttp>, context: &RequestContext<RoleServer>) -> Result<Revealed, ToolError> {
+    async fn credential(&self, http: Option<FromHttp>, context: &RequestContext<RoleServer>) -> Result<Revealed, ToolError> {
         let found = match (&self.way, http) {
-            (Way::Stdio(desk), _) => desk.credential(context),
+            (Way::Stdio(desk), _) => desk.credential(context).await?,
             (Way::Http(_), http) => http.and_then(|http| http.credential),
         };
         found.ok_or(ToolError(Error::Unauthorized { presented: false }))

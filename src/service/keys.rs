@@ -1,7 +1,9 @@
 //! What owners, operators and keys themselves do with keys: create, list, revoke.
 
 use super::{
-    Error, Service, acting, record,
+    Error, Operation, Service, acting,
+    operation::Turn,
+    record,
     verify::Caller,
     view::{Created, KeyList, KeyView, Revealed, Revoked, Time, Whoami},
 };
@@ -11,6 +13,7 @@ use crate::{
         id::{AccountId, GrantId, KeyId},
         key::{Environment, Key, Origin, Status},
         name::Name,
+        operation::Outcome,
         registration::Registration,
         scope::{KEYS_READ, KEYS_REVOKE, KEYS_WRITE, Scope, ScopeSet},
         secret::{ApiKey, KeyStream, Purpose},
@@ -69,12 +72,24 @@ const SCAN: usize = 500;
 impl Service {
     /// Creates a key. The secret is in the reply and nowhere else.
     pub async fn create_key(&self, actor: Actor, account: AccountId, new: NewKey, source: Source) -> Result<Created, Error> {
+        self.create_key_once(actor, account, new, source, Operation::default()).await
+    }
+
+    pub async fn create_key_once(
+        &self,
+        actor: Actor,
+        account: AccountId,
+        new: NewKey,
+        source: Source,
+        operation: Operation,
+    ) -> Result<Created, Error> {
         if actor.account().is_some_and(|own| own != account) {
             return Err(Error::not_found("account"));
         }
         let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = self.known_scopes(&new.scopes)?;
-        let now = self.world.now();
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let now = world.now();
         let mut expires_at = match new.expires_in {
             None => None,
             Some(seconds) if (60..=SignedDuration::from_hours(24 * 3660).as_secs()).contains(&seconds) => {
@@ -108,10 +123,10 @@ impl Service {
                 (Some(key.id), Origin::Key)
             }
         };
-        let mut stream = KeyStream::fresh(self.world.bytes());
+        let mut stream = KeyStream::fresh(world.bytes());
         let (secret, shown) = self.config.key_format().make(environment, &mut stream);
         let key = Key {
-            id: KeyId::new(now, self.world.bytes()),
+            id: KeyId::new(now, world.bytes()),
             account,
             name,
             hash: self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes()),
@@ -131,12 +146,15 @@ impl Service {
             origin,
             redeliverable: None,
         };
-        let (max_active, random) = (self.config.keys.max_active_per_account, self.world.bytes());
+        let (max_active, random) = (self.config.keys.max_active_per_account, world.bytes());
         let row = key.clone();
         let plan = self
             .store
             .write(move |rows| {
                 let owner = acting(rows, row.account).map_err(|_| Error::not_found("account"))?;
+                if done.is_some() {
+                    return Ok(owner.plan);
+                }
                 room_for_one_more(rows, row.account, max_active, None, now)?;
                 if let Some(parent) = row.parent
                     && !rows::key(rows, parent)?.is_some_and(|parent| parent.is_active(now))
@@ -145,6 +163,7 @@ impl Service {
                 }
                 rows::save(rows, &row)?;
                 record(rows, row.account, Some(source), What::KeyCreated { key: row.id, name: row.name.clone() }, now, random)?;
+                note.put(rows, Outcome::Drawn)?;
                 Ok::<_, Error>(owner.plan)
             })
             .await?;
@@ -263,11 +282,33 @@ impl Service {
 
     /// Revokes a key and everything made by it, in one commit. Holds from the moment this returns. Idempotent.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId, reason: Option<String>, source: Source) -> Result<Revoked, Error> {
+        self.revoke_key_once(actor, id, reason, source, Operation::default()).await
+    }
+
+    /// What an operation revoked already: asked before its credential, which may have been what it revoked.
+    pub async fn revoked_by(&self, operation: Operation) -> Result<Option<Revoked>, Error> {
+        Ok(match self.turn(operation).await?.done {
+            Some(Outcome::Revoked { key, revoked_at, descendants }) => {
+                Some(Revoked { id: key, status: Status::Revoked, revoked_at: Time(revoked_at), descendants })
+            }
+            _ => None,
+        })
+    }
+
+    pub async fn revoke_key_once(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        reason: Option<String>,
+        source: Source,
+        operation: Operation,
+    ) -> Result<Revoked, Error> {
         let reason = reason
             .map(|text| text.parse::<Name>().map(String::from))
             .transpose()
             .map_err(|error| Error::invalid("reason", format!("{error}")))?;
-        let (now, random, actor) = (self.world.now(), self.world.bytes(), actor.clone());
+        let Turn { world, note, .. } = self.turn(operation).await?;
+        let (now, random, actor) = (world.now(), world.bytes(), actor.clone());
         self.store
             .write(move |rows| {
                 let key = rows::key(rows, id)?.filter(|key| same_account(&actor, key)).ok_or_else(|| Error::not_found("key"))?;
@@ -279,6 +320,7 @@ impl Service {
                     record(rows, key.account, Some(source), what, now, random)?;
                 }
                 let at = rows::key(rows, id)?.and_then(|key| key.revoked).map_or(now, |revocation| revocation.at);
+                note.put(rows, Outcome::Revoked { key: id, revoked_at: at, descendants })?;
                 Ok::<_, Error>(Revoked { id, status: Status::Revoked, revoked_at: Time(at), descendants })
             })
             .await

@@ -8,6 +8,7 @@ pub mod claim;
 mod delivery;
 mod error;
 pub mod keys;
+mod operation;
 mod plans;
 pub mod review;
 pub mod upkeep;
@@ -17,6 +18,7 @@ pub mod view;
 mod waiters;
 
 pub use error::Error;
+pub use operation::Operation;
 
 use crate::{
     config::Config,

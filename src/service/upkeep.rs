@@ -6,6 +6,7 @@ use crate::{
         account::Session,
         id::{KeyId, RegistrationId},
         limit::Counter,
+        operation::Done,
         registration::Registration,
     },
     store::{Order, Read, StoreError, Table, Write, rows},
@@ -96,7 +97,13 @@ impl Service {
                         rows::erase(rows, &counter);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()))
+                let operations = rows::due_by(rows, Table::DueOperations, now, limit)?;
+                for key in &operations {
+                    if let Some(done) = rows::load::<Done>(rows, key)? {
+                        rows::erase(rows, &done);
+                    }
+                }
+                Ok::<_, Error>(sessions.len().max(counters.len()).max(operations.len()))
             })
             .await?;
         Ok(found == limit)

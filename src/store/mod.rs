@@ -46,6 +46,9 @@ pub enum Table {
     Counters = 50,
     DueCounters = 51,
     FlaggedSources = 52,
+    /// Calls of local programs that were carried out, for an hour.
+    Operations = 60,
+    DueOperations = 61,
 }
 
 /// The store did not do it.

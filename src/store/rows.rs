@@ -9,6 +9,7 @@ use crate::domain::{
     key::{Grant, Key, Usage},
     limit::{Counter, Limit},
     name::Email,
+    operation::{self, Done},
     registration::Registration,
     secret::Digest,
     source::Source,
@@ -227,6 +228,20 @@ impl Row for Counter {
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
         vec![(Table::DueCounters, due_second(self.ends_at, &self.row))]
+    }
+}
+
+impl Row for Done {
+    const TABLE: Table = Table::Operations;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut due = due(self.at + operation::KEPT, "");
+        due.extend_from_slice(self.id.as_bytes());
+        vec![(Table::DueOperations, due)]
     }
 }
 
