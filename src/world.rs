@@ -4,11 +4,17 @@
 //! and draws the same bytes twice. `.clippy.toml` forbids the shortcuts.
 
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Tells the time, in UTC.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
+
+    /// Time that has passed since some fixed moment. Never goes back, whatever is done to the computer's clock.
+    fn elapsed(&self) -> Duration;
 }
 
 /// Fills a buffer with bytes nobody can guess.
@@ -21,22 +27,32 @@ pub trait Entropy: Send + Sync {
 pub struct World {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    /// What to add to the clock's elapsed time to get Unix time.
+    start: Duration,
 }
 
 impl World {
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, entropy }
+        let unix = Duration::try_from(clock.now().as_duration()).unwrap_or_default();
+        let start = unix.saturating_sub(clock.elapsed());
+        Self { clock, entropy, start }
     }
 
     /// The operating system's clock and its random number generator.
     pub fn system() -> Self {
-        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy))
+        Self::new(Arc::new(SystemClock::new()), Arc::new(SystemEntropy))
     }
 
     /// Now, in whole milliseconds: finer steps would only make stored times longer.
     pub fn now(&self) -> Timestamp {
         let now = self.clock.now();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// Unix time in nanoseconds as it was when the process began, and steady from then on: for measuring rates,
+    /// which a clock that is set back or forth must neither block nor free.
+    pub fn steady(&self) -> u64 {
+        u64::try_from((self.start + self.clock.elapsed()).as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
@@ -46,12 +62,23 @@ impl World {
     }
 }
 
-struct SystemClock;
+struct SystemClock(Instant);
+
+impl SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+    fn new() -> Self {
+        Self(Instant::now())
+    }
+}
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

@@ -26,6 +26,28 @@ pub struct Account {
     pub disabled_at: Option<Timestamp>,
 }
 
+/// What verification needs of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountFacts {
+    pub id: AccountId,
+    pub plan: String,
+    pub operator: bool,
+    pub external_id: Option<String>,
+    pub disabled: bool,
+}
+
+impl Account {
+    pub fn facts(&self) -> AccountFacts {
+        AccountFacts {
+            id: self.id,
+            plan: self.plan.clone(),
+            operator: self.operator,
+            external_id: self.external_id.clone(),
+            disabled: self.disabled_at.is_some(),
+        }
+    }
+}
+
 // The password's hash is nothing to print: it can be guessed at leisure.
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -77,5 +77,7 @@ id!(/// The public name of an API key.
     KeyId, "key_");
 id!(/// A human who owns keys.
     AccountId, "acc_");
+id!(/// A program's session: what a JWT and its refresh tokens belong to.
+    ProgramSessionId, "sid_");
 id!(/// One line of the activity log.
     EventId, "evt_");

@@ -1,6 +1,7 @@
 //! API keys: their form, what rests of them in the store, and who may do what with them.
 
 use crate::domain::{
+    account::AccountFacts,
     id::{AccountId, GrantId, KeyId, RegistrationId},
     name::Name,
     scope::ScopeSet,
@@ -8,7 +9,7 @@ use crate::domain::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 use zeroize::Zeroizing;
 
 /// Which world a key belongs to. Enforced, not only shown in the prefix.
@@ -197,6 +198,15 @@ pub struct Key {
     #[serde(default)]
     pub root: Option<KeyId>,
     pub origin: Origin,
+    /// A limit of its own, never above the plan's but by the operator's word; `None`: the plan's.
+    #[serde(default)]
+    pub requests_per_minute: Option<u32>,
+    /// The key it was rotated from.
+    #[serde(default)]
+    pub replaces: Option<KeyId>,
+    /// The key it was rotated to.
+    #[serde(default)]
+    pub replaced_by: Option<KeyId>,
     /// Set while the delivery may still be repeated; the first use clears it.
     #[serde(default)]
     pub redeliverable: Option<RegistrationId>,
@@ -215,8 +225,21 @@ impl Key {
         }
     }
 
-    pub fn root(&self) -> KeyId {
-        self.root.unwrap_or(self.id)
+    /// What verification needs of it.
+    pub fn facts(&self, account: Arc<AccountFacts>) -> KeyFacts {
+        KeyFacts {
+            id: self.id,
+            root: self.root.unwrap_or(self.id),
+            account,
+            environment: self.environment,
+            scopes: Arc::new(self.scopes.clone()),
+            shown: self.shown.as_str().into(),
+            expires_at: self.expires_at,
+            revoked: self.revoked.is_some(),
+            disabled: self.disabled_at.is_some(),
+            requests_per_minute: self.requests_per_minute,
+            redeliverable: self.redeliverable,
+        }
     }
 
     pub fn is_active(&self, now: Timestamp) -> bool {
@@ -230,11 +253,36 @@ impl Key {
     }
 }
 
-/// When a key was last used, and how often. Written in batches, off the verification path.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Usage {
-    pub last_used_at: Option<Timestamp>,
-    pub uses: u64,
+/// What verification needs of a key, and nothing more: small, cheap to hand around.
+#[derive(Debug, Clone)]
+pub struct KeyFacts {
+    pub id: KeyId,
+    /// The first ancestor, whose rate limit the whole lineage shares.
+    pub root: KeyId,
+    pub account: Arc<AccountFacts>,
+    pub environment: Environment,
+    pub scopes: Arc<ScopeSet>,
+    pub shown: Arc<str>,
+    pub expires_at: Option<Timestamp>,
+    pub revoked: bool,
+    pub disabled: bool,
+    pub requests_per_minute: Option<u32>,
+    pub redeliverable: Option<RegistrationId>,
+}
+
+impl KeyFacts {
+    /// The key's own state; that of its account stands there.
+    pub fn status(&self, now: Timestamp) -> Status {
+        if self.revoked {
+            Status::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            Status::Expired
+        } else if self.disabled {
+            Status::Disabled
+        } else {
+            Status::Active
+        }
+    }
 }
 
 /// What an approval created: one row the human sees. Everything issued from it dies with it.

@@ -14,3 +14,4 @@ pub mod registration;
 pub mod scope;
 pub mod secret;
 pub mod source;
+pub mod usage;

@@ -1,8 +1,8 @@
 //! The credential a request presents, read once and in one way.
 
 use crate::{
-    domain::secret::ApiKey,
-    http::{App, error::Failed},
+    domain::{secret::ApiKey, source::Source},
+    http::{App, client::source_of, error::Failed},
     service::{
         Error,
         verify::{Caller, Need},
@@ -24,6 +24,7 @@ struct LimitSlot(Arc<OnceLock<RateLimit>>);
 /// The key a request presents, if any.
 pub struct Presented {
     key: Option<ApiKey>,
+    source: Source,
     slot: LimitSlot,
 }
 
@@ -32,7 +33,7 @@ impl FromRequestParts<App> for Presented {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failed> {
         let slot = parts.extensions.get::<LimitSlot>().cloned().unwrap_or_default();
-        Ok(Self { key: presented(&parts.headers, app.config.auth.extra_headers)?, slot })
+        Ok(Self { key: presented(&parts.headers, app.config.auth.extra_headers)?, source: source_of(parts, app), slot })
     }
 }
 
@@ -43,7 +44,8 @@ impl Presented {
 
     /// Lets the caller in, or says why not.
     pub async fn admit(&self, app: &App, need: &Need) -> Result<Caller, Failed> {
-        let answer = app.authenticate(self.key(), need).await;
+        let need = Need { from: Some(self.source), ..need.clone() };
+        let answer = app.authenticate(self.key(), &need).await;
         let standing = match (&answer, &self.key) {
             (Ok(caller), _) => caller.ratelimit,
             (Err(Error::RateLimited(limit)), _) => Some(*limit),

@@ -16,7 +16,7 @@ use crate::{
     },
     service::{
         Error,
-        keys::{Actor, Filter, NewKey},
+        keys::{Filter, NewKey},
         verify::Need,
     },
 };
@@ -67,7 +67,7 @@ pub async fn list(State(app): State<App>, presented: Presented, uri: Uri) -> Res
     let limit = asked.limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
     let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit };
     let account = caller.account.id;
-    let keys = app.list_keys(&Actor::Key(Box::new(caller)), Some(account), &filter).await?;
+    let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(success(&app, StatusCode::OK, keys))
 }
 
@@ -96,7 +96,7 @@ pub async fn create(
         expires_in: body.expires_in,
     };
     let account = caller.account.id;
-    let created = app.create_key(Actor::Key(Box::new(caller)), account, new, source).await?;
+    let created = app.create_key(caller.actor(), account, new, source).await?;
     Ok((NO_STORE, success(&app, StatusCode::CREATED, created)).into_response())
 }
 
@@ -107,7 +107,20 @@ fn key_id(text: &str) -> Result<KeyId, Error> {
 /// `GET /v1/keys/{id}`
 pub async fn get(State(app): State<App>, presented: Presented, Path(id): Path<String>) -> Result<Response, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    Ok(success(&app, StatusCode::OK, app.get_key(&Actor::Key(Box::new(caller)), key_id(&id)?).await?))
+    Ok(success(&app, StatusCode::OK, app.get_key(&caller.actor(), key_id(&id)?).await?))
+}
+
+#[derive(Deserialize)]
+pub struct UsageQuery {
+    days: Option<String>,
+}
+
+/// `GET /v1/keys/{id}/usage?days=30`
+pub async fn usage(State(app): State<App>, presented: Presented, Path(id): Path<String>, uri: Uri) -> Result<Response, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let asked: UsageQuery = query(&uri)?;
+    let days = asked.days.map_or(Ok(30), |text| text.parse().map_err(|_| Error::invalid("days", "must be a number from 1 to 366")))?;
+    Ok(success(&app, StatusCode::OK, app.key_usage(&caller.actor(), key_id(&id)?, days).await?))
 }
 
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.
@@ -118,7 +131,7 @@ pub async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Response, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let revoked = app.revoke_key(&Actor::Key(Box::new(caller)), key_id(&id)?, None, source).await?;
+    let revoked = app.revoke_key(&caller.actor(), key_id(&id)?, None, source).await?;
     Ok(success(&app, StatusCode::OK, revoked))
 }
 
@@ -136,7 +149,12 @@ pub async fn verify(State(app): State<App>, presented: Presented, body: Result<J
     let JsonBody(body) = body?;
     let key = required("key", body.key)?;
     let scopes = ScopeSet::parse(body.scope.as_deref().unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
-    let need = Need { scopes, environment: Some(body.environment.unwrap_or(app.config.environment)), cost: body.cost.unwrap_or(1) };
+    let need = Need {
+        scopes,
+        environment: Some(body.environment.unwrap_or(app.config.environment)),
+        cost: body.cost.unwrap_or(1),
+        ..Need::default()
+    };
     let verdict = app.verify(&caller, &key, need).await?;
     Ok((NO_STORE, success(&app, StatusCode::OK, verdict)).into_response())
 }

@@ -58,6 +58,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/verify", post(keys::verify))
         .route("/v1/keys/{id}", delete(keys::revoke).get(keys::get))
+        .route("/v1/keys/{id}/usage", get(keys::usage))
         .merge(discovery::router())
         .route("/healthz", get(|| async { Json(serde_json::json!({"status": "ok"})) }))
         .route("/readyz", get(ready))

@@ -122,16 +122,16 @@ async fn gate(State((app, sessions)): State<(App, Arc<Sessions>)>, request: Requ
     if let Some(key) = &credential {
         match app.authenticate(Some(key), &Need::default()).await {
             Ok(caller) => {
-                let may = |scope| caller.key.scopes.has(scope);
+                let may = |scope| caller.has(scope);
                 if let Some(target) = key_to_revoke(&message)
-                    && target != caller.key.id.to_string()
+                    && target != caller.name()
                     && !may(KEYS_REVOKE)
                     && !may(KEYS_WRITE)
                 {
                     return refused(&app, &Error::InsufficientScope { missing: KEYS_REVOKE.parse().into_iter().collect() });
                 }
                 account = Some(caller.account.id.to_string());
-                by = Some(caller.key.id);
+                by = Some(caller.name());
             }
             Err(error) => return refused(&app, &error),
         }
@@ -142,7 +142,7 @@ async fn gate(State((app, sessions)): State<(App, Arc<Sessions>)>, request: Requ
     parts.headers.remove("x-api-key");
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     let session = session_of(&parts.headers);
-    if session.as_ref().is_some_and(|id| !sessions.admits(id, by)) {
+    if session.as_ref().is_some_and(|id| !sessions.admits(id, by.as_deref())) {
         // As if it were not there: who has only its id learns nothing.
         return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
     }

@@ -1,6 +1,6 @@
 //! Sessions of clients before 2026-07-28. The SDK neither binds them to who opened them nor limits them, so we do.
 
-use crate::domain::{id::KeyId, source::Source};
+use crate::domain::source::Source;
 use rmcp::transport::streamable_http_server::session::{SessionManager, local::LocalSessionManager};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +14,8 @@ const MAX_PER_KEY: usize = 20;
 
 struct Open {
     id: String,
-    /// The key it was opened with.
-    by: Option<KeyId>,
+    /// The id of the credential it was opened with.
+    by: Option<String>,
     source: Source,
 }
 
@@ -35,16 +35,16 @@ impl Sessions {
     }
 
     /// Whether this caller may speak in that session. One nobody remembers is nobody's.
-    pub fn admits(&self, id: &str, by: Option<KeyId>) -> bool {
-        self.open().iter().find(|session| session.id == id).is_some_and(|session| session.by == by)
+    pub fn admits(&self, id: &str, by: Option<&str>) -> bool {
+        self.open().iter().find(|session| session.id == id).is_some_and(|session| session.by.as_deref() == by)
     }
 
     /// Remembers who opened a session, and ends those there is no room for.
-    pub async fn opened(&self, id: &str, by: Option<KeyId>, source: Source) {
+    pub async fn opened(&self, id: &str, by: Option<String>, source: Source) {
         let crowded_out = {
             let mut open = self.open();
-            open.push(Open { id: id.to_owned(), by, source });
-            crowded_out(&mut open, by, source)
+            open.push(Open { id: id.to_owned(), by: by.clone(), source });
+            crowded_out(&mut open, by.as_deref(), source)
         };
         for session in crowded_out {
             if let Err(error) = self.manager.close_session(&session.id.into()).await {
@@ -58,7 +58,7 @@ impl Sessions {
     }
 }
 
-fn crowded_out(open: &mut Vec<Open>, by: Option<KeyId>, source: Source) -> Vec<Open> {
+fn crowded_out(open: &mut Vec<Open>, by: Option<&str>, source: Source) -> Vec<Open> {
     let mut out = Vec::new();
     let mut end_oldest = |open: &mut Vec<Open>, most: usize, counts: &dyn Fn(&Open) -> bool| {
         if open.iter().filter(|session| counts(session)).count() > most
@@ -68,7 +68,7 @@ fn crowded_out(open: &mut Vec<Open>, by: Option<KeyId>, source: Source) -> Vec<O
         }
     };
     if by.is_some() {
-        end_oldest(open, MAX_PER_KEY, &|session| session.by == by);
+        end_oldest(open, MAX_PER_KEY, &|session| session.by.as_deref() == by);
     }
     end_oldest(open, MAX_ANONYMOUS_PER_SOURCE, &|session| session.by.is_none() && session.source.bucket() == source.bucket());
     end_oldest(open, MAX_ANONYMOUS, &|session| session.by.is_none());

@@ -17,7 +17,7 @@ use crate::{
         Error, MAX_WAIT, Operation, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Filter, NewKey},
-        verify::{Caller, Need},
+        verify::{Caller, Need, Who},
         view::{AccountView, Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
     },
 };
@@ -248,7 +248,7 @@ impl Call {
                 let caller = here.caller(&credential, Need::call()).await?;
                 let account = caller.account.id;
                 let filter = Filter { status, environment, cursor, limit };
-                service.list_keys(&Actor::Key(Box::new(caller)), Some(account), &filter).await.map(Reply::Keys)
+                service.list_keys(&caller.actor(), Some(account), &filter).await.map(Reply::Keys)
             }
             Self::RevokeKey { credential, key_id, reason } => {
                 if let Some(revoked) = service.revoked_by(operation).await? {
@@ -256,12 +256,15 @@ impl Call {
                 }
                 // Costs nothing: a used-up allowance must never keep a key alive.
                 let caller = here.caller(&credential, Need::default()).await?;
-                let actor = Actor::Key(Box::new(caller));
+                let actor = caller.actor();
                 service.revoke_key_once(&actor, key(&key_id)?, reason, Source::Local, operation).await.map(Reply::Revoked)
             }
             Self::CheckScope { credential, scopes, environment } => {
                 let caller = here.caller(&credential, Need::default()).await?;
-                let check = service.check_scopes(&caller, &scope_set(&scopes)?, environment);
+                let Who::Key(key) = &caller.who else {
+                    return Err(Error::Forbidden { detail: "only a key has scopes of its own".to_owned() });
+                };
+                let check = service.check_scopes(key, &scope_set(&scopes)?, environment);
                 Ok(Reply::ScopeCheck(Box::new(check)))
             }
             Self::Whoami { credential } => {
@@ -300,7 +303,7 @@ impl Call {
                 service.revoke_key_once(&Actor::Operator, key(&key_id)?, reason, Source::Local, operation).await.map(Reply::Revoked)
             }
             Self::VerifyKey { key, scopes, environment, cost } => {
-                let need = Need { scopes: scope_set(&scopes)?, environment, cost };
+                let need = Need { scopes: scope_set(&scopes)?, environment, cost, ..Need::default() };
                 service.verify_as_operator(key.expose(), need).await.map(|it| Reply::Verdict(Box::new(it)))
             }
             Self::Status => Ok(Reply::Status(here.standing())),

@@ -117,7 +117,7 @@ impl ServerClient {
                     .iter()
                     .map(|scope| scope.parse().map_err(|error| Error::invalid("scopes", format!("{error}"))))
                     .collect::<Result<_, _>>()?;
-                let key = who.key;
+                let key = who.key.ok_or_else(|| Error::Forbidden { detail: "only a key has scopes of its own".to_owned() })?;
                 let missing = wanted.missing_from(&key.scopes);
                 Ok(Reply::ScopeCheck(Box::new(ScopeCheck {
                     allowed: missing.is_empty() && environment.is_none_or(|wanted| wanted == key.environment),

@@ -189,6 +189,9 @@ impl Service {
                     disabled_at: None,
                     parent: None,
                     root: None,
+                    requests_per_minute: None,
+                    replaces: None,
+                    replaced_by: None,
                     origin: Origin::Agent {
                         registration: id,
                         grant: approval.grant,

@@ -4,14 +4,14 @@ use super::{
     Error, Operation, Service, acting,
     operation::Turn,
     record,
-    verify::Caller,
+    verify::{Caller, Who},
     view::{Created, KeyList, KeyView, Revealed, Revoked, Time, Whoami},
 };
 use crate::{
     domain::{
         activity::What,
         id::{AccountId, GrantId, KeyId},
-        key::{Environment, Key, Origin, Status},
+        key::{Environment, Key, KeyFacts, Origin, Status},
         name::Name,
         operation::Outcome,
         registration::Registration,
@@ -22,6 +22,7 @@ use crate::{
     store::{Order, Read, Table, Write, rows},
 };
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 
 /// Who acts on keys.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub enum Actor {
     /// A human in their browser's session.
     Owner(AccountId),
     /// A key, within its scopes and lineage.
-    Key(Box<Caller>),
+    Key(Arc<KeyFacts>),
     /// Whoever runs the deployment, on its own machine.
     Operator,
 }
@@ -39,7 +40,7 @@ impl Actor {
     fn account(&self) -> Option<AccountId> {
         match self {
             Self::Owner(account) => Some(*account),
-            Self::Key(caller) => Some(caller.account.id),
+            Self::Key(key) => Some(key.account.id),
             Self::Operator => None,
         }
     }
@@ -100,8 +101,7 @@ impl Service {
         let mut environment = new.environment.unwrap_or(self.config.environment);
         let (parent, origin) = match &actor {
             Actor::Owner(_) | Actor::Operator => (None, Origin::Human),
-            Actor::Key(caller) => {
-                let key = &caller.key;
+            Actor::Key(key) => {
                 if !key.scopes.has(KEYS_WRITE) {
                     return Err(missing(KEYS_WRITE));
                 }
@@ -140,10 +140,13 @@ impl Service {
             disabled_at: None,
             parent,
             root: match &actor {
-                Actor::Key(caller) => Some(caller.key.root()),
+                Actor::Key(parent) => Some(parent.root),
                 Actor::Owner(_) | Actor::Operator => None,
             },
             origin,
+            requests_per_minute: None,
+            replaces: None,
+            replaced_by: None,
             redeliverable: None,
         };
         let (max_active, random) = (self.config.keys.max_active_per_account, world.bytes());
@@ -269,15 +272,26 @@ impl Service {
     }
 
     pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
-        let now = self.world.now();
-        let key = self.store.read(|rows| self.view(rows, &caller.key, now)).await?;
-        Ok(Whoami {
-            account_id: caller.account.id,
-            email: caller.account.email.to_string(),
-            operator: caller.account.operator,
-            plan: caller.account.plan.clone(),
-            key,
-        })
+        let (now, id) = (self.world.now(), caller.account.id);
+        self.store
+            .read(|rows| {
+                let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
+                let key = match &caller.who {
+                    Who::Key(key) => {
+                        let key = rows::key(rows, key.id)?.ok_or(Error::Unauthorized { presented: true })?;
+                        Some(self.view(rows, &key, now)?)
+                    }
+                    Who::Session(_) => None,
+                };
+                Ok::<_, Error>(Whoami {
+                    account_id: account.id,
+                    email: account.email.to_string(),
+                    operator: account.operator,
+                    plan: account.plan,
+                    key,
+                })
+            })
+            .await
     }
 
     /// Revokes a key and everything made by it, in one commit. Holds from the moment this returns. Idempotent.
@@ -329,7 +343,7 @@ impl Service {
     /// RFC 7009: whoever holds a token may end it. Unknown ones are no error.
     pub async fn revoke_presented(&self, token: &str, source: Source) -> Result<(), Error> {
         let Some(presented) = ApiKey::presented(token) else { return Ok(()) };
-        let Some((key, _)) = self.look_up(&presented).await? else { return Ok(()) };
+        let Some(key) = self.look_up(&presented).await? else { return Ok(()) };
         self.revoke_key(&Actor::Operator, key.id, Some("revoked by its holder".to_owned()), source).await.map(|_| ())
     }
 
@@ -359,15 +373,13 @@ fn sees(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<bool, Error> {
     if !same_account(actor, key) {
         return Ok(false);
     }
-    let Actor::Key(caller) = actor else { return Ok(true) };
-    let mine = &caller.key;
+    let Actor::Key(mine) = actor else { return Ok(true) };
     Ok(mine.id == key.id || mine.scopes.has(KEYS_READ) || (mine.scopes.has(KEYS_WRITE) && descends_from(rows, key, mine.id)?))
 }
 
 /// A key may end itself, with `keys:revoke` any of its account, with `keys:write` its descendants.
 fn may_revoke(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<(), Error> {
-    let Actor::Key(caller) = actor else { return Ok(()) };
-    let mine = &caller.key;
+    let Actor::Key(mine) = actor else { return Ok(()) };
     if mine.id == key.id || mine.scopes.has(KEYS_REVOKE) {
         return Ok(());
     }

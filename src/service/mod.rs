@@ -63,6 +63,8 @@ pub struct Service {
     waiters: waiters::Waiters,
     polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
+    /// The latest time seen, in Unix milliseconds.
+    latest: AtomicI64,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
     pending: AtomicI64,
     hashing: tokio::sync::Semaphore,
@@ -98,16 +100,19 @@ impl Service {
                 Ok(formats)
             })
             .await?;
-        let pending = store.read(|rows| upkeep::count_pending(rows)).await?;
+        let (pending, limits) = store.read(|rows| Ok::<_, StoreError>((upkeep::count_pending(rows)?, plans::stored_limits(rows)?))).await?;
+        let plans = plans::PlanLimits::new(&config.plans, &world);
+        plans.restore(limits);
         let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
             .map_err(|error| OpenError::Store(StoreError::Unavailable(error.to_string())))?;
         Ok(Self {
             catalogue: config.catalogue(),
-            plans: plans::PlanLimits::new(&config.plans, &world),
+            plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
             waiters: waiters::Waiters::default(),
             polls: Mutex::default(),
+            latest: AtomicI64::new(0),
             pending: AtomicI64::new(pending),
             hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),
             setup: Mutex::new(None),
@@ -145,6 +150,9 @@ impl Service {
     pub async fn close(&self) {
         if let Err(error) = self.flush_usage(true).await {
             tracing::warn!(%error, "usage counts of the last minute are lost");
+        }
+        if let Err(error) = self.flush_limits(true).await {
+            tracing::warn!(%error, "what was used of rate limits in the last second is forgotten");
         }
         self.store.close().await;
     }

@@ -1,9 +1,13 @@
-//! Rate limits of plans: GCRA by `governor`, exact under concurrency, in memory.
+//! Rate limits of plans: GCRA by `governor`, exact under concurrency, decided in memory.
+//!
+//! All the state GCRA has is one time per allowance: when the whole of it is there again. These times are written to
+//! the store behind the requests, so that a restart gives nobody a fresh allowance.
 
 use crate::{
     config::Plan,
     domain::{id::KeyId, source::Source},
-    service::{Error, view::RateLimit},
+    service::{Error, Service, view::RateLimit},
+    store::{Read, StoreError, Table, Write, rows},
     world::World,
 };
 use dashmap::DashMap;
@@ -15,36 +19,36 @@ use governor::{
     state::StateStore,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
+    fmt,
     hash::Hash,
     num::NonZeroU32,
-    sync::{Arc, OnceLock},
+    str::FromStr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-/// The world's clock in governor's terms: nanoseconds since it was first asked.
+const MINUTE: u64 = 60_000_000_000;
+/// Allowances written at once: those that owe most go first, and a store's writer stays free for others.
+const BATCH: usize = 5_000;
+
+/// The world's steady clock in governor's terms: Unix nanoseconds. governor keeps its states relative to the first
+/// reading of its clock; that one is the epoch, so states mean the same to every limiter and in the store.
 #[derive(Clone)]
 struct LimitClock {
     world: World,
-    origin: Arc<OnceLock<u64>>,
-}
-
-impl LimitClock {
-    fn new(world: &World) -> Self {
-        Self { world: world.clone(), origin: Arc::default() }
-    }
+    first: Arc<OnceLock<()>>,
 }
 
 impl Clock for LimitClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let now = u64::try_from(self.world.now().as_nanosecond()).unwrap_or(0);
-        now.saturating_sub(*self.origin.get_or_init(|| now)).into()
+        if self.first.set(()).is_ok() { Nanos::default() } else { self.world.steady().into() }
     }
 }
 
-/// Per key, the time at which its whole allowance is there again: all the state GCRA has.
+/// Per allowance, the time at which the whole of it is there again.
 /// Our own map, and not governor's, because that one can't be read without charging.
 struct Cells<K>(Arc<DashMap<K, Nanos>>);
 
@@ -63,6 +67,7 @@ impl<K: Eq + Hash + Clone> StateStore for Cells<K> {
     }
 }
 
+/// One rate, applied to the allowances of a map that other rates may share.
 struct Limiter<K: Eq + Hash + Clone> {
     per_minute: NonZeroU32,
     clock: LimitClock,
@@ -71,21 +76,16 @@ struct Limiter<K: Eq + Hash + Clone> {
 }
 
 impl<K: Eq + Hash + Clone> Limiter<K> {
-    fn per_minute(per_minute: NonZeroU32, world: &World) -> Self {
-        let (cells, clock) = (Arc::new(DashMap::new()), LimitClock::new(world));
+    fn new(per_minute: NonZeroU32, cells: Arc<DashMap<K, Nanos>>, world: &World) -> Self {
+        let clock = LimitClock { world: world.clone(), first: Arc::default() };
         let governor = RateLimiter::new(Quota::per_minute(per_minute), Cells(cells.clone()), clock.clone());
         Self { per_minute, clock, cells, governor }
     }
 
-    /// Nanoseconds until the key's whole allowance is there again.
-    fn owed(&self, key: &K) -> u64 {
-        self.cells.get(key).map_or(0, |cell| cell.duration_since(self.clock.now()).as_u64())
-    }
-
     fn standing(&self, key: &K, wait: Option<Duration>) -> RateLimit {
-        let (limit, minute) = (self.per_minute.get(), 60_000_000_000);
-        let owed = self.owed(key);
-        let used = u32::try_from(owed.saturating_mul(u64::from(limit)).div_ceil(minute)).unwrap_or(limit);
+        let owed = self.cells.get(key).map_or(0, |cell| cell.duration_since(self.clock.now()).as_u64());
+        let limit = self.per_minute.get();
+        let used = u32::try_from(owed.saturating_mul(u64::from(limit)).div_ceil(MINUTE)).unwrap_or(limit);
         let refill = i64::try_from(owed.div_ceil(1_000_000_000)).unwrap_or(60);
         RateLimit {
             limit,
@@ -99,51 +99,166 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
         let Some(cost) = NonZeroU32::new(cost) else { return Ok(self.standing(key, None)) };
         let wait = |not_until: NotUntil<Nanos>| not_until.wait_time_from(self.clock.now());
         match self.governor.check_key_n(key, cost) {
-            Ok(Ok(_)) => Ok(self.standing(key, None)),
+            Ok(Ok(())) => Ok(self.standing(key, None)),
             Ok(Err(not_until)) => Err(self.standing(key, Some(wait(not_until)))),
             // More than the plan ever allows at once.
             Err(_) => Err(self.standing(key, Some(Duration::from_secs(60)))),
         }
     }
+}
 
-    /// Forgets keys whose allowance is whole again.
-    fn forget_idle(&self) {
-        let now = self.clock.now();
-        self.cells.retain(|_, cell| *cell > now);
+/// Forgets allowances that are whole again.
+fn forget_whole<K: Eq + Hash>(cells: &DashMap<K, Nanos>, world: &World) {
+    let now = Nanos::from(world.steady());
+    cells.retain(|_, cell| *cell > now);
+}
+
+/// What has one allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// A key and all that descends from it, by the first of them.
+    Key(KeyId),
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => id.fmt(f),
+        }
     }
 }
 
-/// One limiter per plan, one cell per key.
-pub struct PlanLimits(BTreeMap<String, Limiter<KeyId>>);
+impl FromStr for Bucket {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        text.parse().map(Self::Key).map_err(|_| StoreError::Corrupt(format!("a rate limit of {text}")))
+    }
+}
+
+/// One limiter per rate; every allowance is there once, so changing a plan frees nobody.
+pub struct PlanLimits {
+    plans: BTreeMap<String, NonZeroU32>,
+    limiters: DashMap<NonZeroU32, Arc<Limiter<Bucket>>>,
+    cells: Arc<DashMap<Bucket, Nanos>>,
+    /// What the store holds of `cells`.
+    stored: Mutex<HashMap<Bucket, Nanos>>,
+    world: World,
+}
 
 impl PlanLimits {
     pub fn new(plans: &BTreeMap<String, Plan>, world: &World) -> Self {
-        let limiter = |plan: &Plan| NonZeroU32::new(plan.requests_per_minute).map(|n| Limiter::per_minute(n, world));
-        Self(plans.iter().filter_map(|(name, plan)| limiter(plan).map(|limiter| (name.clone(), limiter))).collect())
+        let rate = |plan: &Plan| NonZeroU32::new(plan.requests_per_minute);
+        Self {
+            plans: plans.iter().filter_map(|(name, plan)| Some((name.clone(), rate(plan)?))).collect(),
+            limiters: DashMap::new(),
+            cells: Arc::default(),
+            stored: Mutex::default(),
+            world: world.clone(),
+        }
     }
 
-    /// A plan that left the configuration fails closed onto the smallest one.
-    fn plan(&self, name: &str) -> Option<&Limiter<KeyId>> {
-        self.0.get(name).or_else(|| self.0.values().min_by_key(|limiter| limiter.per_minute))
+    /// Goes on where the last process stopped. No allowance is owed for longer than a minute, so a clock that was set
+    /// back in between blocks nobody for long.
+    pub fn restore(&self, stored: Vec<(Bucket, u64)>) {
+        let now = self.world.steady();
+        let mut known = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        for (bucket, whole_at) in stored {
+            known.insert(bucket, whole_at.into());
+            if whole_at > now {
+                self.cells.insert(bucket, whole_at.min(now + MINUTE).into());
+            }
+        }
     }
 
-    /// How many requests a minute a plan allows: the most one call may cost.
-    pub fn per_minute(&self, plan: &str) -> Option<u32> {
-        self.plan(plan).map(|limiter| limiter.per_minute.get())
+    /// How many requests a minute there are: a key's own limit, else its plan's. A plan that left the configuration
+    /// fails closed onto the smallest one.
+    fn rate(&self, plan: &str, own: Option<u32>) -> Option<NonZeroU32> {
+        own.and_then(NonZeroU32::new).or_else(|| self.plans.get(plan).or_else(|| self.plans.values().min()).copied())
     }
 
-    /// Takes `cost` from the key's allowance. `Err`: it was not there, and nothing was taken.
-    pub fn charge(&self, plan: &str, key: KeyId, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
-        self.plan(plan).map(|limiter| limiter.charge(&key, cost)).transpose()
+    fn limiter(&self, rate: NonZeroU32) -> Arc<Limiter<Bucket>> {
+        if let Some(limiter) = self.limiters.get(&rate) {
+            return limiter.clone();
+        }
+        self.limiters.entry(rate).or_insert_with(|| Arc::new(Limiter::new(rate, self.cells.clone(), &self.world))).clone()
     }
 
-    /// Where a key stands; takes nothing.
-    pub fn standing(&self, plan: &str, key: KeyId) -> Option<RateLimit> {
-        self.plan(plan).map(|limiter| limiter.standing(&key, None))
+    /// The most one call may cost.
+    pub fn per_minute(&self, plan: &str, own: Option<u32>) -> Option<u32> {
+        self.rate(plan, own).map(NonZeroU32::get)
+    }
+
+    /// Takes `cost` from an allowance. `Err`: it was not there, and nothing was taken.
+    pub fn charge(&self, plan: &str, own: Option<u32>, bucket: Bucket, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
+        self.rate(plan, own).map(|rate| self.limiter(rate).charge(&bucket, cost)).transpose()
+    }
+
+    /// Where an allowance stands; takes nothing.
+    pub fn standing(&self, plan: &str, own: Option<u32>, bucket: Bucket) -> Option<RateLimit> {
+        self.rate(plan, own).map(|rate| self.limiter(rate).standing(&bucket, None))
     }
 
     pub fn forget_idle(&self) {
-        self.0.values().for_each(Limiter::forget_idle);
+        forget_whole(&self.cells, &self.world);
+    }
+
+    /// What the store should learn: allowances charged since it last did, and (`None`) those that are whole again.
+    fn unwritten(&self, most: usize) -> Vec<(Bucket, Option<Nanos>)> {
+        let now = Nanos::from(self.world.steady());
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut charged: Vec<_> = self
+            .cells
+            .iter()
+            .filter(|cell| *cell.value() > now && stored.get(cell.key()) != Some(cell.value()))
+            .map(|cell| (*cell.key(), Some(*cell.value())))
+            .collect();
+        charged.sort_unstable_by_key(|(_, whole_at)| std::cmp::Reverse(*whole_at));
+        charged.truncate(most);
+        charged.extend(stored.iter().filter(|(_, whole_at)| **whole_at <= now).map(|(bucket, _)| (*bucket, None)).take(most));
+        charged
+    }
+
+    fn written(&self, changes: &[(Bucket, Option<Nanos>)]) {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        for (bucket, whole_at) in changes {
+            match whole_at {
+                Some(whole_at) => stored.insert(*bucket, *whole_at),
+                None => stored.remove(bucket),
+            };
+        }
+    }
+}
+
+/// The allowances the last process left behind.
+pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(Bucket, u64)>, StoreError> {
+    let found = rows.scan(Table::RateLimits, &[], None, crate::store::Order::Ascending, usize::MAX - 1)?;
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| Ok((String::from_utf8_lossy(&key).parse()?, rows::decode(&value)?));
+    found.into_iter().map(read).collect()
+}
+
+impl Service {
+    /// Writes what the store does not know yet of the limits. A kill forgets at most what was used since.
+    pub(super) async fn flush_limits(&self, all: bool) -> Result<(), Error> {
+        let changes = self.plans.unwritten(if all { usize::MAX } else { BATCH });
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let rows_to_write = changes.clone();
+        self.store()
+            .write(move |rows: &mut dyn Write| {
+                for (bucket, whole_at) in &rows_to_write {
+                    let key = bucket.to_string();
+                    match whole_at {
+                        Some(whole_at) => rows.put(Table::RateLimits, key.as_bytes(), whole_at.as_u64().to_string().into_bytes()),
+                        None => rows.remove(Table::RateLimits, key.as_bytes()),
+                    }
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        self.plans.written(&changes);
+        Ok(())
     }
 }
 
@@ -152,7 +267,7 @@ pub struct SourceLimit(Limiter<String>);
 
 impl SourceLimit {
     pub fn new(world: &World) -> Self {
-        Self(Limiter::per_minute(NonZeroU32::MIN.saturating_add(59), world))
+        Self(Limiter::new(NonZeroU32::MIN.saturating_add(59), Arc::default(), world))
     }
 
     pub fn charge(&self, source: &Source) -> Result<(), Error> {
@@ -163,6 +278,6 @@ impl SourceLimit {
     }
 
     pub fn forget_idle(&self) {
-        self.0.forget_idle();
+        forget_whole(&self.0.cells, &self.0.clock.world);
     }
 }

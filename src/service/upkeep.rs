@@ -15,7 +15,7 @@ use std::sync::{PoisonError, atomic::Ordering};
 
 /// Rows per transaction: keeps the store's one writer free for others.
 const BATCH: usize = 500;
-/// How often the server looks, in seconds.
+/// How often the server looks for what is due, in seconds.
 pub const EVERY: u64 = 5;
 
 impl Service {
@@ -25,6 +25,7 @@ impl Service {
         while self.sweep_rows(BATCH).await? {}
         self.plans.forget_idle();
         self.unknown_tokens.forget_idle();
+        self.flush_limits(false).await?;
         self.flush_usage(false).await
     }
 
@@ -109,13 +110,15 @@ impl Service {
         Ok(found == limit)
     }
 
-    /// Does what is due every few seconds, until the process ends.
+    /// Does what is due every few seconds, until the process ends. Limits are written every second: that is all a
+    /// kill gives back.
     pub async fn upkeep(&self) {
-        let mut tick = tokio::time::interval(std::time::Duration::from_secs(EVERY));
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        for second in 0_u64.. {
             tick.tick().await;
-            if let Err(error) = self.purge().await {
+            let done = if second % EVERY == 0 { self.purge().await } else { self.flush_limits(false).await };
+            if let Err(error) = done {
                 tracing::warn!(%error, "upkeep failed; trying again");
             }
         }

@@ -1,77 +1,199 @@
-//! When keys were last used, and how often: counted in memory, written in batches off the request path.
+//! What keys are used for: counted in memory, written in batches off the request path.
 //! What is lost by a kill is at most the last minute of these numbers, never anything else.
 
 use crate::{
-    domain::{id::KeyId, key::Usage},
-    service::{Error, Service},
-    store::rows,
+    domain::{
+        id::KeyId,
+        source::Source,
+        usage::{Day, Refusal, Usage, date},
+    },
+    service::{
+        Error, Service,
+        keys::Actor,
+        view::{UsageDay, UsageDays},
+    },
+    store::{Order, Read, StoreError, Table, Write, rows},
 };
-use jiff::{SignedDuration, Timestamp};
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use dashmap::DashMap;
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
+use std::collections::BTreeMap;
 
-/// A key's row is written at most this often.
+/// A key's rows are written at most this often.
 const STEP: SignedDuration = SignedDuration::from_secs(60);
-/// Rows per write: keeps the store's one writer free for others.
+/// Keys per write: keeps the store's one writer free for others.
 const BATCH: usize = 500;
+/// Keys whose numbers wait in memory at most. Only a store that fails for long fills it; then numbers are lost.
+const MOST: usize = 262_144;
+/// How many days of numbers are kept.
+pub const KEPT_DAYS: i64 = 400;
+/// The subject of the rows that sum all keys.
+const EVERYBODY: &str = "all";
 
 #[derive(Default)]
-pub struct UsageLog(Mutex<HashMap<KeyId, Pending>>);
+pub struct UsageLog(DashMap<KeyId, Pending>);
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 struct Pending {
-    last: Option<Timestamp>,
-    uses: u64,
+    last: Option<(Timestamp, Option<Source>)>,
+    /// Oldest first; nearly always one.
+    days: Vec<(Date, Day)>,
     written_at: Option<Timestamp>,
 }
 
-impl UsageLog {
-    fn map(&self) -> std::sync::MutexGuard<'_, HashMap<KeyId, Pending>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Pending {
+    fn day(&mut self, date: Date) -> &mut Day {
+        if self.days.last().is_none_or(|(last, _)| *last != date) {
+            self.days.push((date, Day::default()));
+        }
+        let last = self.days.len() - 1;
+        &mut self.days[last].1
     }
 
-    pub fn note(&self, key: KeyId, now: Timestamp) {
-        let mut map = self.map();
-        let pending = map.entry(key).or_default();
-        pending.last = Some(now);
-        pending.uses += 1;
+    fn total(&self) -> Day {
+        let mut total = Day::default();
+        self.days.iter().for_each(|(_, day)| total.add(day));
+        total
+    }
+
+    fn add_to(&self, usage: &mut Usage) {
+        let total = self.total();
+        usage.uses += total.accepted;
+        usage.refused += total.all_refused();
+        if let Some((at, from)) = self.last {
+            usage.last_used_at = Some(at);
+            usage.last_used_from = from.or(usage.last_used_from);
+        }
+    }
+}
+
+impl UsageLog {
+    pub fn note(&self, key: KeyId, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
+        if self.0.len() >= MOST && !self.0.contains_key(&key) {
+            return;
+        }
+        let mut pending = self.0.entry(key).or_default();
+        pending.day(date(now)).count(refused);
+        if refused.is_none() {
+            pending.last = Some((now, from));
+        }
     }
 
     /// The stored numbers with what is still in memory.
     pub fn merged(&self, key: KeyId, mut stored: Usage) -> Usage {
-        if let Some(pending) = self.map().get(&key) {
-            stored.uses += pending.uses;
-            stored.last_used_at = pending.last.or(stored.last_used_at);
+        if let Some(pending) = self.0.get(&key) {
+            pending.add_to(&mut stored);
         }
         stored
     }
 
     fn take_due(&self, now: Timestamp, all: bool) -> Vec<(KeyId, Pending)> {
-        let mut map = self.map();
         // What was written and not used since says nothing any more.
-        map.retain(|_, p| p.uses > 0 || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
-        let due = |p: &Pending| p.uses > 0 && (all || p.written_at.is_none_or(|at| now.duration_since(at) >= STEP));
-        let batch: Vec<_> = map.iter().filter(|(_, p)| due(p)).take(BATCH).map(|(key, p)| (*key, *p)).collect();
-        for (key, _) in &batch {
-            map.insert(*key, Pending { last: None, uses: 0, written_at: Some(now) });
-        }
-        batch
+        self.0.retain(|_, p| !p.days.is_empty() || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
+        let due = |p: &Pending| !p.days.is_empty() && (all || p.written_at.is_none_or(|at| now.duration_since(at) >= STEP));
+        let keys: Vec<KeyId> = self.0.iter().filter(|entry| due(entry.value())).take(BATCH).map(|entry| *entry.key()).collect();
+        let take = |key: KeyId| {
+            let mut pending = self.0.get_mut(&key)?;
+            Some((key, std::mem::replace(&mut *pending, Pending { written_at: Some(now), ..Pending::default() })))
+        };
+        keys.into_iter().filter_map(take).collect()
     }
 
     /// Puts back what could not be written.
-    fn give_back(&self, batch: &[(KeyId, Pending)]) {
-        let mut map = self.map();
+    fn give_back(&self, batch: Vec<(KeyId, Pending)>) {
         for (key, pending) in batch {
-            let now = map.entry(*key).or_default();
-            now.uses += pending.uses;
+            let mut now = self.0.entry(key).or_default();
+            for (date, day) in &pending.days {
+                match now.days.iter_mut().find(|(d, _)| d == date) {
+                    Some((_, there)) => there.add(day),
+                    None => now.days.insert(0, (*date, day.clone())),
+                }
+            }
             now.last = now.last.or(pending.last);
         }
     }
+
+    /// Days of a key that are still in memory.
+    fn pending_days(&self, key: KeyId) -> Vec<(Date, Day)> {
+        self.0.get(&key).map(|pending| pending.days.clone()).unwrap_or_default()
+    }
+
+    /// Days of all keys together that are still in memory.
+    fn all_pending_days(&self) -> BTreeMap<Date, Day> {
+        let mut days = BTreeMap::<Date, Day>::new();
+        for pending in &self.0 {
+            pending.days.iter().for_each(|(date, day)| days.entry(*date).or_default().add(day));
+        }
+        days
+    }
+}
+
+fn row(subject: &str, date: Date) -> Vec<u8> {
+    rows::entry(&[subject, &date.to_string()])
+}
+
+fn add_day(rows: &mut dyn Write, subject: &str, date: Date, day: &Day) -> Result<(), StoreError> {
+    let key = row(subject, date);
+    let stored = rows.get(Table::UsageDays, &key)?;
+    if stored.is_none() {
+        forget_old_days(rows, subject, date)?;
+    }
+    let mut total: Day = stored.map(|bytes| rows::decode(&bytes)).transpose()?.unwrap_or_default();
+    total.add(day);
+    rows.put(Table::UsageDays, &key, rows::encode(&total)?);
+    Ok(())
+}
+
+/// A day's first row takes the place of the oldest.
+fn forget_old_days(rows: &mut dyn Write, subject: &str, today: Date) -> Result<(), StoreError> {
+    let Ok(oldest) = today.checked_sub(KEPT_DAYS.days()) else { return Ok(()) };
+    for (key, _) in rows.scan(Table::UsageDays, &rows::entry(&[subject, ""]), None, Order::Ascending, 8)? {
+        if key < row(subject, oldest) {
+            rows.remove(Table::UsageDays, &key);
+        }
+    }
+    Ok(())
+}
+
+/// The last `count` days of a subject, oldest first, days without use included.
+fn last_days(rows: &dyn Read, subject: &str, today: Date, count: u16) -> Result<BTreeMap<Date, Day>, StoreError> {
+    let mut days = BTreeMap::new();
+    for back in 0..i64::from(count) {
+        let Ok(date) = today.checked_sub(back.days()) else { continue };
+        let stored = rows.get(Table::UsageDays, &row(subject, date))?;
+        days.insert(date, stored.map(|bytes| rows::decode(&bytes)).transpose()?.unwrap_or_default());
+    }
+    Ok(days)
+}
+
+fn shown(mut days: BTreeMap<Date, Day>, pending: impl IntoIterator<Item = (Date, Day)>) -> UsageDays {
+    for (date, day) in pending {
+        if let Some(there) = days.get_mut(&date) {
+            there.add(&day);
+        }
+    }
+    let day = |(date, day): (Date, Day)| UsageDay { date: date.to_string(), accepted: day.accepted, refused: day.refused };
+    UsageDays { days: days.into_iter().map(day).collect() }
 }
 
 impl Service {
+    /// What a key was used for on each of the last `days` days, oldest first, today last. For whoever may see the key.
+    pub async fn key_usage(&self, actor: &Actor, id: KeyId, days: u16) -> Result<UsageDays, Error> {
+        if !(1..=366).contains(&days) {
+            return Err(Error::invalid("days", "must be 1 to 366"));
+        }
+        self.get_key(actor, id).await?;
+        let today = date(self.world.now());
+        let stored = self.store().read(|rows| last_days(rows, &id.to_string(), today, days)).await?;
+        Ok(shown(stored, self.usage.pending_days(id)))
+    }
+
+    /// The same for all keys of the deployment together.
+    pub async fn usage_of_all(&self, days: u16) -> Result<UsageDays, Error> {
+        let today = date(self.world.now());
+        let stored = self.store().read(|rows| last_days(rows, EVERYBODY, today, days)).await?;
+        Ok(shown(stored, self.usage.all_pending_days()))
+    }
+
     /// Writes counts that are due; all of them before a stop.
     pub(super) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
         loop {
@@ -81,16 +203,21 @@ impl Service {
             }
             let rows_to_write = batch.clone();
             let written = self.store().write(move |rows| {
+                let mut everybody = BTreeMap::<Date, Day>::new();
                 for (key, pending) in &rows_to_write {
                     let mut usage = rows::usage(rows, *key)?;
-                    usage.uses += pending.uses;
-                    usage.last_used_at = pending.last.or(usage.last_used_at);
+                    pending.add_to(&mut usage);
                     rows::save_usage(rows, *key, &usage)?;
+                    for (date, day) in &pending.days {
+                        add_day(rows, &key.to_string(), *date, day)?;
+                        everybody.entry(*date).or_default().add(day);
+                    }
                 }
+                everybody.iter().try_for_each(|(date, day)| add_day(rows, EVERYBODY, *date, day))?;
                 Ok::<_, Error>(())
             });
             if let Err(error) = written.await {
-                self.usage.give_back(&batch);
+                self.usage.give_back(batch);
                 return Err(error);
             }
         }

@@ -2,19 +2,24 @@
 
 use super::{
     Error, Service,
+    keys::Actor,
+    plans::Bucket,
     view::{Code, RateLimit, ScopeCheck, Time, Verdict},
 };
 use crate::{
     domain::{
-        account::Account,
+        account::AccountFacts,
         activity::What,
-        key::{Environment, Key, Status},
+        id::ProgramSessionId,
+        key::{Environment, KeyFacts, Status},
         scope::{KEYS_VERIFY, ScopeSet},
         secret::{ApiKey, Purpose},
+        source::Source,
     },
     store::{StoreError, rows},
 };
 use jiff::Timestamp;
+use std::sync::{Arc, atomic::Ordering};
 
 /// What a request needs of a key.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +29,8 @@ pub struct Need {
     pub environment: Option<Environment>,
     /// What it takes from the plan's allowance; 0 takes nothing.
     pub cost: u32,
+    /// Where the use comes from, for the owner to see.
+    pub from: Option<Source>,
 }
 
 impl Need {
@@ -43,18 +50,52 @@ impl Need {
     }
 }
 
-/// A key that passed, with its account.
+/// Who presented a credential that is good.
+#[derive(Debug, Clone)]
+pub enum Who {
+    Key(Arc<KeyFacts>),
+    /// A program that signed in with its human's password: acts as the account.
+    Session(ProgramSessionId),
+}
+
+/// A caller that was let in.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    pub key: Key,
-    pub account: Account,
+    pub who: Who,
+    pub account: Arc<AccountFacts>,
     pub ratelimit: Option<RateLimit>,
+}
+
+impl Caller {
+    /// In whose right it acts on keys.
+    pub fn actor(&self) -> Actor {
+        match &self.who {
+            Who::Key(key) => Actor::Key(key.clone()),
+            Who::Session(_) => Actor::Owner(self.account.id),
+        }
+    }
+
+    /// Whether it may: a session may whatever its human may.
+    pub fn has(&self, scope: &str) -> bool {
+        match &self.who {
+            Who::Key(key) => key.scopes.has(scope),
+            Who::Session(_) => true,
+        }
+    }
+
+    /// The public name of the credential: a key's or a session's id.
+    pub fn name(&self) -> String {
+        match &self.who {
+            Who::Key(key) => key.id.to_string(),
+            Who::Session(id) => id.to_string(),
+        }
+    }
 }
 
 /// The operator's own service, which verifies everybody's keys, is not its customer. Agents never get `keys:verify`
 /// unless the operator says so, so an operator's agents are limited like anybody's.
-fn is_unlimited(key: &Key, account: &Account) -> bool {
-    account.operator && key.scopes.has(KEYS_VERIFY)
+fn is_unlimited(key: &KeyFacts) -> bool {
+    key.account.operator && key.scopes.has(KEYS_VERIFY)
 }
 
 /// What a judgement found: the code, and the missing scopes or the limit it speaks of.
@@ -66,7 +107,7 @@ struct Judgement {
 
 impl Service {
     /// The key a caller presented, if there is one. Forms no key has are refused without a look-up.
-    pub(super) async fn look_up(&self, presented: &ApiKey) -> Result<Option<(Key, Account)>, Error> {
+    pub(super) async fn look_up(&self, presented: &ApiKey) -> Result<Option<Arc<KeyFacts>>, Error> {
         if !self.formats.iter().any(|format| format.could_be(presented)) {
             return Ok(None);
         }
@@ -75,19 +116,26 @@ impl Service {
             .read(|rows| {
                 let Some(key) = rows::key_by_hash(rows, &hash)? else { return Ok(None) };
                 let account = rows::account(rows, key.account)?;
-                Ok(account.map(|account| (key, account)))
+                Ok(account.map(|account| Arc::new(key.facts(Arc::new(account.facts())))))
             })
             .await
     }
 
-    /// The rule, in order: revoked, expired, disabled, environment, scopes, limit. A refused call costs nothing.
-    async fn judge(&self, key: &Key, account: &Account, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
+    /// The rule, and what came of it is counted. A refused call costs nothing of the allowance.
+    async fn judge(&self, key: &KeyFacts, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
+        let found = self.rule(key, need, now).await?;
+        self.usage.note(key.id, found.code.refusal(), need.from, now);
+        Ok(found)
+    }
+
+    /// In order: revoked, expired, disabled, environment, scopes, limit.
+    async fn rule(&self, key: &KeyFacts, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
         let plain = |code| Judgement { code, missing: ScopeSet::default(), ratelimit: None };
-        match key.status(now) {
+        match key.status(self.latest(now)) {
             Status::Revoked => return Ok(plain(Code::Revoked)),
             Status::Expired => return Ok(plain(Code::Expired)),
             Status::Disabled => return Ok(plain(Code::Disabled)),
-            Status::Active if account.disabled_at.is_some() => return Ok(plain(Code::Disabled)),
+            Status::Active if key.account.disabled => return Ok(plain(Code::Disabled)),
             Status::Active => {}
         }
         // Even a use that is refused below shows that the key arrived.
@@ -100,20 +148,23 @@ impl Service {
         if !missing.is_empty() {
             return Ok(Judgement { code: Code::InsufficientScope, missing, ratelimit: None });
         }
-        let ratelimit = if is_unlimited(key, account) {
-            None
-        } else {
-            match self.plans.charge(&account.plan, key.root(), need.cost) {
-                Ok(standing) => standing,
-                Err(over) => return Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
-            }
-        };
-        self.usage.note(key.id, now);
-        Ok(Judgement { code: Code::Valid, missing, ratelimit })
+        if is_unlimited(key) {
+            return Ok(plain(Code::Valid));
+        }
+        match self.plans.charge(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root), need.cost) {
+            Ok(ratelimit) => Ok(Judgement { code: Code::Valid, missing, ratelimit }),
+            Err(over) => Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
+        }
+    }
+
+    /// The latest time this process has seen: a clock that is set back revives no key.
+    fn latest(&self, now: Timestamp) -> Timestamp {
+        let before = self.latest.fetch_max(now.as_millisecond(), Ordering::Relaxed);
+        Timestamp::from_millisecond(before).map_or(now, |before| before.max(now))
     }
 
     /// The first use ends the possibility to have the key delivered again.
-    async fn end_redelivery(&self, key: &Key) -> Result<(), Error> {
+    async fn end_redelivery(&self, key: &KeyFacts) -> Result<(), Error> {
         let Some(registration) = key.redeliverable else { return Ok(()) };
         let id = key.id;
         self.store
@@ -127,8 +178,8 @@ impl Service {
             .await
     }
 
-    async fn note_wrong_environment(&self, key: &Key, now: Timestamp) -> Result<(), Error> {
-        let (account, id, random) = (key.account, key.id, self.world.bytes());
+    async fn note_wrong_environment(&self, key: &KeyFacts, now: Timestamp) -> Result<(), Error> {
+        let (account, id, random) = (key.account.id, key.id, self.world.bytes());
         // Once an hour and key: the log says why without being a way to fill the disk.
         let limit = crate::domain::limit::Limit::wrong_environment_notes(id);
         self.store
@@ -147,10 +198,10 @@ impl Service {
     /// wrong-environment keys look the same.
     pub async fn authenticate(&self, presented: Option<&ApiKey>, need: &Need) -> Result<Caller, Error> {
         let presented = presented.ok_or(Error::Unauthorized { presented: false })?;
-        let Some((key, account)) = self.look_up(presented).await? else { return Err(Error::Unauthorized { presented: true }) };
-        let found = self.judge(&key, &account, need, self.world.now()).await?;
+        let Some(key) = self.look_up(presented).await? else { return Err(Error::Unauthorized { presented: true }) };
+        let found = self.judge(&key, need, self.world.now()).await?;
         match found.code {
-            Code::Valid => Ok(Caller { key, account, ratelimit: found.ratelimit }),
+            Code::Valid => Ok(Caller { account: key.account.clone(), who: Who::Key(key), ratelimit: found.ratelimit }),
             Code::InsufficientScope => Err(Error::InsufficientScope { missing: found.missing }),
             Code::RateLimited => match found.ratelimit {
                 Some(limit) => Err(Error::RateLimited(limit)),
@@ -165,10 +216,11 @@ impl Service {
     /// `POST /v1/keys/verify`: the verdict on somebody's key, for a caller with `keys:verify`.
     /// Somebody else's key is `NOT_FOUND`; nothing is charged or touched then.
     pub async fn verify(&self, caller: &Caller, presented: &str, need: Need) -> Result<Verdict, Error> {
-        if !caller.key.scopes.has(KEYS_VERIFY) {
+        if !caller.has(KEYS_VERIFY) {
             return Err(Error::InsufficientScope { missing: KEYS_VERIFY.parse().into_iter().collect() });
         }
-        let all = caller.account.operator;
+        // A session acts for its human alone, operator or not.
+        let all = caller.account.operator && matches!(caller.who, Who::Key(_));
         let own = caller.account.id;
         self.verdict(presented, need, |account| all || account.id == own).await
     }
@@ -178,25 +230,25 @@ impl Service {
         self.verdict(presented, need, |_| true).await
     }
 
-    async fn verdict(&self, presented: &str, need: Need, may_ask: impl Fn(&Account) -> bool) -> Result<Verdict, Error> {
+    async fn verdict(&self, presented: &str, need: Need, may_ask: impl Fn(&AccountFacts) -> bool) -> Result<Verdict, Error> {
         let Some(presented) = ApiKey::presented(presented) else { return Ok(Verdict::not_found()) };
-        let Some((key, account)) = self.look_up(&presented).await?.filter(|(_, account)| may_ask(account)) else {
+        let Some(key) = self.look_up(&presented).await?.filter(|key| may_ask(&key.account)) else {
             return Ok(Verdict::not_found());
         };
-        if let Some(most) = self.plans.per_minute(&account.plan)
+        if let Some(most) = self.plans.per_minute(&key.account.plan, key.requests_per_minute)
             && need.cost > most
         {
             return Err(Error::invalid("cost", format!("must be an integer from 0 to the key's limit, {most}")));
         }
-        let found = self.judge(&key, &account, &need, self.world.now()).await?;
+        let found = self.judge(&key, &need, self.world.now()).await?;
         Ok(Verdict {
             valid: found.code == Code::Valid,
             code: found.code,
             key_id: Some(key.id),
-            account_id: Some(account.id),
-            external_id: account.external_id,
-            plan: Some(account.plan),
-            scopes: key.scopes,
+            account_id: Some(key.account.id),
+            external_id: key.account.external_id.clone(),
+            plan: Some(key.account.plan.clone()),
+            scopes: (*key.scopes).clone(),
             missing_scopes: found.missing,
             environment: Some(key.environment),
             expires_at: key.expires_at.map(Time),
@@ -206,26 +258,27 @@ impl Service {
 
     /// Where a presented key's limit stands; takes nothing.
     pub async fn standing_of(&self, presented: &ApiKey) -> Result<Option<RateLimit>, Error> {
-        let found = self.look_up(presented).await?.filter(|(key, account)| !is_unlimited(key, account));
-        Ok(found.and_then(|(key, account)| self.plans.standing(&account.plan, key.root())))
+        Ok(self.look_up(presented).await?.and_then(|key| self.allowance(&key)))
     }
 
-    /// What a caller may do, without charging the plan.
-    pub fn check_scopes(&self, caller: &Caller, wanted: &ScopeSet, environment: Option<Environment>) -> ScopeCheck {
-        let missing = wanted.missing_from(&caller.key.scopes);
-        let right_environment = environment.is_none_or(|e| e == caller.key.environment);
+    fn allowance(&self, key: &KeyFacts) -> Option<RateLimit> {
+        if is_unlimited(key) { None } else { self.plans.standing(&key.account.plan, key.requests_per_minute, Bucket::Key(key.root)) }
+    }
+
+    /// What a key may do, without charging the plan.
+    pub fn check_scopes(&self, key: &KeyFacts, wanted: &ScopeSet, environment: Option<Environment>) -> ScopeCheck {
+        let missing = wanted.missing_from(&key.scopes);
+        let right_environment = environment.is_none_or(|e| e == key.environment);
         ScopeCheck {
             allowed: missing.is_empty() && right_environment,
-            granted: wanted.intersection(&caller.key.scopes),
+            granted: wanted.intersection(&key.scopes),
             missing,
-            key_id: caller.key.id,
-            prefix: caller.key.shown.clone(),
-            scopes: caller.key.scopes.clone(),
-            environment: caller.key.environment,
-            expires_at: caller.key.expires_at.map(Time),
-            ratelimit: (!is_unlimited(&caller.key, &caller.account))
-                .then(|| self.plans.standing(&caller.account.plan, caller.key.root()))
-                .flatten(),
+            key_id: key.id,
+            prefix: key.shown.to_string(),
+            scopes: (*key.scopes).clone(),
+            environment: key.environment,
+            expires_at: key.expires_at.map(Time),
+            ratelimit: self.allowance(key),
         }
     }
 }

@@ -3,13 +3,14 @@
 use crate::domain::{
     account::Account,
     id::{AccountId, GrantId, KeyId, RegistrationId},
-    key::{Environment, Key, Origin, Status, Usage},
+    key::{Environment, Key, Origin, Status},
     scope::ScopeSet,
+    usage::{Refusal, Usage},
 };
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret on its one way out: it serializes, because the reply that carries it must. Never logged.
@@ -181,10 +182,31 @@ pub struct KeyView {
     pub grant: Option<GrantId>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UsageView {
     /// Accepted uses since the key was made.
     pub total: u64,
+    /// Refused ones, for whatever reason.
+    #[serde(default)]
+    pub refused: u64,
+    /// Where the last accepted use came from, as far as it was told.
+    #[serde(default)]
+    pub last_used_from: Option<String>,
+}
+
+/// One day of a key's use, in UTC.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct UsageDay {
+    /// `2026-11-22`.
+    pub date: String,
+    pub accepted: u64,
+    pub refused: BTreeMap<Refusal, u64>,
+}
+
+/// Days of use, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct UsageDays {
+    pub days: Vec<UsageDay>,
 }
 
 impl KeyView {
@@ -214,7 +236,11 @@ impl KeyView {
             status: key.status(now),
             created_by,
             parent: key.parent,
-            usage: UsageView { total: usage.uses },
+            usage: UsageView {
+                total: usage.uses,
+                refused: usage.refused,
+                last_used_from: usage.last_used_from.map(|source| source.to_string()),
+            },
             revoked_at: key.revoked.as_ref().map(|revocation| Time(revocation.at)),
             grant,
         }
@@ -274,6 +300,21 @@ pub enum Code {
     RateLimited,
 }
 
+impl Code {
+    /// What a known key was refused for, if it was.
+    pub const fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Valid | Self::NotFound => None,
+            Self::Revoked => Some(Refusal::Revoked),
+            Self::Expired => Some(Refusal::Expired),
+            Self::Disabled => Some(Refusal::Disabled),
+            Self::InsufficientScope => Some(Refusal::InsufficientScope),
+            Self::WrongEnvironment => Some(Refusal::WrongEnvironment),
+            Self::RateLimited => Some(Refusal::RateLimited),
+        }
+    }
+}
+
 /// What `POST /v1/keys/verify` answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Verdict {
@@ -315,7 +356,9 @@ pub struct Whoami {
     pub email: String,
     pub operator: bool,
     pub plan: String,
-    pub key: KeyView,
+    /// `None`: the credential is a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyView>,
 }
 
 /// Whether the presented key may do something, without doing it.

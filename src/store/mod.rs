@@ -40,6 +40,10 @@ pub enum Table {
     AccountKeys = 22,
     Children = 23,
     Usage = 24,
+    /// What a key was used for, a row a key and day.
+    UsageDays = 27,
+    /// When allowances are whole again.
+    RateLimits = 28,
     Grants = 30,
     AccountGrants = 31,
     Events = 40,

@@ -6,13 +6,14 @@ use crate::domain::{
     account::{Account, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, RegistrationId},
-    key::{Grant, Key, Usage},
+    key::{Grant, Key},
     limit::{Counter, Limit},
     name::Email,
     operation::{self, Done},
     registration::Registration,
     secret::Digest,
     source::Source,
+    usage::Usage,
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,8 +28,12 @@ pub trait Row: Serialize + DeserializeOwned {
     }
 }
 
-fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
+pub fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, StoreError> {
     serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub fn encode(row: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(row).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub fn load<R: Row>(rows: &(impl Read + ?Sized), key: impl AsRef<[u8]>) -> Result<Option<R>, StoreError> {
@@ -56,8 +61,7 @@ pub fn save<R: Row>(rows: &mut (impl Write + ?Sized), row: &R) -> Result<(), Sto
     for (table, entry) in index {
         rows.put(table, &entry, key.clone());
     }
-    let bytes = serde_json::to_vec(row).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    rows.put(R::TABLE, &key, bytes);
+    rows.put(R::TABLE, &key, encode(row)?);
     Ok(())
 }
 
@@ -290,8 +294,7 @@ pub fn usage(rows: &(impl Read + ?Sized), id: KeyId) -> Result<Usage, StoreError
 }
 
 pub fn save_usage(rows: &mut (impl Write + ?Sized), id: KeyId, usage: &Usage) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(usage).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    rows.put(Table::Usage, id.to_string().as_bytes(), bytes);
+    rows.put(Table::Usage, id.to_string().as_bytes(), encode(usage)?);
     Ok(())
 }
 
@@ -321,7 +324,6 @@ pub fn meta<T: DeserializeOwned>(rows: &(impl Read + ?Sized), name: &str) -> Res
 }
 
 pub fn save_meta<T: Serialize>(rows: &mut (impl Write + ?Sized), name: &str, value: &T) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(value).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    rows.put(Table::Meta, name.as_bytes(), bytes);
+    rows.put(Table::Meta, name.as_bytes(), encode(value)?);
     Ok(())
 }

@@ -313,7 +313,7 @@ async fn a81_children_minted_while_the_parent_is_revoked_do_not_outlive_it() {
         let parent = app.key(&human, &["audience:read", "keys:write"]).await;
         let caller = app.caller(parent.key.expose()).await;
         let mints = futures::future::join_all((0..10).map(|_| {
-            let actor = Actor::Key(Box::new(caller.clone()));
+            let actor = caller.actor();
             app.service.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local)
         }));
         let actor = human.actor();
@@ -569,7 +569,7 @@ async fn a56_a_clock_that_jumps_back_gives_nobody_more() {
     for _ in 0..10 {
         app.call(&key).await.unwrap();
     }
-    app.advance(-HOUR);
+    app.clock.set_by(-HOUR);
     assert_err!(app.call(&key).await, Error::RateLimited(_));
 }
 

@@ -28,3 +28,4 @@ mod review;
 mod secrets;
 mod store;
 mod tools_contract;
+mod usage;

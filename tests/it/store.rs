@@ -317,6 +317,9 @@ fn key_row(account: AccountId, n: u8, parent: Option<KeyId>) -> Key {
         parent,
         root: None,
         origin: Origin::Human,
+        requests_per_minute: None,
+        replaces: None,
+        replaced_by: None,
         redeliverable: None,
     }
 }

@@ -199,6 +199,16 @@ impl TestApp {
         for (path, value) in settings {
             self.builder = self.builder.set(path, value);
         }
+        self.opened_again().await
+    }
+
+    /// Ends as a kill does: what is only in memory is gone.
+    pub async fn killed(self) -> TestApp {
+        self.store.close().await;
+        self.opened_again().await
+    }
+
+    async fn opened_again(self) -> TestApp {
         let Self { service, store, clock, randomness, dir, builder } = self;
         drop(service);
         drop(store);

@@ -147,11 +147,11 @@ impl TestApp {
     pub async fn child(&self, parent: &str, new: NewKey) -> Result<Created, Error> {
         let caller = self.caller(parent).await;
         let account = caller.account.id;
-        self.service.create_key(Actor::Key(Box::new(caller)), account, new, Source::Local).await
+        self.service.create_key(caller.actor(), account, new, Source::Local).await
     }
 
     pub async fn key_actor(&self, key: &str) -> Actor {
-        Actor::Key(Box::new(self.caller(key).await))
+        self.caller(key).await.actor()
     }
 }
 

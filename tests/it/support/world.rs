@@ -14,7 +14,10 @@ use std::{
 };
 
 /// A clock that stands still until it is told to move.
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now_ms: AtomicI64,
+    elapsed_ms: AtomicI64,
+}
 
 /// Noon, so that every window of limits starts whole.
 const START_MS: i64 = 1_795_262_400_000;
@@ -22,7 +25,7 @@ const START_MS: i64 = 1_795_262_400_000;
 impl ManualClock {
     pub fn new() -> Self {
         assert_eq!(START_MS % 3_600_000, 0, "tests start at the top of an hour");
-        Self(AtomicI64::new(START_MS))
+        Self { now_ms: AtomicI64::new(START_MS), elapsed_ms: AtomicI64::new(0) }
     }
 
     pub fn advance(&self, seconds: i64) {
@@ -30,13 +33,23 @@ impl ManualClock {
     }
 
     pub fn advance_ms(&self, ms: i64) {
-        self.0.fetch_add(ms, Ordering::SeqCst);
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+        self.elapsed_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Somebody sets the computer's clock: no time passes.
+    pub fn set_by(&self, seconds: i64) {
+        self.now_ms.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.0.load(Ordering::SeqCst)).expect("a time jiff knows")
+        Timestamp::from_millisecond(self.now_ms.load(Ordering::SeqCst)).expect("a time jiff knows")
+    }
+
+    fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.elapsed_ms.load(Ordering::SeqCst).try_into().expect("time passes forwards"))
     }
 }
 

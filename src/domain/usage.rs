@@ -1,0 +1,64 @@
+//! What keys were used for. Counted apart from the keys themselves: losing the last minute of it loses nobody's access.
+
+use crate::domain::source::Source;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Why a known key was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Refusal {
+    Revoked,
+    Expired,
+    Disabled,
+    InsufficientScope,
+    WrongEnvironment,
+    RateLimited,
+}
+
+/// A key's whole life in one row.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// The last accepted use.
+    pub last_used_at: Option<Timestamp>,
+    #[serde(default)]
+    pub last_used_from: Option<Source>,
+    /// Accepted uses.
+    pub uses: u64,
+    #[serde(default)]
+    pub refused: u64,
+}
+
+/// What one day brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Day {
+    pub accepted: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<Refusal, u64>,
+}
+
+impl Day {
+    pub fn count(&mut self, refused: Option<Refusal>) {
+        match refused {
+            None => self.accepted += 1,
+            Some(why) => *self.refused.entry(why).or_default() += 1,
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        for (why, count) in &other.refused {
+            *self.refused.entry(*why).or_default() += count;
+        }
+    }
+
+    pub fn all_refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
+}
+
+/// The day a moment belongs to, in UTC.
+pub fn date(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
