@@ -7,6 +7,7 @@ mod doctor;
 mod exec;
 mod keys;
 mod mcp;
+mod mcp_config;
 mod port;
 mod print;
 mod prompt;

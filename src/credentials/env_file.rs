@@ -111,7 +111,8 @@ impl EnvFile {
                 if whole.value.is_empty() || ours(&whole.value) {
                     return Ok(whole);
                 }
-                let detail = format!("{} in {} holds something else than a key of this service: name another variable", self.name, self.shown);
+                let detail =
+                    format!("{} in {} holds something else than a key of this service: name another variable", self.name, self.shown);
                 Err(Error::Conflict { detail })
             }
             _ => Err(Error::Conflict { detail: format!("{} is there more than once in {}", self.name, self.shown) }),

@@ -99,7 +99,9 @@ fn next(error: &Error, app: &App) -> String {
             format!("Wait {seconds} seconds before you try again.")
         }
         Error::TooManyAttempts { retry_after: None } => register(),
-        Error::RateLimited(_) | Error::Busy | Error::Unavailable | Error::Unreachable { .. } => "Wait a little, then send the same request again.".to_owned(),
+        Error::RateLimited(_) | Error::Busy | Error::Unavailable | Error::Unreachable { .. } => {
+            "Wait a little, then send the same request again.".to_owned()
+        }
         Error::Invalid { field, .. } => {
             format!("Correct `{field}` and send the request again; {}/auth.md shows how.", app.config.public_url)
         }

@@ -57,7 +57,16 @@ pub fn registered_result(claim: &Claim) -> RegisterResult {
 }
 
 fn undecided(status: ClaimStatus, requested: Vec<String>, next: &str) -> PollResult {
-    PollResult { status, key: None, secret: None, requested_scopes: requested, approved_by: None, stored_at: None, pickup: None, next: next.to_owned() }
+    PollResult {
+        status,
+        key: None,
+        secret: None,
+        requested_scopes: requested,
+        approved_by: None,
+        stored_at: None,
+        pickup: None,
+        next: next.to_owned(),
+    }
 }
 
 const PENDING: &str = "Call poll_claim again with the same claim_id; your human has not decided yet.";

@@ -121,12 +121,7 @@ impl Desk {
     }
 
     /// Puts a key where it is to go.
-    pub async fn deliver(
-        &self,
-        context: &RequestContext<RoleServer>,
-        to: &Destination,
-        key: &Delivered,
-    ) -> Result<Stored, Error> {
+    pub async fn deliver(&self, context: &RequestContext<RoleServer>, to: &Destination, key: &Delivered) -> Result<Stored, Error> {
         let again = |error: &dyn std::fmt::Display| Error::Conflict {
             detail: format!("the key could not be stored: {error}; call poll_claim again within a minute"),
         };

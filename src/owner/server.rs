@@ -147,7 +147,9 @@ impl ServerClient {
                 let verdict: Verdict = self.json(self.request(Method::POST, "/v1/keys/verify", Some(self.key()?)).json(&body)).await?;
                 Ok(Reply::Verdict(Box::new(verdict)))
             }
-            Call::AllKeys { account: Some(_), .. } => Err(Error::invalid("account", "is not asked for by a key, which sees its own account")),
+            Call::AllKeys { account: Some(_), .. } => {
+                Err(Error::invalid("account", "is not asked for by a key, which sees its own account"))
+            }
             Call::CreateAccount { .. } | Call::ResetPassword { .. } | Call::ListAccounts | Call::Status | Call::HandOver => {
                 Err(Error::Forbidden { detail: format!("that is done on the computer {} runs on, without --server", self.origin) })
             }

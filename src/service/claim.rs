@@ -1,8 +1,9 @@
 //! The agent's side of the ceremony, first half: register, ask for a fresh code.
 
 use super::{
-    Error, Operation, Service, used_up,
+    Error, Operation, Service,
     operation::Turn,
+    used_up,
     view::{ClaimBlock, NewAttempt, Registered, Revealed, Time},
 };
 use crate::{

@@ -16,11 +16,11 @@ use tokio::{
     process::{Child, ChildStdout},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
-const ME: &str = "me@example.com";
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
+pub const ME: &str = "me@example.com";
 
 /// The environment of a program that knows nothing of this machine's user.
-fn environment(home: &Path) -> Vec<(String, String)> {
+pub fn environment(home: &Path) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_default();
     [
         ("PATH", path.as_str()),
@@ -33,18 +33,18 @@ fn environment(home: &Path) -> Vec<(String, String)> {
 }
 
 /// A home with a data directory.
-struct Home(TempDir);
+pub struct Home(pub TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub fn data(&self) -> std::path::PathBuf {
         self.0.path().join("data")
     }
 
-    fn program(&self, arguments: &[&str]) -> tokio::process::Command {
+    pub fn program(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(PROGRAM);
         command.arg("--data").arg(self.data()).args(arguments).env_clear().envs(environment(self.0.path()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -52,7 +52,7 @@ impl Home {
     }
 
     /// One command to its end.
-    fn run(&self, arguments: &[&str], stdin: &str) -> Done {
+    pub fn run(&self, arguments: &[&str], stdin: &str) -> Done {
         let mut command = std::process::Command::new(PROGRAM);
         command.arg("--data").arg(self.data()).args(arguments).env_clear().envs(environment(self.0.path()));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -61,11 +61,11 @@ impl Home {
         Done(child.wait_with_output().unwrap())
     }
 
-    async fn serve(&self) -> Server {
+    pub async fn serve(&self) -> Server {
         self.serve_at("127.0.0.1:0").await
     }
 
-    async fn serve_at(&self, listen: &str) -> Server {
+    pub async fn serve_at(&self, listen: &str) -> Server {
         let mut child = self.program(&["serve", "--listen", listen]).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut printed = Vec::new();
@@ -83,55 +83,55 @@ impl Home {
     }
 
     /// An account to sign in with.
-    fn account(&self) {
+    pub fn account(&self) {
         let made = self.run(&["accounts", "create", "--email", ME, "--password-stdin"], &format!("{PASSWORD}\n"));
         made.ok();
     }
 }
 
 /// What a command left.
-struct Done(Output);
+pub struct Done(pub Output);
 
 impl Done {
-    fn out(&self) -> String {
+    pub fn out(&self) -> String {
         String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
 
     #[track_caller]
-    fn ended(&self, code: i32) -> &Self {
+    pub fn ended(&self, code: i32) -> &Self {
         assert_eq!(self.0.status.code(), Some(code), "{} {}", self.out(), self.said());
         self
     }
 
     #[track_caller]
-    fn ok(&self) -> String {
+    pub fn ok(&self) -> String {
         self.ended(0).out()
     }
 
     #[track_caller]
-    fn says(&self, text: &str) -> &Self {
+    pub fn says(&self, text: &str) -> &Self {
         assert!(self.said().contains(text), "{text:?} is not in {:?}", self.said());
         self
     }
 }
 
-struct Server {
-    child: Child,
-    address: SocketAddr,
+pub struct Server {
+    pub child: Child,
+    pub address: SocketAddr,
     printed: Vec<String>,
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Server {
-    fn http(&self) -> Http {
+    pub fn http(&self) -> Http {
         Http::over(self.address)
     }
 
-    async fn signed_in(&self) -> Browser {
+    pub async fn signed_in(&self) -> Browser {
         let mut browser = Browser::over(self.address);
         browser.open("/login").await;
         let answer = browser.submit("/login", &[("email", ME), ("password", PASSWORD)]).await;
@@ -140,22 +140,22 @@ impl Server {
     }
 
     /// Power off, as far as the program can tell.
-    async fn killed(mut self) {
+    pub async fn killed(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    fn told(&self, signal: &str) {
+    pub fn told(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    async fn stopped(mut self) -> std::process::ExitStatus {
+    pub async fn stopped(mut self) -> std::process::ExitStatus {
         self.told("-TERM");
         self.child.wait().await.unwrap()
     }
 }
 
-fn mode(path: impl AsRef<Path>) -> u32 {
+pub fn mode(path: impl AsRef<Path>) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -168,7 +168,7 @@ fn asking(challenge: bool) -> Value {
     body
 }
 
-fn text(value: &Value, member: &str) -> String {
+pub fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
 }
 
@@ -531,16 +531,21 @@ fn a_stored_key_goes_to_the_origin_it_was_issued_for_and_nowhere_else() {
 // MCP over stdio.
 
 /// A client that started `countersign mcp`, and every byte it was sent.
-struct Client {
-    child: Child,
+pub struct Client {
+    pub child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    seen: String,
+    pub seen: String,
     id: u64,
 }
 
 impl Client {
-    async fn start(home: &Home) -> Self {
-        let mut child = home.program(&["mcp"]).stderr(Stdio::null()).spawn().unwrap();
+    pub async fn start(home: &Home) -> Self {
+        Self::of(home.program(&["mcp"]).stderr(Stdio::null())).await
+    }
+
+    /// A client of a program that the test has prepared.
+    pub async fn of(program: &mut tokio::process::Command) -> Self {
+        let mut child = program.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut client = Self { child, lines, seen: String::new(), id: 0 };
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}});
@@ -550,11 +555,11 @@ impl Client {
         client
     }
 
-    async fn send(&mut self, message: Value) {
+    pub async fn send(&mut self, message: Value) {
         self.child.stdin.as_mut().unwrap().write_all(format!("{message}\n").as_bytes()).await.unwrap();
     }
 
-    async fn request(&mut self, method: &str, params: Value) -> Value {
+    pub async fn request(&mut self, method: &str, params: Value) -> Value {
         self.id += 1;
         let id = self.id;
         self.send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
@@ -569,7 +574,7 @@ impl Client {
         panic!("the server hung up on {method}");
     }
 
-    async fn tool(&mut self, name: &str, arguments: Value) -> Value {
+    pub async fn tool(&mut self, name: &str, arguments: Value) -> Value {
         let reply = self.request("tools/call", json!({"name": name, "arguments": arguments})).await;
         let result = &reply["result"];
         if result["isError"] == true {
@@ -580,14 +585,14 @@ impl Client {
     }
 
     /// Hangs up; how the program ended.
-    async fn done(mut self) -> (Option<i32>, String) {
+    pub async fn done(mut self) -> (Option<i32>, String) {
         drop(self.child.stdin.take());
         (self.child.wait().await.unwrap().code(), self.seen)
     }
 }
 
 /// The page of a registration that a client opened over stdio, signed in.
-async fn page_of(registered: &Value) -> Browser {
+pub async fn page_of(registered: &Value) -> Browser {
     let uri = text(registered, "verification_uri");
     let address = uri.strip_prefix("http://").unwrap().strip_suffix("/claim").unwrap().parse().unwrap();
     let mut browser = Browser::over(address);
