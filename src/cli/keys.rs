@@ -7,15 +7,15 @@ use crate::{
     owner::{Call, Reply},
     service::{keys::MAX_PAGE, view::KeyView},
 };
-use clap::{Subcommand, builder::ArgPredicate};
+use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub enum Keys {
     /// Make a key; the secret is printed once
     Create {
         /// E-mail of the account it belongs to; with --server it is that of the calling key
-        #[arg(long, value_name = "EMAIL", required_unless_present = "server", default_value_if("server", ArgPredicate::IsPresent, ""))]
-        account: String,
+        #[arg(long, value_name = "EMAIL", required_unless_present = "server")]
+        account: Option<String>,
         #[arg(long)]
         name: String,
         /// What it may do; several as `--scope a:b --scope c:d` or `--scope a:b,c:d`
@@ -87,6 +87,7 @@ impl Keys {
         match self {
             Self::Create { account, name, scopes, environment, expires_in, json } => {
                 let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
+                let account = account.unwrap_or_default();
                 let call = Call::CreateKey { account, name, scopes, environment, expires_in };
                 let Reply::KeyCreated(created) = Session::ask(global, call).await? else { return Err(unexpected()) };
                 if json {

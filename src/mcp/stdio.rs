@@ -46,6 +46,9 @@ pub struct Desk {
     world: World,
 }
 
+/// A shorter head tells nothing about whose a value is.
+const MIN_PREFIX: usize = 8;
+
 /// A client's name as a file name.
 fn slug(name: &str) -> String {
     let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
@@ -117,7 +120,7 @@ impl Desk {
     /// Whether a value is a key this service made, as far as its form or an earlier delivery tells.
     fn is_ours(&self, context: &RequestContext<RoleServer>, value: &str) -> bool {
         ApiKey::presented(value).is_some_and(|key| self.config.key_format().could_be(&key))
-            || self.claims(context).delivered_prefixes().iter().any(|prefix| value.starts_with(prefix))
+            || self.claims(context).delivered_prefixes().iter().any(|prefix| prefix.len() >= MIN_PREFIX && value.starts_with(prefix))
     }
 
     /// Puts a key where it is to go.
@@ -221,7 +224,10 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
         folder: std::env::current_dir().map_err(Error::internal)?,
         profile: client.profile,
         program: client.program,
-        given: std::env::var("COUNTERSIGN_API_KEY").ok().filter(|key| !key.is_empty()).map(|key| Revealed::new(&key)),
+        given: std::env::var("COUNTERSIGN_API_KEY")
+            .ok()
+            .filter(|key| !key.is_empty() && !key.starts_with("${"))
+            .map(|key| Revealed::new(&key)),
         credentials: Credentials::new(data),
         claims: Mutex::default(),
         world: world.clone(),

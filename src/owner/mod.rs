@@ -4,6 +4,7 @@
 //! same user sends it calls ([`calls`]), so several MCP clients and the command line share one directory and
 //! nobody ever sees a lock error. Whoever asks doesn't need to know which it is: [`Backend::call`].
 
+mod answer;
 pub mod calls;
 pub mod secret;
 pub mod server;

@@ -2,7 +2,10 @@
 //!
 //! Claim tokens, verifiers and keys go to this one origin: over https (or to this computer), and no redirect is followed.
 
-use super::{Call, Origins, Reply};
+use super::{
+    Call, Origins, Reply,
+    answer::{rate_limit, refusal},
+};
 use crate::{
     config::{is_loopback, origin},
     domain::scope::ScopeSet,
@@ -12,8 +15,8 @@ use crate::{
     },
 };
 use reqwest::{
-    Client, Method, RequestBuilder, Response, StatusCode,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+    Client, Method, RequestBuilder, Response,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
@@ -101,6 +104,9 @@ impl ServerClient {
                 let request = self.request(Method::POST, "/oauth2/token", None).json(&body).timeout(PATIENCE + wait);
                 let waiting = if *wait_seconds > 0 { request.header("Prefer", format!("wait={}", wait.as_secs())) } else { request };
                 let delivered: Delivered = self.json(waiting).await?;
+                if !is_token(delivered.access_token.expose()) {
+                    return Err(self.foreign());
+                }
                 Ok(Reply::Delivered(Box::new(delivered)))
             }
             Call::ListKeys { credential, status, environment, cursor, limit } => {
@@ -248,6 +254,11 @@ impl ServerClient {
     }
 }
 
+/// RFC 6750 §2.1 `b64token`: what goes into headers and files as it is, and means nothing to a shell.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 256 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b))
+}
+
 #[derive(serde::Deserialize)]
 struct Wrapped<T> {
     data: T,
@@ -256,61 +267,5 @@ struct Wrapped<T> {
 fn set(body: &mut Value, name: &str, value: Option<String>) {
     if let Some(value) = value {
         body[name] = json!(value);
-    }
-}
-
-/// The limit as its headers tell it; none of them, no limit.
-fn rate_limit(headers: &HeaderMap) -> Option<crate::service::view::RateLimit> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
-    Some(crate::service::view::RateLimit {
-        limit: number("x-ratelimit-limit")?,
-        remaining: number("x-ratelimit-remaining")?,
-        reset: headers.get("x-ratelimit-reset")?.to_str().ok()?.parse().ok()?,
-        retry_after: None,
-    })
-}
-
-/// The error behind a refusal, in any envelope: OAuth's, flat, nested, or a problem.
-fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value>) -> Error {
-    let inner = said.get("error").and_then(Value::as_object).unwrap_or(said);
-    let text = |name: &str| inner.get(name).and_then(Value::as_str).unwrap_or_default();
-    let number = |name: &str| inner.get(name).and_then(Value::as_u64);
-    let interval = number("interval").and_then(|seconds| u16::try_from(seconds).ok()).unwrap_or(5);
-    let code = if text("code").is_empty() { text("error") } else { text("code") };
-    let said = [text("error_description"), text("detail"), text("message"), text("error")];
-    // Somebody else's words: as many as a refusal takes.
-    let detail: String = said.into_iter().find(|text| !text.is_empty()).unwrap_or("refused").chars().take(500).collect();
-    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    match code {
-        "invalid_grant" => Error::InvalidGrant,
-        "authorization_pending" => Error::AuthorizationPending { interval },
-        "slow_down" => Error::SlowDown { interval },
-        "expired_token" => Error::ExpiredToken { register: text("retry") != "claim" },
-        "access_denied" => Error::AccessDenied,
-        "invalid_claim_token" => Error::InvalidClaimToken,
-        "claimed_or_in_flight" | "already_claimed" => Error::ClaimedOrInFlight { already: code == "already_claimed" },
-        "claim_expired" => Error::ClaimExpired,
-        "too_many_attempts" => Error::TooManyAttempts { retry_after: wait },
-        "invalid_login_hint" => Error::InvalidLoginHint,
-        "invalid_scope" => {
-            let (detail, available) = detail.split_once("; agents may ask for: ").unwrap_or((&detail, ""));
-            Error::InvalidScope { detail: detail.to_owned(), available: ScopeSet::parse(available).unwrap_or_default() }
-        }
-        _ => match status {
-            StatusCode::UNAUTHORIZED => Error::Unauthorized { presented: true },
-            StatusCode::FORBIDDEN => match inner.get("missing_scopes").cloned().map(serde_json::from_value) {
-                Some(Ok(missing)) => Error::InsufficientScope { missing },
-                _ => Error::Forbidden { detail },
-            },
-            StatusCode::NOT_FOUND => Error::not_found("key"),
-            StatusCode::CONFLICT => Error::Conflict { detail },
-            StatusCode::TOO_MANY_REQUESTS => Error::TooMany { detail, retry_after: wait.unwrap_or(60) },
-            StatusCode::MISDIRECTED_REQUEST => Error::Unreachable { detail },
-            status if status.is_server_error() => Error::Unavailable,
-            _ => match detail.strip_prefix('`').and_then(|rest| rest.split_once("` ")) {
-                Some((field, detail)) => Error::invalid(field, detail),
-                None => Error::Malformed { detail },
-            },
-        },
     }
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod accounts;
+mod canary;
 mod ceremony;
 mod config;
 mod connect;
