@@ -1,5 +1,6 @@
 //! Permissions: `resource:action`, from the catalogue in the configuration.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,9 +14,10 @@ use std::{
 pub struct InvalidScope;
 
 /// One permission, such as `email:send`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
-pub struct Scope(String);
+#[schemars(!into, !try_from)]
+pub struct Scope(#[schemars(length(max = 64), regex(pattern = r"^[a-z0-9._-]+:[a-z0-9._-]+$"))] String);
 
 impl Scope {
     pub fn as_str(&self) -> &str {
@@ -68,7 +70,7 @@ impl TryFrom<String> for Scope {
 }
 
 /// A set of scopes, in alphabetical order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ScopeSet(BTreeSet<Scope>);
 

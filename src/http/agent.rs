@@ -1,36 +1,70 @@
 //! `/agent/*`: an agent registers, asks for a fresh code, picks its key up.
 
 use super::{
-    App, NO_STORE,
+    App,
+    answer::Plain,
     body::{AnyBody, JsonBody, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
-    token::key_reply,
+    openapi::Told,
+    token::KeyReply,
 };
 use crate::{
     domain::{
+        id::RegistrationId,
         key::Environment,
+        scope::ScopeSet,
         secret::{ClaimToken, CodeChallenge, PickupToken},
     },
     service::{
         Error,
         claim::{Ask, Registrant},
         verify::Need,
+        view::{NewAttempt, Registered},
     },
 };
-use axum::{
-    Json,
-    extract::State,
-    http::HeaderMap,
-    response::{IntoResponse, Response},
-};
-use serde::Deserialize;
+use aide::axum::{ApiRouter, routing::post_with};
+use axum::{extract::State, http::HeaderMap};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-#[derive(Deserialize)]
+pub fn routes() -> ApiRouter<App> {
+    let too_many = Error::TooMany { detail: "too many registrations from this address".to_owned(), retry_after: 360 };
+    let available = ScopeSet::default();
+    let no_scope = Error::InvalidScope { detail: "none of these scopes is available to agents".to_owned(), available };
+    ApiRouter::new()
+        .api_route(
+            "/agent/identity",
+            post_with(register, |op| {
+                let errors = [Error::UnsupportedType, Error::InvalidLoginHint, no_scope, too_many];
+                op.about("register", "Ask for access").key_is_optional().fails(&errors)
+            }),
+        )
+        .api_route(
+            "/agent/identity/claim",
+            post_with(new_attempt, |op| op.about("newAttempt", "A fresh code; the old one is dead at once").fails(&NEW_ATTEMPT)),
+        )
+        .api_route(
+            "/agent/pickup",
+            post_with(pickup, |op| op.about("pickup", "Collect the key with a pickup token").fails(&[Error::InvalidGrant])),
+        )
+        .with_path_items(|item| item.tag("Agents"))
+}
+
+const NEW_ATTEMPT: [Error; 4] = [
+    Error::InvalidClaimToken,
+    Error::ClaimedOrInFlight { already: false },
+    Error::ClaimExpired,
+    Error::TooManyAttempts { retry_after: Some(10) },
+];
+
+#[derive(Deserialize, JsonSchema)]
 pub struct Register {
+    #[schemars(required, extend("const" = "service_auth"))]
     r#type: Option<String>,
     login_hint: Option<String>,
+    #[schemars(required)]
     agent_name: Option<String>,
     scope: Option<String>,
     environment: Option<Environment>,
@@ -60,13 +94,30 @@ async fn registrant(app: &App, presented: &Presented, source: crate::domain::sou
     Ok(Registrant { source, account })
 }
 
+/// The registration, and the members of the later dialect that already mean something.
+#[derive(Serialize, JsonSchema)]
+pub struct Registration {
+    #[serde(flatten)]
+    registered: Registered,
+    id: RegistrationId,
+    r#type: &'static str,
+    scopes: ClaimScopes,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct ClaimScopes {
+    pre_claim: ScopeSet,
+    post_claim: ScopeSet,
+}
+
 /// `POST /agent/identity`
 pub async fn register(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
     JsonBody(body): JsonBody<Register>,
-) -> Result<Response, Failed> {
+) -> Result<Plain<Registration>, Failed> {
     match required("type", body.r#type)?.as_str() {
         "service_auth" => {}
         _ => return Err(Error::UnsupportedType.into()),
@@ -81,26 +132,22 @@ pub async fn register(
     };
     let who = registrant(&app, &presented, source).await?;
     let registered = app.register(ask, who).await?;
-    let id = registered.registration_id;
-    let scopes = registered.post_claim_scopes.clone();
-    let mut body = serde_json::to_value(registered).map_err(Error::internal)?;
-    // The members of the later dialect that already mean something.
-    body["id"] = serde_json::json!(id);
-    body["type"] = serde_json::json!("service_auth");
-    body["scopes"] = serde_json::json!({"pre_claim": [], "post_claim": scopes});
-    Ok((NO_STORE, Json(body)).into_response())
+    let scopes = ClaimScopes { pre_claim: ScopeSet::default(), post_claim: registered.post_claim_scopes.clone() };
+    Ok(Plain::new(Registration { id: registered.registration_id, r#type: "service_auth", scopes, registered }).secret())
 }
 
-#[derive(Deserialize)]
-pub struct NewAttempt {
+#[derive(Deserialize, JsonSchema)]
+pub struct AskAttempt {
+    #[schemars(extend("enum" = ["login_hint", "service_auth", null]))]
     r#type: Option<String>,
+    #[schemars(required)]
     claim_token: Option<String>,
     login_hint: Option<String>,
     email: Option<String>,
 }
 
 /// `POST /agent/identity/claim`
-pub async fn new_attempt(State(app): State<App>, JsonBody(body): JsonBody<NewAttempt>) -> Result<Response, Failed> {
+pub async fn new_attempt(State(app): State<App>, JsonBody(body): JsonBody<AskAttempt>) -> Result<Plain<NewAttempt>, Failed> {
     let service_auth = match body.r#type.as_deref() {
         None | Some("login_hint") => false,
         Some("service_auth") => true,
@@ -108,11 +155,12 @@ pub async fn new_attempt(State(app): State<App>, JsonBody(body): JsonBody<NewAtt
     };
     let token = ClaimToken::parse(&required("claim_token", body.claim_token)?).ok_or(Error::InvalidClaimToken)?;
     let attempt = app.new_attempt(&token, body.login_hint.or(body.email), service_auth).await?;
-    Ok((NO_STORE, Json(attempt)).into_response())
+    Ok(Plain::new(attempt).secret())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Pickup {
+    #[schemars(required)]
     pickup_token: Option<String>,
 }
 
@@ -122,7 +170,7 @@ pub async fn pickup(
     ClientSource(source): ClientSource,
     headers: HeaderMap,
     AnyBody(body): AnyBody<Pickup>,
-) -> Result<Response, Failed> {
+) -> Result<KeyReply, Failed> {
     let token = PickupToken::parse(&required("pickup_token", body.pickup_token)?).ok_or(Error::InvalidGrant)?;
-    Ok(key_reply(&headers, app.pickup(token, source).await?))
+    Ok(KeyReply::new(&headers, app.pickup(token, source).await?))
 }

@@ -1,24 +1,34 @@
-//! Request bodies, strictly: one type, one size, no member twice, errors that name the field.
+//! What requests say, strictly: one type, one size, no member twice, errors that name the field.
 
 use crate::{
-    http::{App, MAX_BODY, error::Failed},
+    http::{App, MAX_BODY, error::Failed, openapi},
     service::Error,
+};
+use aide::{
+    OperationInput,
+    generate::GenContext,
+    openapi::Operation,
+    operation::{ParamLocation, add_parameters, parameters_from_schema},
 };
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, Request},
-    http::header,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{header, request::Parts},
 };
+use schemars::{JsonSchema, json_schema};
 use serde::{
     Deserialize,
     de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// Fields that are ours to set. A caller that sends one gets 400 rather than a silent nothing (CVE-2025-61928 class).
 const OURS: [&str; 10] =
     ["account_id", "user_id", "registration_id", "key_id", "status", "plan", "rate_limit", "expires_at", "approved_by", "operator"];
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON object.
 pub struct JsonBody<T>(pub T);
@@ -41,6 +51,64 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
     }
 }
 
+impl<T: JsonSchema> OperationInput for JsonBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON]);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for AnyBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON, FORM]);
+    }
+}
+
+/// A query as a type: no parameter twice, errors that name the field.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failed> {
+        Ok(Self(typed(form_members(parts.uri.query().unwrap_or("").as_bytes())?)?))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for Query<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        let parameters = parameters_from_schema(context, openapi::asked::<T>(), ParamLocation::Query);
+        add_parameters(context, operation, parameters);
+        openapi::note(operation, &[Error::invalid("cursor", "is not one of ours")]);
+    }
+}
+
+/// The id in a path. What is no id names nothing.
+pub struct PathId<T>(pub T);
+
+impl<T: FromStr> FromRequestParts<App> for PathId<T> {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failed> {
+        let text = Path::<String>::from_request_parts(parts, app).await.map(|Path(text)| text).unwrap_or_default();
+        text.parse().map(Self).map_err(|_| Failed(Error::not_found("key")))
+    }
+}
+
+impl<T: JsonSchema> OperationInput for PathId<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        let schema = json_schema!({"properties": {"id": openapi::asked::<T>()}, "required": ["id"]});
+        let parameters = parameters_from_schema(context, schema, ParamLocation::Path);
+        add_parameters(context, operation, parameters);
+        openapi::note(operation, &[Error::not_found("key")]);
+    }
+}
+
+/// A number where all is text: in a query or a form.
+pub fn number<'de, D: Deserializer<'de>, T: FromStr>(d: D) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("must be a number"))).transpose()
+}
+
 /// A field that must be there.
 pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))
@@ -50,11 +118,11 @@ async fn members(request: Request, form: bool) -> Result<Map<String, Value>, Err
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let is_form = match kind.as_str() {
-        "application/json" => false,
-        "application/x-www-form-urlencoded" if form => true,
+        JSON => false,
+        FORM if form => true,
         _ => {
-            let expected = if form { "application/x-www-form-urlencoded or application/json" } else { "application/json" };
-            return Err(Error::UnsupportedMediaType { expected: expected.to_owned() });
+            let expected = if form { format!("{JSON} or {FORM}") } else { JSON.to_owned() };
+            return Err(Error::UnsupportedMediaType { expected });
         }
     };
     let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;

@@ -13,6 +13,8 @@ use std::{
 /// Where a request came from. `X-Forwarded-For` counts only behind a configured proxy.
 pub struct ClientSource(pub Source);
 
+impl aide::OperationInput for ClientSource {}
+
 impl FromRequestParts<App> for ClientSource {
     type Rejection = Infallible;
 

@@ -2,13 +2,14 @@
 
 use crate::{
     domain::{secret::ApiKey, source::Source},
-    http::{App, client::source_of, error::Failed},
+    http::{App, client::source_of, error::Failed, openapi},
     service::{
         Error,
         verify::{Caller, Need},
         view::RateLimit,
     },
 };
+use aide::{OperationInput, generate::GenContext, openapi::Operation};
 use axum::{
     extract::{FromRequestParts, Request},
     http::{HeaderMap, HeaderValue, header, request::Parts},
@@ -34,6 +35,14 @@ impl FromRequestParts<App> for Presented {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failed> {
         let slot = parts.extensions.get::<LimitSlot>().cloned().unwrap_or_default();
         Ok(Self { key: presented(&parts.headers, app.config.auth.extra_headers)?, source: source_of(parts, app), slot })
+    }
+}
+
+impl OperationInput for Presented {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        operation.security.push([("bearer".to_owned(), Vec::new())].into_iter().collect());
+        let full = RateLimit { limit: 10, remaining: 0, reset: 1_795_262_460, retry_after: Some(6) };
+        openapi::note(operation, &[Error::Unauthorized { presented: true }, Error::RateLimited(full), two_credentials()]);
     }
 }
 
@@ -82,8 +91,12 @@ pub fn presented(headers: &HeaderMap, extra: bool) -> Result<Option<ApiKey>, Err
         [] => Ok(None),
         [one] if one.is_empty() => Ok(None),
         [one] => ApiKey::presented(one).map(Some).ok_or(Error::Unauthorized { presented: true }),
-        _ => Err(Error::Malformed { detail: "two credentials in one request: send one".to_owned() }),
+        _ => Err(two_credentials()),
     }
+}
+
+fn two_credentials() -> Error {
+    Error::Malformed { detail: "two credentials in one request: send one".to_owned() }
 }
 
 /// `X-RateLimit-*` (seed documents) and `RateLimit`, `RateLimit-Policy` (IETF draft) on every answer to a key.

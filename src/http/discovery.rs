@@ -1,33 +1,82 @@
 //! What an agent that knows only our address can find: metadata and the page it reads.
 
-use super::{App, auth_md, token::CLAIM_GRANT};
+use super::{
+    App,
+    answer::{Plain, described},
+    auth_md,
+    openapi::{self, Document, Told},
+    token::CLAIM_GRANT,
+};
+use aide::{
+    OperationOutput,
+    axum::{ApiRouter, routing::get_with},
+    generate::GenContext,
+    openapi::{Operation, Response as Described, StatusCode as Status},
+};
 use axum::{
-    Json, Router,
+    Extension,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
-pub fn router() -> Router<App> {
-    Router::new()
-        .route("/auth.md", get(page))
-        .route("/.well-known/auth.md", get(page))
-        .route("/.well-known/oauth-authorization-server", get(authorization_server))
-        .route("/.well-known/oauth-protected-resource", get(protected_resource))
-        .route("/.well-known/oauth-protected-resource/mcp", get(protected_mcp))
+pub fn routes() -> ApiRouter<App> {
+    const RESOURCE: &str = "/.well-known/oauth-protected-resource";
+    ApiRouter::new()
+        .api_route("/auth.md", get_with(page, |op| op.about("authMd", "The page agents read")))
+        .api_route("/.well-known/auth.md", get_with(page, |op| op.about("wellKnownAuthMd", "The same page by its other name")))
+        .api_route(
+            "/.well-known/oauth-authorization-server",
+            get_with(authorization_server, |op| op.about("authorizationServer", "Authorization server metadata (RFC 8414)")),
+        )
+        .api_route(RESOURCE, get_with(protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)")))
+        .api_route(&format!("{RESOURCE}/mcp"), get_with(protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint")))
+        .api_route("/openapi.json", get_with(document, |op| op.about("openapi", "This document")))
+        .with_path_items(|item| item.tag("Discovery"))
 }
 
-async fn page(State(app): State<App>) -> Response {
-    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], auth_md::render(&app)).into_response()
+struct Markdown(String);
+
+impl IntoResponse for Markdown {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], self.0).into_response()
+    }
+}
+
+impl OperationOutput for Markdown {
+    type Inner = String;
+
+    fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Vec<(Option<Status>, Described)> {
+        let mut response = described(200);
+        response.content.insert("text/markdown".to_owned(), openapi::media(openapi::answered::<String>(context)));
+        vec![(Some(Status::Code(200)), response)]
+    }
+}
+
+async fn page(State(app): State<App>) -> Markdown {
+    Markdown(auth_md::render(&app))
+}
+
+type Metadata = Plain<Map<String, Value>>;
+
+async fn document(Extension(document): Extension<Document>) -> Plain<Arc<Value>> {
+    Plain::new(document.0)
+}
+
+fn metadata(value: Value) -> Metadata {
+    match value {
+        Value::Object(members) => Plain::new(members),
+        _ => Plain::new(Map::new()),
+    }
 }
 
 /// RFC 8414. There is no authorization endpoint, so no response types; the agent-auth block names every endpoint by
 /// each name in use, and lists only what is switched on.
-async fn authorization_server(State(app): State<App>) -> Json<Value> {
+async fn authorization_server(State(app): State<App>) -> Metadata {
     let base = &app.config.public_url;
-    Json(json!({
+    metadata(json!({
         "issuer": base,
         "token_endpoint": format!("{base}/oauth2/token"),
         "revocation_endpoint": format!("{base}/oauth2/revoke"),
@@ -51,7 +100,7 @@ async fn authorization_server(State(app): State<App>) -> Json<Value> {
 }
 
 /// RFC 9728.
-fn resource(app: &App, resource: &str, scopes: bool) -> Json<Value> {
+fn resource(app: &App, resource: &str, scopes: bool) -> Metadata {
     let mut document = Map::from_iter([
         ("resource".to_owned(), json!(resource)),
         ("resource_name".to_owned(), json!(app.config.service_name)),
@@ -67,13 +116,13 @@ fn resource(app: &App, resource: &str, scopes: bool) -> Json<Value> {
             document.insert(name.to_owned(), json!(url));
         }
     }
-    Json(Value::Object(document))
+    Plain::new(document)
 }
 
-async fn protected_resource(State(app): State<App>) -> Json<Value> {
+async fn protected_resource(State(app): State<App>) -> Metadata {
     resource(&app, app.config.resource(), true)
 }
 
-async fn protected_mcp(State(app): State<App>) -> Json<Value> {
+async fn protected_mcp(State(app): State<App>) -> Metadata {
     resource(&app, &format!("{}/mcp", app.config.public_url), true)
 }

@@ -1,7 +1,11 @@
 //! What every request passes: a name, a host that is ours, and no secret in its address.
 
 use crate::{
-    http::{App, error::Failed},
+    http::{
+        App,
+        envelope::{self, Family},
+        error::Failed,
+    },
     service::Error,
 };
 use axum::{
@@ -95,13 +99,11 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
     if let Some(place) = host.and_then(|host| same_computer(&app, &host, &request)) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
     }
-    let path = request.uri().path();
-    let oauth = path.starts_with("/agent/") || path.starts_with("/oauth2/");
+    let family = Family::of(request.uri().path(), app.config.profile);
     if wants_page(request.headers()) {
         return crate::web::error_page(&app, &request.into_parts().0, &Error::Misdirected);
     }
-    let refusal = Failed(Error::Misdirected).into_response();
-    if oauth { super::error::oauth_envelope(State(app), refusal).await } else { super::error::profile_envelope(State(app), refusal).await }
+    envelope::wrap(State((app, family)), Failed(Error::Misdirected).into_response()).await
 }
 
 /// `http://localhost:4080/claim` when we publish `http://127.0.0.1:4080`.

@@ -1,81 +1,113 @@
 //! `/v1/*`: keys, their verification, and the example resource.
 
 use super::{
-    App, NO_STORE,
-    body::{JsonBody, required},
+    App,
+    answer::Success,
+    body::{JsonBody, PathId, Query, number, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
-    success,
+    openapi::Told,
 };
 use crate::{
     domain::{
         id::KeyId,
         key::{Environment, Status},
-        scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
+        scope::{KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
     },
     service::{
         Error,
-        keys::{Filter, NewKey},
+        keys::{Filter, MAX_PAGE, NewKey},
         verify::Need,
+        view::{Created, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
 };
-use axum::{
-    extract::{Path, State},
-    http::{StatusCode, Uri},
-    response::{IntoResponse, Response},
+use aide::axum::{
+    ApiRouter,
+    routing::{get_with, post_with},
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .api_route("/v1/whoami", get_with(whoami, |op| op.about("whoami", "What the presented key is and may do")))
+        .api_route("/v1/projects", get_with(projects, |op| op.about("listProjects", "An example of a protected resource")))
+        .api_route(
+            "/v1/keys",
+            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first"))
+                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE)),
+        )
+        .api_route(
+            "/v1/keys/verify",
+            post_with(verify, |op| op.about("verifyKey", "Is this key valid, and may it do this?").needs(KEYS_VERIFY)),
+        )
+        .api_route(
+            "/v1/keys/{id}",
+            get_with(get, |op| op.about("getKey", "One key, never its secret"))
+                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
+        )
+        .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
+        .with_path_items(|item| item.tag("Keys"))
+}
 
 /// `GET /v1/whoami`
-pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Response, Failed> {
+pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Success<Whoami>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    Ok(success(&app, StatusCode::OK, app.whoami(&caller).await?))
+    Ok(Success::new(&app, app.whoami(&caller).await?))
 }
+
+/// Nothing, in the shape of a list.
+#[derive(Serialize, JsonSchema)]
+pub struct Projects {
+    projects: [ProjectView; 0],
+    total: u32,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ProjectView {}
 
 /// `GET /v1/projects`: an example of a protected resource, where `environment` is enforced.
-pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Response, Failed> {
+pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Success<Projects>, Failed> {
     presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
-    Ok(success(&app, StatusCode::OK, json!({"projects": [], "total": 0})))
+    Ok(Success::new(&app, Projects { projects: [], total: 0 }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct ListQuery {
-    limit: Option<String>,
+    /// How many; 20 unless told.
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = MAX_PAGE))]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
 }
 
-/// A query as a type: no parameter twice, errors that name the field.
-fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
-    let mut members = Map::new();
-    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()) {
-        if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-            return Err(Error::invalid(name, "is there twice"));
-        }
-    }
-    serde_path_to_error::deserialize(Value::Object(members))
-        .map_err(|error| Error::invalid(error.path().to_string(), error.inner().to_string()))
-}
-
 /// `GET /v1/keys`
-pub async fn list(State(app): State<App>, presented: Presented, uri: Uri) -> Result<Response, Failed> {
+pub async fn list(
+    State(app): State<App>,
+    presented: Presented,
+    asked: Result<Query<ListQuery>, Failed>,
+) -> Result<Success<KeyList>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let asked: ListQuery = query(&uri)?;
-    let limit = asked.limit.map(|text| text.parse().map_err(|_| Error::invalid("limit", "must be a number"))).transpose()?;
-    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit };
+    let Query(asked) = asked?;
+    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit: asked.limit };
     let account = caller.account.id;
     let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
-    Ok(success(&app, StatusCode::OK, keys))
+    Ok(Success::new(&app, keys))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Create {
+    #[schemars(required)]
     name: Option<String>,
+    #[schemars(required, with = "Vec<Scope>")]
     scopes: Option<Vec<String>>,
     environment: Option<Environment>,
+    /// Seconds.
     expires_in: Option<i64>,
 }
 
@@ -86,7 +118,7 @@ pub async fn create(
     ClientSource(source): ClientSource,
     presented: Presented,
     body: Result<JsonBody<Create>, Failed>,
-) -> Result<Response, Failed> {
+) -> Result<Success<Created, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
     let JsonBody(body) = body?;
     let new = NewKey {
@@ -97,30 +129,34 @@ pub async fn create(
     };
     let account = caller.account.id;
     let created = app.create_key(caller.actor(), account, new, source).await?;
-    Ok((NO_STORE, success(&app, StatusCode::CREATED, created)).into_response())
-}
-
-fn key_id(text: &str) -> Result<KeyId, Error> {
-    text.parse().map_err(|_| Error::not_found("key"))
+    Ok(Success::new(&app, created).secret())
 }
 
 /// `GET /v1/keys/{id}`
-pub async fn get(State(app): State<App>, presented: Presented, Path(id): Path<String>) -> Result<Response, Failed> {
+pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    Ok(success(&app, StatusCode::OK, app.get_key(&caller.actor(), key_id(&id)?).await?))
+    let PathId(id) = id?;
+    Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct UsageQuery {
-    days: Option<String>,
+    /// How many, today included; 30 unless told.
+    #[serde(default, deserialize_with = "number")]
+    #[schemars(range(min = 1, max = 366))]
+    days: Option<u16>,
 }
 
 /// `GET /v1/keys/{id}/usage?days=30`
-pub async fn usage(State(app): State<App>, presented: Presented, Path(id): Path<String>, uri: Uri) -> Result<Response, Failed> {
+pub async fn usage(
+    State(app): State<App>,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    asked: Result<Query<UsageQuery>, Failed>,
+) -> Result<Success<UsageDays>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let asked: UsageQuery = query(&uri)?;
-    let days = asked.days.map_or(Ok(30), |text| text.parse().map_err(|_| Error::invalid("days", "must be a number from 1 to 366")))?;
-    Ok(success(&app, StatusCode::OK, app.key_usage(&caller.actor(), key_id(&id)?, days).await?))
+    let (PathId(id), Query(asked)) = (id?, asked?);
+    Ok(Success::new(&app, app.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
 }
 
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.
@@ -128,23 +164,31 @@ pub async fn revoke(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    Path(id): Path<String>,
-) -> Result<Response, Failed> {
+    id: Result<PathId<KeyId>, Failed>,
+) -> Result<Success<Revoked>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let revoked = app.revoke_key(&caller.actor(), key_id(&id)?, None, source).await?;
-    Ok(success(&app, StatusCode::OK, revoked))
+    let PathId(id) = id?;
+    Ok(Success::new(&app, app.revoke_key(&caller.actor(), id, None, source).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Verify {
+    #[schemars(required)]
     key: Option<String>,
+    /// All it must have, space-delimited.
     scope: Option<String>,
+    /// This deployment's unless told.
     environment: Option<Environment>,
+    /// What the call costs of the key's limit; 1 unless told.
     cost: Option<u32>,
 }
 
 /// `POST /v1/keys/verify`: always 200 with the verdict; 401 and 403 concern the caller's own key.
-pub async fn verify(State(app): State<App>, presented: Presented, body: Result<JsonBody<Verify>, Failed>) -> Result<Response, Failed> {
+pub async fn verify(
+    State(app): State<App>,
+    presented: Presented,
+    body: Result<JsonBody<Verify>, Failed>,
+) -> Result<Success<Verdict>, Failed> {
     let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
     let JsonBody(body) = body?;
     let key = required("key", body.key)?;
@@ -155,6 +199,5 @@ pub async fn verify(State(app): State<App>, presented: Presented, body: Result<J
         cost: body.cost.unwrap_or(1),
         ..Need::default()
     };
-    let verdict = app.verify(&caller, &key, need).await?;
-    Ok((NO_STORE, success(&app, StatusCode::OK, verdict)).into_response())
+    Ok(Success::new(&app, app.verify(&caller, &key, need).await?).secret())
 }

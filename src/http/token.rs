@@ -2,29 +2,63 @@
 
 use super::{
     App, NO_STORE,
+    answer::{Plain, described},
     body::{AnyBody, required},
     client::ClientSource,
     error::Failed,
+    openapi::{self, Told},
 };
 use crate::{
     domain::secret::{ClaimToken, CodeVerifier},
     service::{Error, MAX_WAIT, view::Delivered},
 };
+use aide::{
+    OperationInput, OperationOutput,
+    axum::{ApiRouter, routing::post_with},
+    generate::GenContext,
+    openapi::{Operation, Response as Described, StatusCode as Status},
+    operation::{ParamLocation, add_parameters, parameters_from_schema},
+};
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderMap, header},
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
-use std::time::Duration;
+use schemars::{JsonSchema, json_schema};
+use serde::{Deserialize, Serialize};
+use std::{convert::Infallible, time::Duration};
 
 pub const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
 
-#[derive(Deserialize)]
+pub fn routes() -> ApiRouter<App> {
+    ApiRouter::new()
+        .api_route(
+            "/oauth2/token",
+            post_with(token, |op| op.about("token", "Ask whether the human has decided, and collect the key").fails(&POLL)),
+        )
+        .api_route("/oauth2/revoke", post_with(revoke, |op| op.about("revoke", "Give a key up (RFC 7009)")))
+        .with_path_items(|item| item.tag("Agents"))
+}
+
+const POLL: [Error; 8] = [
+    Error::UnsupportedGrantType,
+    Error::InvalidGrant,
+    Error::AuthorizationPending { interval: 5 },
+    Error::SlowDown { interval: 10 },
+    Error::ExpiredToken { register: false },
+    Error::AccessDenied,
+    Error::Conflict { detail: String::new() },
+    Error::Busy,
+];
+
+#[derive(Deserialize, JsonSchema)]
 pub struct Token {
+    #[schemars(required, extend("const" = CLAIM_GRANT))]
     grant_type: Option<String>,
+    #[schemars(required)]
     claim_token: Option<String>,
+    /// Beside a `code_challenge` (RFC 7636).
     code_verifier: Option<String>,
 }
 
@@ -32,47 +66,94 @@ pub struct Token {
 pub async fn token(
     State(app): State<App>,
     ClientSource(source): ClientSource,
+    PreferredWait(wait): PreferredWait,
     headers: HeaderMap,
     AnyBody(body): AnyBody<Token>,
-) -> Result<Response, Failed> {
+) -> Result<KeyReply, Failed> {
     if required("grant_type", body.grant_type)? != CLAIM_GRANT {
         return Err(Error::UnsupportedGrantType.into());
     }
     let token = ClaimToken::parse(&required("claim_token", body.claim_token)?);
     let verifier = body.code_verifier.map(|text| CodeVerifier::parse(&text).ok_or(Error::InvalidGrant)).transpose();
     let (Some(token), Ok(verifier)) = (token, verifier) else { return Err(Error::InvalidGrant.into()) };
-    let delivered = match preferred_wait(&headers) {
+    let delivered = match wait {
         Some(wait) => app.poll_until(&token, verifier.as_ref(), source, wait).await?,
         None => app.poll(&token, verifier.as_ref(), source).await?,
     };
-    Ok(key_reply(&headers, delivered))
+    Ok(KeyReply::new(&headers, delivered))
 }
 
 /// `Prefer: wait=N`, RFC 7240 §4.3.
-fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let wait = preferences.flat_map(|value| value.split(',')).find_map(|preference| preference.trim().strip_prefix("wait="))?;
-    let seconds: u64 = wait.trim_matches('"').parse().ok()?;
-    (seconds > 0).then(|| Duration::from_secs(seconds.min(MAX_WAIT)))
+pub struct PreferredWait(Option<Duration>);
+
+impl<S: Sync> FromRequestParts<S> for PreferredWait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let preferences = parts.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        let mut waits = preferences.flat_map(|value| value.split(',')).filter_map(|preference| preference.trim().strip_prefix("wait="));
+        let seconds = waits.next().and_then(|wait| wait.trim_matches('"').parse().ok()).filter(|seconds| *seconds > 0);
+        Ok(Self(seconds.map(|seconds: u64| Duration::from_secs(seconds.min(MAX_WAIT)))))
+    }
+}
+
+impl OperationInput for PreferredWait {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        let prefer =
+            json_schema!({"type": "string", "examples": ["wait=50"], "description": "Answer as soon as there is one (RFC 7240 §4.3)."});
+        let parameters = parameters_from_schema(context, json_schema!({"properties": {"Prefer": prefer}}), ParamLocation::Header);
+        add_parameters(context, operation, parameters);
+    }
 }
 
 /// The delivered key: JSON, or bare for `Accept: text/plain`.
-pub fn key_reply(headers: &HeaderMap, delivered: Delivered) -> Response {
-    let plain = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.starts_with("text/plain"));
-    if plain { (NO_STORE, delivered.access_token.expose().to_owned()).into_response() } else { (NO_STORE, Json(delivered)).into_response() }
+pub struct KeyReply(Response);
+
+impl KeyReply {
+    pub fn new(headers: &HeaderMap, delivered: Delivered) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let body = if accept.is_some_and(|accept| accept.starts_with("text/plain")) {
+            delivered.access_token.expose().to_owned().into_response()
+        } else {
+            Json(delivered).into_response()
+        };
+        Self((NO_STORE, body).into_response())
+    }
 }
 
-#[derive(Deserialize)]
+impl IntoResponse for KeyReply {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl OperationOutput for KeyReply {
+    type Inner = Delivered;
+
+    fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Vec<(Option<Status>, Described)> {
+        let mut response = described(200);
+        response.content.insert("application/json".to_owned(), openapi::media(openapi::answered::<Delivered>(context)));
+        response.content.insert("text/plain".to_owned(), openapi::media(openapi::answered::<String>(context)));
+        vec![(Some(Status::Code(200)), response)]
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
 pub struct Revoke {
+    #[schemars(required)]
     token: Option<String>,
 }
+
+/// Nothing more to say.
+#[derive(Serialize, JsonSchema)]
+pub struct Done {}
 
 /// `POST /oauth2/revoke`, RFC 7009: 200 for unknown tokens too.
 pub async fn revoke(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     AnyBody(body): AnyBody<Revoke>,
-) -> Result<Response, Failed> {
+) -> Result<Plain<Done>, Failed> {
     app.revoke_presented(&required("token", body.token)?, source).await?;
-    Ok((NO_STORE, Json(serde_json::json!({}))).into_response())
+    Ok(Plain::new(Done {}).secret())
 }

@@ -8,14 +8,15 @@ use crate::domain::{
     usage::{Refusal, Usage},
 };
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret on its one way out: it serializes, because the reply that carries it must. Never logged.
-#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct Revealed(String);
 
 impl Revealed {
@@ -38,6 +39,20 @@ impl fmt::Debug for Revealed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Timestamp);
 
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time", "examples": ["2026-11-21T13:00:00Z"]})
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = Timestamp::from_second(self.0.as_second()).unwrap_or(self.0);
@@ -58,7 +73,7 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// What `POST /agent/identity` answers.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Registered {
     pub registration_id: RegistrationId,
     pub registration_type: String,
@@ -86,7 +101,7 @@ impl fmt::Debug for NewAttempt {
 }
 
 /// What the agent shows its human (RFC 8628 §3.2).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ClaimBlock {
     pub user_code: Revealed,
     pub verification_uri: String,
@@ -98,7 +113,7 @@ pub struct ClaimBlock {
 }
 
 /// What `POST /agent/identity/claim` answers: a fresh attempt.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct NewAttempt {
     pub registration_id: RegistrationId,
     pub claim_attempt_id: String,
@@ -110,11 +125,12 @@ pub struct NewAttempt {
 }
 
 /// The one delivery of a key (RFC 6749 §5.1).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Delivered {
     pub access_token: Revealed,
     pub token_type: String,
     #[serde(with = "space_delimited")]
+    #[schemars(with = "String", extend("examples" = ["audience:read email:send"]))]
     pub scope: ScopeSet,
     pub key_id: KeyId,
     /// The approver's e-mail, masked: the agent tells its human whose account it got.
@@ -159,7 +175,7 @@ pub enum CreatedBy {
 }
 
 /// A key as its owner sees it: never the secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct KeyView {
     pub id: KeyId,
     pub name: String,
@@ -182,7 +198,7 @@ pub struct KeyView {
     pub grant: Option<GrantId>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UsageView {
     /// Accepted uses since the key was made.
     pub total: u64,
@@ -248,21 +264,21 @@ impl KeyView {
 }
 
 /// A page of keys.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct KeyList {
     pub keys: Vec<KeyView>,
     pub next_cursor: Option<String>,
 }
 
 /// A fresh key, the only time it is shown.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
     pub key: Revealed,
     #[serde(flatten)]
     pub view: KeyView,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {
     pub id: KeyId,
     pub status: Status,
@@ -287,7 +303,7 @@ pub struct RateLimit {
 }
 
 /// What the verification of a key found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     Valid,
@@ -316,7 +332,7 @@ impl Code {
 }
 
 /// What `POST /v1/keys/verify` answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     pub valid: bool,
     pub code: Code,
@@ -350,7 +366,7 @@ impl Verdict {
 }
 
 /// What the presented credential is and may do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Whoami {
     pub account_id: AccountId,
     pub email: String,

@@ -24,6 +24,7 @@ mod http_hygiene;
 mod http_keys;
 mod keys;
 mod mcp_http;
+mod openapi;
 mod operations;
 mod pages;
 mod process;

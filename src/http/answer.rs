@@ -1,0 +1,74 @@
+//! What a handler answers, as a type: what it sends and what the document says of it are the same.
+
+use super::{App, NO_STORE, openapi};
+use crate::config::Profile;
+use aide::{
+    OperationOutput,
+    generate::GenContext,
+    openapi::{Operation, Response as Described, StatusCode as Status},
+};
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::marker::PhantomData;
+
+/// An answer of the shape `T`.
+pub struct Answer<T, const STATUS: u16, const ENVELOPE: bool>(Response, PhantomData<T>);
+/// A success in the configured envelope: `{"success":true,"data":…}` in the flat profile, the bare object elsewhere.
+pub type Success<T, const STATUS: u16 = 200> = Answer<T, STATUS, true>;
+/// A success as it is, whatever the profile.
+pub type Plain<T> = Answer<T, 200, false>;
+
+impl<T: Serialize, const STATUS: u16> Success<T, STATUS> {
+    pub fn new(app: &App, value: T) -> Self {
+        let status = StatusCode::from_u16(STATUS).unwrap_or_default();
+        let response = match app.config.profile {
+            Profile::Flat => (status, Json(serde_json::json!({"success": true, "data": value}))).into_response(),
+            Profile::Nested | Profile::Problem => (status, Json(value)).into_response(),
+        };
+        Self(response, PhantomData)
+    }
+}
+
+impl<T: Serialize> Plain<T> {
+    pub fn new(value: T) -> Self {
+        Self(Json(value).into_response(), PhantomData)
+    }
+}
+
+impl<T, const STATUS: u16, const ENVELOPE: bool> Answer<T, STATUS, ENVELOPE> {
+    /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).
+    pub fn secret(self) -> Self {
+        Self((NO_STORE, self.0).into_response(), PhantomData)
+    }
+}
+
+impl<T, const STATUS: u16, const ENVELOPE: bool> IntoResponse for Answer<T, STATUS, ENVELOPE> {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl<T: JsonSchema, const STATUS: u16, const ENVELOPE: bool> OperationOutput for Answer<T, STATUS, ENVELOPE> {
+    type Inner = T;
+
+    fn inferred_responses(context: &mut GenContext, _: &mut Operation) -> Vec<(Option<Status>, Described)> {
+        let content = [("application/json".to_owned(), openapi::media(openapi::answered::<T>(context)))].into_iter().collect();
+        let mut response = described(STATUS);
+        response.content = content;
+        if ENVELOPE {
+            response.extensions.insert(openapi::ENVELOPE.to_owned(), true.into());
+        }
+        vec![(Some(Status::Code(STATUS)), response)]
+    }
+}
+
+/// What the document says of a status, to be filled in.
+pub fn described(status: u16) -> Described {
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    Described { description: reason.to_owned(), ..Described::default() }
+}

@@ -1,0 +1,218 @@
+//! The shapes errors travel in: RFC 6749 §5.2 towards agents, the configured profile's everywhere else.
+
+use super::{App, error};
+use crate::{
+    config::{Config, Profile},
+    domain::scope::ScopeSet,
+    service::Error,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// Endpoints that say what went wrong in the same shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `/agent/*` and `/oauth2/*`.
+    OAuth,
+    /// The rest.
+    Api(Profile),
+}
+
+/// RFC 6749 §5.2, and what the agent does now.
+#[derive(Serialize, JsonSchema)]
+pub struct OAuthError {
+    error: &'static str,
+    error_description: String,
+    /// What to do now, one sentence.
+    next: String,
+    /// Beside `expired_token`: `claim` for a fresh code, `register` to start over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<&'static str>,
+    /// Seconds between polls from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<u16>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct FlatError {
+    #[schemars(extend("const" = false))]
+    success: bool,
+    error: String,
+    code: &'static str,
+    /// Seconds to wait.
+    #[serde(rename = "retryAfter", skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_scopes: Option<ScopeSet>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct NestedError {
+    error: Nested,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Nested {
+    code: &'static str,
+    message: String,
+    /// Seconds to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_scopes: Option<ScopeSet>,
+}
+
+/// RFC 9457.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub struct ProblemError {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    /// Seconds to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_scopes: Option<ScopeSet>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Body {
+    OAuth(OAuthError),
+    Flat(FlatError),
+    Nested(NestedError),
+    Problem(ProblemError),
+}
+
+impl Family {
+    pub fn of(path: &str, profile: Profile) -> Self {
+        if path.starts_with("/agent/") || path.starts_with("/oauth2/") { Self::OAuth } else { Self::Api(profile) }
+    }
+
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Api(Profile::Problem) => "application/problem+json",
+            Self::OAuth | Self::Api(Profile::Flat | Profile::Nested) => "application/json",
+        }
+    }
+
+    /// The schema of a success that carries `data`.
+    pub fn success_schema(self, data: Value) -> Value {
+        match self {
+            Self::Api(Profile::Flat) => json!({
+                "type": "object",
+                "properties": {"success": {"type": "boolean", "const": true}, "data": data},
+                "required": ["success", "data"],
+            }),
+            Self::OAuth | Self::Api(Profile::Nested | Profile::Problem) => data,
+        }
+    }
+
+    pub fn error_schema(self, generator: &mut SchemaGenerator) -> Schema {
+        match self {
+            Self::OAuth => generator.subschema_for::<OAuthError>(),
+            Self::Api(Profile::Flat) => generator.subschema_for::<FlatError>(),
+            Self::Api(Profile::Nested) => generator.subschema_for::<NestedError>(),
+            Self::Api(Profile::Problem) => generator.subschema_for::<ProblemError>(),
+        }
+    }
+
+    /// Status, machine code and body.
+    pub fn body(self, error: &Error, config: &Config) -> (StatusCode, &'static str, Body) {
+        let Self::Api(profile) = self else { return oauth_body(error, config) };
+        let (status, code, message) = error::api(error);
+        let retry_after = error.retry_after().filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
+        let missing_scopes = match error {
+            Error::InsufficientScope { missing } => Some(missing.clone()),
+            _ => None,
+        };
+        let body = match profile {
+            Profile::Flat => Body::Flat(FlatError { success: false, error: message, code, retry_after, missing_scopes }),
+            Profile::Nested => {
+                // The seeds' 401, letter for letter.
+                let message = if status == StatusCode::UNAUTHORIZED { "Unauthorized".to_owned() } else { message };
+                Body::Nested(NestedError { error: Nested { code, message, retry_after, missing_scopes } })
+            }
+            Profile::Problem => Body::Problem(ProblemError {
+                r#type: "about:blank",
+                title: status.canonical_reason().unwrap_or("Error"),
+                status: status.as_u16(),
+                detail: message,
+                code,
+                retry_after,
+                missing_scopes,
+            }),
+        };
+        (status, code, body)
+    }
+}
+
+fn oauth_body(error: &Error, config: &Config) -> (StatusCode, &'static str, Body) {
+    let (status, code) = error::oauth(error);
+    let retry = match error {
+        Error::ExpiredToken { register: true } => Some("register"),
+        Error::ExpiredToken { register: false } => Some("claim"),
+        _ => None,
+    };
+    let interval = match error {
+        Error::AuthorizationPending { interval } | Error::SlowDown { interval } => Some(*interval),
+        _ => None,
+    };
+    let body = OAuthError { error: code, error_description: description(error), next: error::next(error, config), retry, interval };
+    (status, code, Body::OAuth(body))
+}
+
+/// RFC 6749 §5.2 allows only some of ASCII in a description.
+fn description(error: &Error) -> String {
+    error.to_string().chars().map(|c| if matches!(c, ' '..='~') && c != '"' && c != '\\' { c } else { '\'' }).collect()
+}
+
+/// The edge of a family: what went wrong gets its envelope.
+pub async fn wrap(State((app, family)): State<(App, Family)>, response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Some(error) = parts.extensions.remove::<Error>() else { return Response::from_parts(parts, body) };
+    let (status, _, body) = family.body(&error, &app.config);
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(family.media_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(wait) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+    }
+    if let Some(challenge) = challenge(&error, &format!("{}/.well-known/oauth-protected-resource", app.config.public_url)) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    // What the layers inside had to say, such as the rate limit, still holds.
+    for (name, value) in &parts.headers {
+        if name.as_str().contains("ratelimit") {
+            headers.append(name, value.clone());
+        }
+    }
+    response
+}
+
+/// RFC 6750 §3 and RFC 9728 §5.1: where the metadata is, and `error` only where a credential came.
+pub fn challenge(error: &Error, metadata: &str) -> Option<HeaderValue> {
+    let text = match error {
+        Error::Unauthorized { presented: false } => format!("Bearer resource_metadata=\"{metadata}\""),
+        Error::Unauthorized { presented: true } => format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\""),
+        Error::InsufficientScope { missing } => {
+            format!("Bearer error=\"insufficient_scope\", scope=\"{missing}\", resource_metadata=\"{metadata}\"")
+        }
+        _ => return None,
+    };
+    HeaderValue::from_str(&text).ok()
+}

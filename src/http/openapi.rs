@@ -1,0 +1,236 @@
+//! `/openapi.json`: the OpenAPI 3.1 document, read off the code.
+//!
+//! A module lists its routes in `routes()`, each with the words only a human can give it:
+//!
+//! ```ignore
+//! .api_route("/v1/keys/verify", post_with(verify, |op| op.about("verifyKey", "Check a key").needs(KEYS_VERIFY)))
+//! ```
+//!
+//! The rest comes from the handler's types. Extractors say what is sent and how reading it fails, [`super::answer`]
+//! what comes back. What a type can't know, the deployment's profile, it leaves as a note ([`ENVELOPE`], [`ERRORS`]);
+//! [`document`] replaces the notes by what the tables in [`super::error`] and [`super::envelope`] make of them.
+
+use super::envelope::{self, Family};
+use crate::{config::Config, domain::scope::ScopeSet, service::Error};
+use aide::{
+    axum::ApiRouter,
+    generate::GenContext,
+    openapi::{MediaType, OpenApi, Operation, RequestBody, SchemaObject},
+    operation::set_body,
+    transform::TransformOperation,
+};
+use axum::http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// On a response: its schema is what the profile's envelope carries.
+pub const ENVELOPE: &str = "x-envelope";
+/// On an operation: the errors it can answer with, as values of [`Error`].
+const ERRORS: &str = "x-errors";
+
+/// What a human says of a route.
+pub trait Told: Sized {
+    /// A name for programs and one line for humans.
+    fn about(self, id: &str, summary: &str) -> Self;
+    /// Errors of its own, beside those of what it reads.
+    fn fails(self, errors: &[Error]) -> Self;
+    /// The scope a key needs.
+    fn needs(self, scope: &str) -> Self;
+    /// A key may be presented and need not.
+    fn key_is_optional(self) -> Self;
+}
+
+impl Told for TransformOperation<'_> {
+    fn about(self, id: &str, summary: &str) -> Self {
+        self.id(id).summary(summary)
+    }
+
+    fn fails(mut self, errors: &[Error]) -> Self {
+        note(self.inner_mut(), errors);
+        self
+    }
+
+    fn needs(mut self, scope: &str) -> Self {
+        for names in self.inner_mut().security.iter_mut().flat_map(|requirement| requirement.values_mut()) {
+            names.push(scope.to_owned());
+        }
+        let missing = ScopeSet::parse(scope).unwrap_or_default();
+        self.fails(&[Error::InsufficientScope { missing }])
+    }
+
+    fn key_is_optional(mut self) -> Self {
+        self.inner_mut().security.insert(0, Default::default());
+        self
+    }
+}
+
+/// Notes that an operation can fail so.
+pub fn note(operation: &mut Operation, errors: &[Error]) {
+    let noted = operation.extensions.entry(ERRORS.to_owned()).or_insert_with(|| json!([]));
+    if let Some(noted) = noted.as_array_mut() {
+        noted.extend(errors.iter().map(|error| json!(error)));
+    }
+}
+
+/// The schema of something that is sent, in one piece.
+pub fn asked<T: JsonSchema>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    T::json_schema(&mut settings.into_generator())
+}
+
+/// The schema of something that comes back, by its name.
+pub fn answered<T: JsonSchema>(context: &mut GenContext) -> Schema {
+    let mut generator = answers();
+    let schema = generator.subschema_for::<T>();
+    context.schema.definitions_mut().append(&mut generator.take_definitions(true));
+    schema
+}
+
+fn answers() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator()
+}
+
+pub fn media(schema: Schema) -> MediaType {
+    MediaType { schema: Some(SchemaObject { json_schema: schema, example: None, external_docs: None }), ..MediaType::default() }
+}
+
+/// A body of one of these types.
+pub fn body<T: JsonSchema>(context: &mut GenContext, operation: &mut Operation, types: &[&str]) {
+    let content = types.iter().map(|kind| ((*kind).to_owned(), media(asked::<T>()))).collect();
+    set_body(context, operation, RequestBody { content, required: true, ..RequestBody::default() });
+    let expected = types.join(" or ");
+    note(
+        operation,
+        &[
+            Error::Malformed { detail: "the body is not valid JSON".to_owned() },
+            Error::PayloadTooLarge,
+            Error::UnsupportedMediaType { expected },
+        ],
+    );
+}
+
+/// A deployment's document, made once.
+#[derive(Clone)]
+pub struct Document(pub Arc<Value>);
+
+/// The document of this deployment.
+pub fn document(config: &Config) -> Value {
+    let mut api = OpenApi::default();
+    let _: axum::Router<super::App> = routes().finish_api(&mut api);
+    let mut document = json!(api);
+    document["info"] = info(config);
+    document["servers"] = json!([{"url": config.public_url}]);
+    let paths = document["paths"].take();
+    let Value::Object(mut paths) = paths else { return document };
+    let mut generator = answers();
+    for (path, item) in &mut paths {
+        let family = Family::of(path, config.profile);
+        for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
+            finish(operation, family, config, &mut generator);
+        }
+    }
+    document["paths"] = Value::Object(paths);
+    for (name, schema) in generator.take_definitions(true) {
+        document["components"]["schemas"][name] = schema;
+    }
+    document["components"]["securitySchemes"] = security_schemes(config);
+    document["components"]["headers"] = headers();
+    document
+}
+
+fn routes() -> ApiRouter<super::App> {
+    super::oauth_routes().merge(super::api_routes())
+}
+
+fn info(config: &Config) -> Value {
+    let mut info = json!({
+        "title": format!("{} access API", config.service_name),
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": format!("How agents get keys, and what keys can do. Agents read {}/auth.md first.", config.public_url),
+    });
+    if !config.brand.terms_url.is_empty() {
+        info["termsOfService"] = json!(config.brand.terms_url);
+    }
+    info
+}
+
+/// Replaces the notes.
+fn finish(operation: &mut Value, family: Family, config: &Config, generator: &mut SchemaGenerator) {
+    let noted = operation.as_object_mut().and_then(|operation| operation.remove(ERRORS)).unwrap_or_default();
+    let noted: Vec<Error> = serde_json::from_value(noted).unwrap_or_default();
+    let limited = noted.iter().any(|error| matches!(error, Error::RateLimited(_)));
+    for response in operation["responses"].as_object_mut().into_iter().flat_map(|responses| responses.values_mut()) {
+        let wrapped = response.as_object_mut().is_some_and(|response| response.remove(ENVELOPE).is_some());
+        if let (true, Some(schema)) = (wrapped, response.pointer_mut("/content/application~1json/schema")) {
+            *schema = family.success_schema(schema.take());
+        }
+    }
+    let schema = family.error_schema(generator);
+    for error in everywhere().iter().chain(&noted) {
+        let (status, code, body) = family.body(error, config);
+        let response = &mut operation["responses"][status.as_str()];
+        response["description"] = json!(status.canonical_reason());
+        let content = &mut response["content"][family.media_type()];
+        content["schema"] = json!(schema);
+        content["examples"][code] = json!({"summary": error.to_string(), "value": body});
+        if error.retry_after().is_some() {
+            response["headers"]["Retry-After"] = json!({"$ref": "#/components/headers/Retry-After"});
+        }
+        if envelope::challenge(error, "").is_some() {
+            response["headers"]["WWW-Authenticate"] = json!({"$ref": "#/components/headers/WWW-Authenticate"});
+        }
+    }
+    if limited {
+        for status in [StatusCode::OK, StatusCode::CREATED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS] {
+            if let Some(response) = operation["responses"].get_mut(status.as_str()) {
+                for name in ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"] {
+                    response["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
+                }
+            }
+        }
+    }
+    let requirements = operation["security"].as_array_mut();
+    if let (true, Some(requirements)) = (config.auth.extra_headers, requirements) {
+        let also: Vec<Value> = requirements.iter().filter_map(|one| one.get("bearer")).map(|scopes| json!({"x_api_key": scopes})).collect();
+        requirements.extend(also);
+    }
+}
+
+/// What the layers around all routes answer.
+fn everywhere() -> [Error; 4] {
+    [
+        Error::invalid("access_token", "does not belong in the address: send it in a header or the body"),
+        Error::Misdirected,
+        Error::Unavailable,
+        Error::Internal,
+    ]
+}
+
+fn security_schemes(config: &Config) -> Value {
+    let mut schemes = json!({"bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer <key>`."}});
+    if config.auth.extra_headers {
+        schemes["x_api_key"] = json!({
+            "type": "apiKey", "in": "header", "name": "X-API-Key",
+            "description": "The same key in another header. `Authorization: ApiKey <key>` is read as well. Send one of them.",
+        });
+    }
+    schemes
+}
+
+fn headers() -> Value {
+    let integer = |description: &str| json!({"description": description, "schema": {"type": "integer", "minimum": 0}});
+    json!({
+        "X-RateLimit-Limit": integer("Requests per minute."),
+        "X-RateLimit-Remaining": integer("Requests left now."),
+        "X-RateLimit-Reset": integer("Unix seconds at which all of the limit is there again."),
+        "Retry-After": integer("Seconds to wait."),
+        "WWW-Authenticate": {
+            "description": "RFC 6750 §3, and where the metadata is (RFC 9728 §5.1).",
+            "schema": {"type": "string"},
+        },
+    })
+}
