@@ -86,6 +86,19 @@ async fn a70_an_env_file_that_leads_elsewhere_takes_no_key_and_loses_none() {
 }
 
 #[tokio::test]
+async fn a_keychain_that_never_answers_is_given_up_and_the_key_goes_into_a_file() {
+    let home = Home::new();
+    home.account();
+    let silent = home.0.path().join("bus");
+    let _bus = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let (mut client, _) = working(&home, &[("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", silent.display()))]).await;
+    let claim = approved(&mut client).await;
+    let delivered = client.tool("poll_claim", claim).await;
+    assert_eq!(delivered["status"], "delivered", "{delivered}");
+    assert_eq!(mode(text(&delivered, "stored_at")), 0o600);
+}
+
+#[tokio::test]
 async fn an_env_file_git_would_commit_is_warned_about() {
     let home = Home::new();
     home.account();
