@@ -16,6 +16,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    sync::watch,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -27,12 +28,21 @@ struct Seen {
     links: Mutex<BTreeSet<String>>,
     keys: Mutex<Vec<String>>,
     longest: Mutex<Duration>,
+    /// Calls answered so far.
+    answered: watch::Sender<usize>,
 }
 
 impl Seen {
     fn took(&self, since: Instant) {
         let mut longest = self.longest.lock().unwrap();
         *longest = since.elapsed().max(*longest);
+        self.answered.send_modify(|answered| *answered += 1);
+    }
+
+    /// Returns once as many calls were answered as there are callers: a kill per call would be no test of anything.
+    async fn went_on(&self) {
+        let before = *self.answered.borrow();
+        self.answered.subscribe().wait_for(|answered| *answered >= before + 4).await.unwrap();
     }
 }
 
@@ -120,6 +130,7 @@ async fn however_often_the_owner_dies_no_call_is_lost_and_nothing_is_done_twice(
     running.push(tokio::spawn(shell(home.clone(), seen.clone(), stop.clone())));
     let mut vacant = Duration::ZERO;
     for kill in 0..kills {
+        seen.went_on().await;
         let pid = owner(&home).await;
         // At a random moment of the calls that are under way.
         let [delay] = World::system().bytes();
