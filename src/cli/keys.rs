@@ -1,13 +1,17 @@
 //! `keys`: every account's keys, for whoever runs the deployment; with `--server` what the key in COUNTERSIGN_API_KEY sees.
 
-use super::{Done, Failure, Session, print, prompt, settings::Global, unexpected};
+use super::{Done, Failure, Owners, Session, print, prompt, settings::Global, unexpected};
 use crate::{
     config::Ttl,
-    domain::key::{Environment, Status},
+    domain::key::{Environment, Maker, Status},
     owner::{Call, Reply},
-    service::{keys::MAX_PAGE, view::KeyView},
+    service::{
+        keys::{Filter, MAX_PAGE},
+        view::{CreatedBy, KeyView, Time},
+    },
 };
 use clap::Subcommand;
+use jiff::SignedDuration;
 
 #[derive(Subcommand)]
 pub enum Keys {
@@ -26,6 +30,9 @@ pub enum Keys {
         /// How long it lives, such as 90d [default: until revoked]
         #[arg(long, value_name = "TIME")]
         expires_in: Option<Ttl>,
+        /// A limit of its own, above the plan's too [default: the plan's]
+        #[arg(long, value_name = "N")]
+        requests_per_minute: Option<u32>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -40,6 +47,53 @@ pub enum Keys {
         status: Option<Status>,
         #[arg(long, value_parser = environment)]
         environment: Option<Environment>,
+        /// Only keys that a human, an agent or a key made
+        #[arg(long, value_parser = maker, value_name = "WHO")]
+        created_by: Option<Maker>,
+        /// Only keys with this in their name or shown head, or of this id
+        #[arg(long, short, value_name = "TEXT")]
+        search: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one key, never its secret
+    Show {
+        /// Such as key_01J…, as `keys list` shows it
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Rename a key, change what it may do, or switch it off and on
+    Edit {
+        /// Such as key_01J…, as `keys list` shows it
+        id: String,
+        #[arg(long)]
+        name: Option<String>,
+        /// All it may do from now on; what is taken away is taken from the keys it made, too
+        #[arg(long = "scope", value_delimiter = ',', num_args = 1.., value_name = "SCOPE")]
+        scopes: Option<Vec<String>>,
+        /// Switch it off, with the keys it made
+        #[arg(long, conflicts_with = "enable")]
+        disable: bool,
+        /// Switch it on again
+        #[arg(long)]
+        enable: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a new secret for a key; it is printed once, and the old one works on for a while
+    Rotate {
+        /// Such as key_01J…, as `keys list` shows it
+        id: String,
+        /// How long the old key works on, at most 7d; 0: it ends at once
+        #[arg(long, value_parser = grace, default_value = "24h", value_name = "TIME")]
+        grace: SignedDuration,
+        /// How long the new key lives [default: as long as the old one was made for]
+        #[arg(long, value_name = "TIME")]
+        expires_in: Option<Ttl>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -82,13 +136,22 @@ fn status(text: &str) -> Result<Status, String> {
     all.into_iter().find(|status| status.as_str() == text).ok_or_else(|| "must be active, revoked, expired or disabled".to_owned())
 }
 
+fn maker(text: &str) -> Result<Maker, String> {
+    let all = [Maker::Human, Maker::Agent, Maker::Key];
+    all.into_iter().find(|maker| maker.as_str() == text).ok_or_else(|| "must be human, agent or key".to_owned())
+}
+
+fn grace(text: &str) -> Result<SignedDuration, String> {
+    if text == "0" { Ok(SignedDuration::ZERO) } else { text.parse::<Ttl>().map(|ttl| ttl.0) }
+}
+
 impl Keys {
     pub async fn run(self, global: &Global) -> Done {
         match self {
-            Self::Create { account, name, scopes, environment, expires_in, json } => {
+            Self::Create { account, name, scopes, environment, expires_in, requests_per_minute, json } => {
                 let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
                 let account = account.unwrap_or_default();
-                let call = Call::CreateKey { account, name, scopes, environment, expires_in };
+                let call = Call::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute };
                 let Reply::KeyCreated(created) = Session::ask(global, call).await? else { return Err(unexpected()) };
                 if json {
                     print::json(&created)?;
@@ -102,18 +165,50 @@ impl Keys {
                 }
                 Ok(0)
             }
-            Self::List { account, status, environment, json } => {
+            Self::List { account, status, environment, created_by, search, json } => {
+                let filter = Filter { status, environment, created_by, q: search, ..Filter::default() };
                 let session = Session::open(global, false).await?;
-                let keys = every_key(&session, account, status, environment).await;
+                let keys = every_key(&session, account, filter).await;
+                let owners = session.owners().await;
                 session.close().await;
-                let keys = keys?;
+                let (keys, owners) = (keys?, owners?);
                 if json {
                     print::json(&std::collections::BTreeMap::from([("keys", &keys)]))?;
                 } else if keys.is_empty() {
                     print::line("No keys.")?;
                 } else {
-                    let rows: Vec<_> = keys.iter().map(row).collect();
-                    print::table(&["ID", "KEY", "STATUS", "NAME", "EXPIRES", "LAST USED", "SCOPES"], &rows)?;
+                    let rows: Vec<_> = keys.iter().map(|key| row(key, &owners)).collect();
+                    print::table(&["ID", "ACCOUNT", "KEY", "STATUS", "NAME", "EXPIRES", "LAST USED", "SCOPES"], &rows)?;
+                }
+                Ok(0)
+            }
+            Self::Show { id, json } => {
+                let Reply::Key(key) = Session::ask(global, Call::ShowKey { key_id: id }).await? else { return Err(unexpected()) };
+                show(&key, json)
+            }
+            Self::Edit { id, name, scopes, disable, enable, json } => {
+                let disabled = (disable || enable).then_some(disable);
+                if name.is_none() && scopes.is_none() && disabled.is_none() {
+                    return Err(Failure::Usage("say what to change: --name, --scope, --disable or --enable".to_owned()));
+                }
+                let call = Call::EditKey { key_id: id, name, scopes, disabled };
+                let Reply::Key(key) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                show(&key, json)
+            }
+            Self::Rotate { id, grace, expires_in, json } => {
+                let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
+                let call = Call::RotateKey { key_id: id.clone(), grace_seconds: Some(grace.as_secs()), expires_in };
+                let Reply::KeyRotated(new) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                let (Some(secret), Some(old)) = (&new.key, &new.replaced) else { return Err(unexpected()) };
+                if json {
+                    print::json(&new)?;
+                } else {
+                    let until = match old.expires_at {
+                        Some(at) if old.status == Status::Active => format!("works on until {at}"),
+                        _ => "is dead".to_owned(),
+                    };
+                    eprintln!("Made {} in the place of {id}, which {until}. This is the only time it is shown:", new.view.id);
+                    print::line(secret.expose())?;
                 }
                 Ok(0)
             }
@@ -129,7 +224,7 @@ impl Keys {
                 } else {
                     let with = match revoked.descendants {
                         0 => String::new(),
-                        n => format!(", and {n} made by it"),
+                        n => format!(", and {n} with it"),
                     };
                     print::line(&format!("{} is revoked since {}{with}", revoked.id, revoked.revoked_at))?;
                 }
@@ -157,15 +252,11 @@ impl Keys {
     }
 }
 
-async fn every_key(
-    session: &Session,
-    account: Option<String>,
-    status: Option<Status>,
-    environment: Option<Environment>,
-) -> Result<Vec<KeyView>, Failure> {
+async fn every_key(session: &Session, account: Option<String>, filter: Filter) -> Result<Vec<KeyView>, Failure> {
+    let Filter { status, environment, created_by, q, .. } = filter;
     let (mut keys, mut cursor) = (Vec::new(), None);
     loop {
-        let call = Call::AllKeys { account: account.clone(), status, environment, cursor, limit: Some(MAX_PAGE) };
+        let call = Call::AllKeys { account: account.clone(), status, environment, created_by, q: q.clone(), cursor, limit: Some(MAX_PAGE) };
         let Reply::Keys(page) = session.call(call).await? else { return Err(unexpected()) };
         keys.extend(page.keys);
         cursor = page.next_cursor;
@@ -175,12 +266,15 @@ async fn every_key(
     }
 }
 
-fn row(key: &KeyView) -> Vec<String> {
-    let day = |time: Option<crate::service::view::Time>, none: &str| {
-        time.map_or_else(|| none.to_owned(), |time| time.to_string().chars().take(10).collect())
-    };
+/// The day of a time, in a table.
+pub(super) fn day(time: Option<Time>, none: &str) -> String {
+    time.map_or_else(|| none.to_owned(), |time| time.to_string().chars().take(10).collect())
+}
+
+fn row(key: &KeyView, owners: &Owners) -> Vec<String> {
     vec![
         key.id.to_string(),
+        owners.email(key.account_id),
         format!("{}…", key.prefix),
         key.status.as_str().to_owned(),
         key.name.clone(),
@@ -188,4 +282,40 @@ fn row(key: &KeyView) -> Vec<String> {
         day(key.last_used_at, "never"),
         key.scopes.to_string(),
     ]
+}
+
+fn show(key: &KeyView, json: bool) -> Done {
+    if json {
+        print::json(key)?;
+        return Ok(0);
+    }
+    let time = |time: Option<Time>| time.map(|time| time.to_string());
+    let maker = match &key.created_by {
+        CreatedBy::Simple(maker) => maker.clone(),
+        CreatedBy::Agent { agent_name, approved_by, .. } => format!("an agent calling itself {agent_name:?}, approved by {approved_by}"),
+    };
+    let facts = [
+        ("id", Some(key.id.to_string())),
+        ("name", Some(key.name.clone())),
+        ("key", Some(format!("{}…", key.prefix))),
+        ("status", Some(key.status.as_str().to_owned())),
+        ("account", Some(key.account_id.to_string())),
+        ("plan", Some(key.plan.clone())),
+        ("limit", key.requests_per_minute.map(|limit| format!("{limit} requests a minute"))),
+        ("environment", Some(key.environment.to_string())),
+        ("scopes", Some(key.scopes.to_string())),
+        ("made by", Some(maker)),
+        ("parent", key.parent.map(|id| id.to_string())),
+        ("replaces", key.replaces.map(|id| id.to_string())),
+        ("replaced by", key.replaced_by.map(|id| id.to_string())),
+        ("created", time(Some(key.created_at))),
+        ("expires", time(key.expires_at)),
+        ("revoked", time(key.revoked_at)),
+        ("last used", time(key.last_used_at).or_else(|| Some("never".to_owned()))),
+        ("uses", Some(key.usage.total.to_string())),
+    ];
+    for (name, value) in facts.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        print::line(&format!("{name:<12} {value}"))?;
+    }
+    Ok(0)
 }

@@ -1,6 +1,7 @@
 //! The command line: parse, one call, print. Exit codes: 0 done, 1 failed, 2 usage, 4 not signed in or not allowed.
 
 mod accounts;
+mod agents;
 mod connect;
 mod curl;
 mod doctor;
@@ -15,12 +16,13 @@ mod serve;
 mod settings;
 
 use crate::{
+    domain::id::AccountId,
     owner::{self, Call, OpenFailure, Opened, Reply, Role, ServerClient},
     service::{Error, view::Revealed},
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use settings::{Global, Settings};
-use std::process::ExitCode;
+use std::{collections::HashMap, process::ExitCode};
 
 /// An AI agent asks for access, a human countersigns, the agent receives its own scoped API key.
 #[derive(Parser)]
@@ -53,6 +55,9 @@ enum Command {
     /// API keys, of every account
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Agents that were let in, of every account
+    #[command(subcommand)]
+    Agents(agents::Agents),
     /// The effective configuration
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -153,6 +158,7 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Exec(exec)) => exec.run(global).await,
         Some(Command::Accounts(accounts)) => accounts.run(global).await,
         Some(Command::Keys(keys)) => keys.run(global).await,
+        Some(Command::Agents(agents)) => agents.run(global).await,
         Some(Command::Config(config)) => config.run(global),
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Completion { shell }) => {
@@ -194,6 +200,16 @@ impl Session {
         })
     }
 
+    /// Whose is what, for lists.
+    async fn owners(&self) -> Result<Owners, Failure> {
+        // A key elsewhere sees its own account, and no list of them.
+        if matches!(self, Self::There(_)) {
+            return Ok(Owners(HashMap::new()));
+        }
+        let Reply::Accounts(accounts) = self.call(Call::ListAccounts).await? else { return Err(unexpected()) };
+        Ok(Owners(accounts.into_iter().map(|account| (account.id, account.email)).collect()))
+    }
+
     async fn close(self) {
         if let Self::Here(opened) = self {
             opened.close().await;
@@ -206,6 +222,15 @@ impl Session {
         let reply = session.call(call).await;
         session.close().await;
         reply
+    }
+}
+
+/// E-mails of accounts.
+struct Owners(HashMap<AccountId, String>);
+
+impl Owners {
+    fn email(&self, id: AccountId) -> String {
+        self.0.get(&id).cloned().unwrap_or_else(|| id.to_string())
     }
 }
 

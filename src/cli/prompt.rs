@@ -37,3 +37,15 @@ pub fn confirmed(question: &str) -> Result<bool, Failure> {
     io::stdin().lock().take(16).read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
+
+/// Asks for a word, so that nothing large is done by a slip. Scripts say `--yes` instead.
+pub fn typed(question: &str, word: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage("there is no terminal to ask at: say --yes".to_owned()));
+    }
+    eprint!("{question} Type {word} to go on: ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().take(64).read_line(&mut answer)?;
+    Ok(answer.trim() == word)
+}

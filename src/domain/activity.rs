@@ -3,6 +3,7 @@
 use crate::domain::{
     id::{AccountId, EventId, GrantId, KeyId, RegistrationId},
     name::Name,
+    scope::ScopeSet,
     source::Source,
 };
 use jiff::Timestamp;
@@ -59,6 +60,36 @@ pub enum What {
     KeyCreated {
         key: KeyId,
         name: Name,
+    },
+    KeyEdited {
+        key: KeyId,
+        name: Name,
+        /// Its name before, if that changed.
+        was: Option<Name>,
+        added: ScopeSet,
+        removed: ScopeSet,
+    },
+    /// Off until it is enabled again, with everything made by it.
+    KeyDisabled {
+        key: KeyId,
+        name: Name,
+    },
+    KeyEnabled {
+        key: KeyId,
+        name: Name,
+    },
+    KeyRotated {
+        key: KeyId,
+        name: Name,
+        to: KeyId,
+        /// Until when the old key works on; `None`: it died with the reply.
+        until: Option<Timestamp>,
+    },
+    /// A human took back what they had approved: every key of the grant died.
+    AgentRevoked {
+        grant: GrantId,
+        agent: Name,
+        keys: u32,
     },
     KeyRevoked {
         key: KeyId,

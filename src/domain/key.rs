@@ -6,8 +6,9 @@ use crate::domain::{
     name::Name,
     scope::ScopeSet,
     secret::{ApiKey, Digest, KeyStream},
+    source::Source,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr, sync::Arc};
 use zeroize::Zeroizing;
@@ -145,6 +146,42 @@ pub enum Origin {
     Key,
 }
 
+impl Origin {
+    pub const fn maker(&self) -> Maker {
+        match self {
+            Self::Human => Maker::Human,
+            Self::Agent { .. } => Maker::Agent,
+            Self::Key => Maker::Key,
+        }
+    }
+
+    pub const fn grant(&self) -> Option<GrantId> {
+        match self {
+            Self::Agent { grant, .. } => Some(*grant),
+            Self::Human | Self::Key => None,
+        }
+    }
+}
+
+/// The kinds of makers, by which lists are filtered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Maker {
+    Human,
+    Agent,
+    Key,
+}
+
+impl Maker {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Agent => "agent",
+            Self::Key => "key",
+        }
+    }
+}
+
 /// When, and at whose word, a key stopped working for good.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Revocation {
@@ -251,6 +288,19 @@ impl Key {
         self.redeliverable = None;
         self.revoked.get_or_insert(Revocation { at: now, reason });
     }
+
+    /// Rotated: `successor` takes its place. It works on for `grace`, never longer than it would have; without any
+    /// it is dead for good, whatever a clock says later.
+    pub fn retire(&mut self, successor: KeyId, grace: SignedDuration, now: Timestamp) {
+        self.replaced_by = Some(successor);
+        self.redeliverable = None;
+        if grace.is_zero() {
+            self.revoke(now, Some(format!("rotated to {successor}")));
+        } else {
+            let end = now + grace;
+            self.expires_at = Some(self.expires_at.map_or(end, |at| at.min(end)));
+        }
+    }
 }
 
 /// What verification needs of a key, and nothing more: small, cheap to hand around.
@@ -293,7 +343,15 @@ pub struct Grant {
     pub registration: RegistrationId,
     pub agent_name: Name,
     pub approved_at: Timestamp,
-    /// The key, once it was delivered.
+    /// Where the human was who approved.
+    #[serde(default)]
+    pub approved_from: Option<Source>,
+    /// What was granted; what its key may do now stands there.
+    #[serde(default)]
+    pub scopes: ScopeSet,
+    #[serde(default)]
+    pub environment: Option<Environment>,
+    /// The key, once it was delivered; after a rotation its successor.
     pub key: Option<KeyId>,
     /// Set when the grant was revoked or its delivery window passed unused.
     pub ended_at: Option<Timestamp>,

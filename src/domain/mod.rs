@@ -6,6 +6,7 @@
 pub mod account;
 pub mod activity;
 pub mod id;
+pub mod idempotency;
 pub mod key;
 pub mod limit;
 pub mod name;

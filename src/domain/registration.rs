@@ -391,6 +391,14 @@ impl Registration {
         }
     }
 
+    /// The human takes an approval back before it was picked up: the agent is told as after a denial.
+    pub fn withdraw(self, now: Timestamp) -> Result<Self, Refused> {
+        match self {
+            Self::Approved { request, approval, .. } => Ok(Self::Denied { request, by: approval.account, at: now }),
+            _ => Err(Refused::AlreadyDecided),
+        }
+    }
+
     /// A fresh pickup token voids the old one.
     pub fn offer_pickup(self, pickup: Pickup, now: Timestamp) -> Result<Self, Refused> {
         match self {

@@ -180,12 +180,13 @@ pub enum Purpose {
     DeriveClaimToken,
     DeriveKey,
     SecretId,
+    Idempotency,
     Operation,
     DeriveOperation,
 }
 
 impl Purpose {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -198,6 +199,7 @@ impl Purpose {
         Self::DeriveClaimToken,
         Self::DeriveKey,
         Self::SecretId,
+        Self::Idempotency,
         Self::Operation,
         Self::DeriveOperation,
     ];
@@ -217,6 +219,7 @@ impl Purpose {
             Self::DeriveClaimToken => "countersign 2026-11 derived claim token",
             Self::DeriveKey => "countersign 2026-11 derived api key",
             Self::SecretId => "countersign 2026-11 secret id",
+            Self::Idempotency => "countersign 2026-11 idempotency key hash",
             Self::Operation => "countersign 2026-11 operation hash",
             Self::DeriveOperation => "countersign 2026-11 drawn for an operation",
         }

@@ -41,6 +41,16 @@ impl<T: Serialize> Plain<T> {
 }
 
 impl<T, const STATUS: u16, const ENVELOPE: bool> Answer<T, STATUS, ENVELOPE> {
+    /// With these headers.
+    pub fn with(mut self, headers: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        for (name, value) in headers {
+            if let Ok(value) = value.parse() {
+                self.0.headers_mut().insert(name, value);
+            }
+        }
+        self
+    }
+
     /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).
     pub fn secret(self) -> Self {
         Self((NO_STORE, self.0).into_response(), PhantomData)

@@ -70,6 +70,7 @@ pub fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::Forbidden { .. } | Error::ForeignForm => (S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => (S::NOT_FOUND, "not_found"),
         Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged => (S::CONFLICT, "conflict"),
+        Error::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Error::TooMany { .. } | Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
         Error::WrongCode => (S::BAD_REQUEST, "invalid_user_code"),
         Error::WrongPassword => (S::BAD_REQUEST, "invalid_grant"),
@@ -121,6 +122,7 @@ pub fn next(error: &Error, config: &Config) -> String {
         }
         Error::Forbidden { .. }
         | Error::Conflict { .. }
+        | Error::IdempotencyKeyReused
         | Error::WrongCode
         | Error::AlreadyDecided
         | Error::ReviewChanged
@@ -159,6 +161,7 @@ pub fn api(error: &Error) -> (StatusCode, &'static str, String) {
         Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged | Error::ClaimedOrInFlight { .. } => {
             said(S::CONFLICT, "conflict")
         }
+        Error::IdempotencyKeyReused => said(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited", "Rate limit exceeded".to_owned()),
         Error::TooMany { .. } | Error::TooManyAttempts { .. } => said(S::TOO_MANY_REQUESTS, "rate_limited"),
         Error::PayloadTooLarge => said(S::PAYLOAD_TOO_LARGE, "payload_too_large"),

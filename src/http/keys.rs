@@ -7,19 +7,20 @@ use super::{
     client::ClientSource,
     credential::Presented,
     error::Failed,
+    idempotency::RequestName,
     openapi::Told,
 };
 use crate::{
     domain::{
         id::KeyId,
-        key::{Environment, Status},
+        key::{Environment, Maker, Status},
         scope::{KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
     },
     service::{
         Error,
-        keys::{Filter, MAX_PAGE, NewKey},
+        keys::{Edit, Filter, MAX_PAGE, NewKey, Rotate},
         verify::Need,
-        view::{Created, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
+        view::{Issued, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
 };
 use aide::axum::{
@@ -36,8 +37,9 @@ pub fn routes() -> ApiRouter<App> {
         .api_route("/v1/projects", get_with(projects, |op| op.about("listProjects", "An example of a protected resource")))
         .api_route(
             "/v1/keys",
-            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first"))
-                .post_with(create, |op| op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE)),
+            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first")).post_with(create, |op| {
+                op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])
+            }),
         )
         .api_route(
             "/v1/keys/verify",
@@ -46,10 +48,22 @@ pub fn routes() -> ApiRouter<App> {
         .api_route(
             "/v1/keys/{id}",
             get_with(get, |op| op.about("getKey", "One key, never its secret"))
+                .patch_with(edit, |op| {
+                    op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()])
+                })
                 .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it")),
+        )
+        .api_route(
+            "/v1/keys/{id}/rotate",
+            post_with(rotate, |op| op.about("rotateKey", "A new secret for a key it made").needs(KEYS_WRITE).fails(&[conflict()])),
         )
         .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
         .with_path_items(|item| item.tag("Keys"))
+}
+
+/// What a key can't do in the state it is in, or its account is.
+fn conflict() -> Error {
+    Error::Conflict { detail: "the key is revoked".to_owned() }
 }
 
 /// `GET /v1/whoami`
@@ -84,6 +98,9 @@ pub struct ListQuery {
     cursor: Option<String>,
     status: Option<Status>,
     environment: Option<Environment>,
+    created_by: Option<Maker>,
+    /// Part of a name or of a shown head, or an id.
+    q: Option<String>,
 }
 
 /// `GET /v1/keys`
@@ -93,8 +110,8 @@ pub async fn list(
     asked: Result<Query<ListQuery>, Failed>,
 ) -> Result<Success<KeyList>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
-    let Query(asked) = asked?;
-    let filter = Filter { status: asked.status, environment: asked.environment, cursor: asked.cursor, limit: asked.limit };
+    let Query(ListQuery { limit, cursor, status, environment, created_by, q }) = asked?;
+    let filter = Filter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
     let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(Success::new(&app, keys))
@@ -109,6 +126,16 @@ pub struct Create {
     environment: Option<Environment>,
     /// Seconds.
     expires_in: Option<i64>,
+    /// A limit of its own, at most the plan's and its parent's.
+    requests_per_minute: Option<u32>,
+}
+
+/// A key that was just made, or by an earlier request of the same name: then without its secret.
+fn issued(app: &App, issued: Issued) -> Success<Issued, 201> {
+    let place = format!("{}/v1/keys/{}", app.config.public_url, issued.view.id);
+    let replayed = issued.is_replay().then(|| ("idempotent-replayed", "true".to_owned()));
+    let headers = [("location", place)].into_iter().chain(replayed);
+    Success::new(app, issued).secret().with(headers)
 }
 
 /// `POST /v1/keys`: a child of the calling key. The secret is in this reply only. Who calls is asked before what is
@@ -117,8 +144,9 @@ pub async fn create(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
+    name: Result<RequestName, Failed>,
     body: Result<JsonBody<Create>, Failed>,
-) -> Result<Success<Created, 201>, Failed> {
+) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
     let JsonBody(body) = body?;
     let new = NewKey {
@@ -126,10 +154,11 @@ pub async fn create(
         scopes: required("scopes", body.scopes)?,
         environment: body.environment,
         expires_in: body.expires_in,
+        requests_per_minute: body.requests_per_minute,
     };
-    let account = caller.account.id;
-    let created = app.create_key(caller.actor(), account, new, source).await?;
-    Ok(Success::new(&app, created).secret())
+    let (account, once) = (caller.account.id, name?.of(&caller));
+    let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
+    Ok(issued(&app, created))
 }
 
 /// `GET /v1/keys/{id}`
@@ -137,6 +166,54 @@ pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId
     let caller = presented.admit(&app, &Need::call()).await?;
     let PathId(id) = id?;
     Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct Change {
+    name: Option<String>,
+    /// All it may do from now on.
+    #[schemars(with = "Option<Vec<Scope>>")]
+    scopes: Option<Vec<String>>,
+    /// Off, with all it made, until it is enabled again.
+    disabled: Option<bool>,
+}
+
+/// `PATCH /v1/keys/{id}`: a key takes scopes away from what it made; a session gives and takes.
+pub async fn edit(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    body: Result<JsonBody<Change>, Failed>,
+) -> Result<Success<KeyView>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
+    Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct Rotation {
+    /// How long the old key works on, never past its own end; a day unless told.
+    #[schemars(range(min = 0, max = 604_800))]
+    grace_seconds: Option<i64>,
+    /// Seconds the new key lives; as long as the old one was made for unless told.
+    expires_in: Option<i64>,
+}
+
+/// `POST /v1/keys/{id}/rotate`: a new secret; the old one works on for its grace.
+pub async fn rotate(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    id: Result<PathId<KeyId>, Failed>,
+    name: Result<RequestName, Failed>,
+    body: Result<JsonBody<Rotation>, Failed>,
+) -> Result<Success<Issued, 201>, Failed> {
+    let caller = presented.admit(&app, &Need::call()).await?;
+    let (PathId(id), JsonBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
+    let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
+    let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
+    Ok(issued(&app, rotated))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -12,6 +12,7 @@ mod envelope;
 mod error;
 mod guard;
 mod health;
+mod idempotency;
 mod keys;
 pub mod openapi;
 mod token;

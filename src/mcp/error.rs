@@ -49,7 +49,9 @@ fn words(error: &Error) -> (&'static str, String) {
         Error::NotFound { what } if what == "claim" => told("unknown_claim", REGISTER),
         Error::NotFound { .. } | Error::NoRoute => told("not_found", "Call list_keys for the ids you can see."),
         Error::Forbidden { .. } => told("forbidden", "Don't try again; tell your human what you wanted to do."),
-        Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged => told("conflict", "Tell your human what happened."),
+        Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged | Error::IdempotencyKeyReused => {
+            told("conflict", "Tell your human what happened.")
+        }
         Error::Busy | Error::Unavailable => told("unavailable", LATER),
         Error::Unreachable { .. } => told("unavailable", "Tell your human what happened; once the server answers, call the tool again."),
         Error::WrongCode

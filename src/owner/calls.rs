@@ -7,8 +7,8 @@
 use super::Role;
 use crate::{
     domain::{
-        id::KeyId,
-        key::{Environment, Status},
+        id::{AccountId, KeyId},
+        key::{Environment, Maker, Status},
         scope::{Scope, ScopeSet},
         secret::{ApiKey, ClaimToken, CodeChallenge, CodeVerifier, Password},
         source::Source,
@@ -16,9 +16,12 @@ use crate::{
     service::{
         Error, MAX_WAIT, Operation, Service,
         claim::{Ask, Registrant},
-        keys::{Actor, Filter, NewKey},
+        keys::{Actor, Edit, Filter, NewKey, Rotate},
         verify::{Caller, Need, Who},
-        view::{AccountView, Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
+        view::{
+            AccountView, AgentList, AgentsRevoked, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered, Revealed, Revoked,
+            ScopeCheck, Verdict, Whoami,
+        },
     },
 };
 use serde::{Deserialize, Serialize};
@@ -93,18 +96,49 @@ pub enum Call {
         environment: Option<Environment>,
         /// Seconds; `None`: until revoked.
         expires_in: Option<i64>,
+        /// `None`: the plan's.
+        requests_per_minute: Option<u32>,
     },
     AllKeys {
         /// The owner's e-mail; `None`: everybody's.
         account: Option<String>,
         status: Option<Status>,
         environment: Option<Environment>,
+        created_by: Option<Maker>,
+        q: Option<String>,
         cursor: Option<String>,
         limit: Option<usize>,
+    },
+    ShowKey {
+        key_id: String,
+    },
+    EditKey {
+        key_id: String,
+        name: Option<String>,
+        scopes: Option<Vec<String>>,
+        disabled: Option<bool>,
+    },
+    RotateKey {
+        key_id: String,
+        grace_seconds: Option<i64>,
+        expires_in: Option<i64>,
     },
     RevokeAny {
         key_id: String,
         reason: Option<String>,
+    },
+    ListAgents {
+        /// The owner's e-mail; `None`: everybody's.
+        account: Option<String>,
+        cursor: Option<String>,
+        limit: Option<usize>,
+    },
+    RevokeAgent {
+        grant_id: String,
+    },
+    RevokeAllAgents {
+        /// The owner's e-mail; `None`: everybody's.
+        account: Option<String>,
     },
     VerifyKey {
         key: Revealed,
@@ -133,6 +167,10 @@ pub enum Reply {
     PasswordReset(AccountView),
     Accounts(Vec<AccountView>),
     KeyCreated(Box<Created>),
+    Key(Box<KeyView>),
+    KeyRotated(Box<Issued>),
+    Agents(AgentList),
+    AgentsRevoked(AgentsRevoked),
     Verdict(Box<Verdict>),
     Status(Standing),
     HandingOver,
@@ -186,6 +224,14 @@ impl Local {
     async fn caller(&self, credential: &Revealed, need: Need) -> Result<Caller, Error> {
         let key = ApiKey::presented(credential.expose()).ok_or(Error::Unauthorized { presented: true })?;
         self.service.authenticate(Some(&key), &need).await
+    }
+
+    /// The account an e-mail names; none: all of them.
+    async fn account(&self, email: Option<String>) -> Result<Option<AccountId>, Error> {
+        match email {
+            Some(email) => Ok(Some(self.service.account_by_email(&email).await?.id)),
+            None => Ok(None),
+        }
     }
 }
 
@@ -247,7 +293,7 @@ impl Call {
             Self::ListKeys { credential, status, environment, cursor, limit } => {
                 let caller = here.caller(&credential, Need::call()).await?;
                 let account = caller.account.id;
-                let filter = Filter { status, environment, cursor, limit };
+                let filter = Filter { status, environment, cursor, limit, ..Filter::default() };
                 service.list_keys(&caller.actor(), Some(account), &filter).await.map(Reply::Keys)
             }
             Self::RevokeKey { credential, key_id, reason } => {
@@ -282,19 +328,40 @@ impl Call {
                 service.reset_password(&email, Password::typed(password.expose().to_owned()), operation).await.map(Reply::PasswordReset)
             }
             Self::ListAccounts => service.list_accounts(MAX_ACCOUNTS).await.map(Reply::Accounts),
-            Self::CreateKey { account, name, scopes, environment, expires_in } => {
+            Self::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute } => {
                 let owner = service.account_by_email(&account).await?.id;
-                let new = NewKey { name, scopes, environment, expires_in };
-                let created = service.create_key_once(Actor::Operator, owner, new, Source::Local, operation).await?;
-                Ok(Reply::KeyCreated(Box::new(created)))
+                let new = NewKey { name, scopes, environment, expires_in, requests_per_minute };
+                let created = service.create_key_as(Actor::Operator, owner, new, Source::Local, None, operation).await?;
+                let key = created.key.ok_or_else(|| Error::internal("a key without its secret"))?;
+                Ok(Reply::KeyCreated(Box::new(Created { key, view: created.view })))
             }
-            Self::AllKeys { account, status, environment, cursor, limit } => {
-                let owner = match account {
-                    Some(email) => Some(service.account_by_email(&email).await?.id),
-                    None => None,
-                };
-                let filter = Filter { status, environment, cursor, limit };
+            Self::AllKeys { account, status, environment, created_by, q, cursor, limit } => {
+                let owner = here.account(account).await?;
+                let filter = Filter { status, environment, created_by, q, cursor, limit };
                 service.list_keys(&Actor::Operator, owner, &filter).await.map(Reply::Keys)
+            }
+            Self::ShowKey { key_id } => service.get_key(&Actor::Operator, key(&key_id)?).await.map(|it| Reply::Key(Box::new(it))),
+            Self::EditKey { key_id, name, scopes, disabled } => {
+                let edit = Edit { name, scopes, disabled };
+                let edited = service.edit_key(&Actor::Operator, key(&key_id)?, edit, Source::Local).await;
+                edited.map(|it| Reply::Key(Box::new(it)))
+            }
+            Self::RotateKey { key_id, grace_seconds, expires_in } => {
+                let rotate = Rotate { grace_seconds, expires_in };
+                let rotated = service.rotate_key_as(&Actor::Operator, key(&key_id)?, rotate, Source::Local, None, operation).await;
+                rotated.map(|it| Reply::KeyRotated(Box::new(it)))
+            }
+            Self::ListAgents { account, cursor, limit } => {
+                let owner = here.account(account).await?;
+                service.list_agents(&Actor::Operator, owner, cursor.as_deref(), limit).await.map(Reply::Agents)
+            }
+            Self::RevokeAgent { grant_id } => {
+                let grant = grant_id.parse().map_err(|_| Error::not_found("agent"))?;
+                service.revoke_agent(&Actor::Operator, grant, Source::Local).await.map(Reply::AgentsRevoked)
+            }
+            Self::RevokeAllAgents { account } => {
+                let owner = here.account(account).await?;
+                service.revoke_all_agents(&Actor::Operator, owner, Source::Local).await.map(Reply::AgentsRevoked)
             }
             Self::RevokeAny { key_id, reason } => {
                 if let Some(revoked) = service.revoked_by(operation).await? {

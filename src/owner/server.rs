@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     config::{is_loopback, origin},
-    domain::scope::ScopeSet,
+    domain::{id::KeyId, scope::ScopeSet},
     service::{
         Error,
-        view::{Created, Delivered, KeyList, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
+        keys::Filter,
+        view::{Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
     },
 };
 use reqwest::{
@@ -110,10 +111,29 @@ impl ServerClient {
                 Ok(Reply::Delivered(Box::new(delivered)))
             }
             Call::ListKeys { credential, status, environment, cursor, limit } => {
-                self.list(credential, *status, *environment, cursor.as_deref(), *limit).await
+                let filter =
+                    Filter { status: *status, environment: *environment, cursor: cursor.clone(), limit: *limit, ..Filter::default() };
+                self.list(credential, filter).await
             }
-            Call::AllKeys { account: None, status, environment, cursor, limit } => {
-                self.list(self.key()?, *status, *environment, cursor.as_deref(), *limit).await
+            Call::AllKeys { account: None, status, environment, created_by, q, cursor, limit } => {
+                let (created_by, q, cursor) = (*created_by, q.clone(), cursor.clone());
+                let filter = Filter { status: *status, environment: *environment, created_by, q, cursor, limit: *limit };
+                self.list(self.key()?, filter).await
+            }
+            Call::ShowKey { key_id } => {
+                let view: KeyView = self.json(self.request(Method::GET, &key_path(key_id)?, Some(self.key()?))).await?;
+                Ok(Reply::Key(Box::new(view)))
+            }
+            Call::EditKey { key_id, name, scopes, disabled } => {
+                let body = given(json!({"name": name, "scopes": scopes, "disabled": disabled}));
+                let view: KeyView = self.json(self.request(Method::PATCH, &key_path(key_id)?, Some(self.key()?)).json(&body)).await?;
+                Ok(Reply::Key(Box::new(view)))
+            }
+            Call::RotateKey { key_id, grace_seconds, expires_in } => {
+                let body = given(json!({"grace_seconds": grace_seconds, "expires_in": expires_in}));
+                let path = format!("{}/rotate", key_path(key_id)?);
+                let issued: Issued = self.json(self.request(Method::POST, &path, Some(self.key()?)).json(&body)).await?;
+                Ok(Reply::KeyRotated(Box::new(issued)))
             }
             Call::RevokeKey { credential, key_id, .. } => self.revoke(credential, key_id).await,
             Call::RevokeAny { key_id, .. } => self.revoke(self.key()?, key_id).await,
@@ -141,9 +161,12 @@ impl ServerClient {
                 let who: Whoami = self.json(self.request(Method::GET, "/v1/whoami", Some(credential))).await?;
                 Ok(Reply::Whoami(Box::new(who)))
             }
-            Call::CreateKey { name, scopes, environment, expires_in, .. } => {
-                let body = json!({"name": name, "scopes": scopes, "environment": environment, "expires_in": expires_in});
-                let body = Value::Object(body.as_object().cloned().unwrap_or_default().into_iter().filter(|(_, v)| !v.is_null()).collect());
+            Call::CreateKey { name, scopes, environment, expires_in, requests_per_minute, .. } => {
+                let body = json!({
+                    "name": name, "scopes": scopes, "environment": environment,
+                    "expires_in": expires_in, "requests_per_minute": requests_per_minute,
+                });
+                let body = given(body);
                 let created: Created = self.json(self.request(Method::POST, "/v1/keys", Some(self.key()?)).json(&body)).await?;
                 Ok(Reply::KeyCreated(Box::new(created)))
             }
@@ -156,7 +179,14 @@ impl ServerClient {
             Call::AllKeys { account: Some(_), .. } => {
                 Err(Error::invalid("account", "is not asked for by a key, which sees its own account"))
             }
-            Call::CreateAccount { .. } | Call::ResetPassword { .. } | Call::ListAccounts | Call::Status | Call::HandOver => {
+            Call::CreateAccount { .. }
+            | Call::ResetPassword { .. }
+            | Call::ListAccounts
+            | Call::ListAgents { .. }
+            | Call::RevokeAgent { .. }
+            | Call::RevokeAllAgents { .. }
+            | Call::Status
+            | Call::HandOver => {
                 Err(Error::Forbidden { detail: format!("that is done on the computer {} runs on, without --server", self.origin) })
             }
         }
@@ -167,18 +197,14 @@ impl ServerClient {
         self.key.as_ref().ok_or_else(none)
     }
 
-    async fn list(
-        &self,
-        key: &Revealed,
-        status: Option<crate::domain::key::Status>,
-        environment: Option<crate::domain::key::Environment>,
-        cursor: Option<&str>,
-        limit: Option<usize>,
-    ) -> Result<Reply, Error> {
+    async fn list(&self, key: &Revealed, filter: Filter) -> Result<Reply, Error> {
+        let Filter { status, environment, created_by, q, cursor, limit } = filter;
         let asked = [
             ("status", status.map(|status| status.as_str().to_owned())),
             ("environment", environment.map(|environment| environment.to_string())),
-            ("cursor", cursor.map(str::to_owned)),
+            ("created_by", created_by.map(|maker| maker.as_str().to_owned())),
+            ("q", q),
+            ("cursor", cursor),
             ("limit", limit.map(|limit| limit.to_string())),
         ];
         let asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -188,9 +214,7 @@ impl ServerClient {
     }
 
     async fn revoke(&self, key: &Revealed, id: &str) -> Result<Reply, Error> {
-        // Only what is an id becomes part of an address.
-        let id: crate::domain::id::KeyId = id.parse().map_err(|_| Error::not_found("key"))?;
-        let revoked: Revoked = self.json(self.request(Method::DELETE, &format!("/v1/keys/{id}"), Some(key))).await?;
+        let revoked: Revoked = self.json(self.request(Method::DELETE, &key_path(id)?, Some(key))).await?;
         Ok(Reply::Revoked(revoked))
     }
 
@@ -252,6 +276,20 @@ impl ServerClient {
         };
         Error::Unreachable { detail: format!("{} {what}; check the address and that the server runs, then try again", self.origin) }
     }
+}
+
+/// Only what is an id becomes part of an address.
+fn key_path(id: &str) -> Result<String, Error> {
+    let id: KeyId = id.parse().map_err(|_| Error::not_found("key"))?;
+    Ok(format!("/v1/keys/{id}"))
+}
+
+/// A body without the members nobody gave.
+fn given(mut body: Value) -> Value {
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    body
 }
 
 /// RFC 6750 §2.1 `b64token`: what goes into headers and files as it is, and means nothing to a shell.

@@ -227,6 +227,7 @@ impl Service {
         let registration = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
         match registration.poll(verifier, false, self.world.now()) {
             Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
+            Poll::Denied => Err(Error::AccessDenied),
             _ => Err(Error::InvalidGrant),
         }
     }

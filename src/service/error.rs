@@ -55,6 +55,8 @@ pub enum Error {
     NotFound { what: String },
     #[error("{detail}")]
     Conflict { detail: String },
+    #[error("this `Idempotency-Key` was used for another request: give each request its own")]
+    IdempotencyKeyReused,
 
     // Limits.
     #[error("{detail}")]

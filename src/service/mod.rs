@@ -1,9 +1,11 @@
 //! The use cases: what can be done, whoever asks and over whichever transport.
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
-//! [`keys`] what owners do with keys, [`accounts`] who humans are, [`upkeep`] what time does by itself.
+//! [`keys`] what owners do with keys, [`agents`] with whom they let in, [`accounts`] who humans are, [`upkeep`] what
+//! time does by itself.
 
 pub mod accounts;
+pub mod agents;
 pub mod claim;
 mod delivery;
 mod error;

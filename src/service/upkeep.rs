@@ -5,8 +5,9 @@ use crate::{
     domain::{
         account::Session,
         id::{KeyId, RegistrationId},
+        idempotency::Done,
         limit::Counter,
-        operation::Done,
+        operation,
         registration::Registration,
     },
     store::{Order, Read, StoreError, Table, Write, rows},
@@ -100,11 +101,17 @@ impl Service {
                 }
                 let operations = rows::due_by(rows, Table::DueOperations, now, limit)?;
                 for key in &operations {
+                    if let Some(operation) = rows::load::<operation::Done>(rows, key)? {
+                        rows::erase(rows, &operation);
+                    }
+                }
+                let done = rows::due_by(rows, Table::DueDone, now, limit)?;
+                for key in &done {
                     if let Some(done) = rows::load::<Done>(rows, key)? {
                         rows::erase(rows, &done);
                     }
                 }
-                Ok::<_, Error>(sessions.len().max(counters.len()).max(operations.len()))
+                Ok::<_, Error>([sessions.len(), counters.len(), operations.len(), done.len()].into_iter().max().unwrap_or(0))
             })
             .await?;
         Ok(found == limit)

@@ -5,6 +5,7 @@ use crate::domain::{
     id::{AccountId, GrantId, KeyId, RegistrationId},
     key::{Environment, Key, Origin, Status},
     scope::ScopeSet,
+    secret::ApiKey,
     usage::{Refusal, Usage},
 };
 use jiff::Timestamp;
@@ -178,6 +179,7 @@ pub enum CreatedBy {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct KeyView {
     pub id: KeyId,
+    pub account_id: AccountId,
     pub name: String,
     /// The shown head: prefix and first eight characters.
     pub prefix: String,
@@ -190,6 +192,15 @@ pub struct KeyView {
     pub status: Status,
     pub created_by: CreatedBy,
     pub parent: Option<KeyId>,
+    /// A limit of its own; without one its plan's holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// The key it was rotated from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<KeyId>,
+    /// The key it was rotated to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<KeyId>,
     pub usage: UsageView,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Time>,
@@ -241,6 +252,7 @@ impl KeyView {
         };
         Self {
             id: key.id,
+            account_id: key.account,
             name: key.name.to_string(),
             prefix: key.shown.clone(),
             environment: key.environment,
@@ -252,6 +264,9 @@ impl KeyView {
             status: key.status(now),
             created_by,
             parent: key.parent,
+            requests_per_minute: key.requests_per_minute,
+            replaces: key.replaces,
+            replaced_by: key.replaced_by,
             usage: UsageView {
                 total: usage.uses,
                 refused: usage.refused,
@@ -278,13 +293,101 @@ pub struct Created {
     pub view: KeyView,
 }
 
+/// What create and rotate answer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Issued {
+    /// The secret, once: `null` in the answer to a retry under the same `Idempotency-Key`.
+    pub key: Option<Revealed>,
+    #[serde(flatten)]
+    pub view: KeyView,
+    /// The key it was rotated from, as it now is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Box<KeyView>>,
+}
+
+impl Issued {
+    pub fn new(secret: Option<&ApiKey>, view: KeyView, replaced: Option<KeyView>) -> Self {
+        Self { key: secret.map(|secret| Revealed::new(secret.expose())), view, replaced: replaced.map(Box::new) }
+    }
+
+    /// Whether the key was made by an earlier request.
+    pub fn is_replay(&self) -> bool {
+        self.key.is_none()
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {
     pub id: KeyId,
     pub status: Status,
     pub revoked_at: Time,
-    /// Keys made by this key that died with it.
+    /// Keys that died with it: those it made, and an agent's key in its grace.
     pub descendants: u32,
+}
+
+/// Where an agent's access stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// Approved; the agent has not picked its key up yet.
+    Approved,
+    Active,
+    Disabled,
+    Expired,
+    Revoked,
+    /// The agent did not come for its key in time.
+    NeverCollected,
+}
+
+impl AgentState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::NeverCollected => "never collected",
+        }
+    }
+}
+
+/// One approval, as its human sees it: which agent, on whose word, what it may do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentView {
+    pub id: GrantId,
+    pub account_id: AccountId,
+    /// Self-declared by the program: data, never an instruction.
+    pub agent_name: String,
+    pub registration_id: RegistrationId,
+    pub state: AgentState,
+    /// What its key may do now; before it is picked up, what was granted.
+    pub scopes: ScopeSet,
+    pub environment: Option<Environment>,
+    /// Masked.
+    pub approved_by: String,
+    pub approved_at: Time,
+    /// Where the human was.
+    pub approved_from: Option<String>,
+    /// Where the agent was; forgotten a day after the request.
+    pub asked_from: Option<String>,
+    pub ended_at: Option<Time>,
+    /// Its key, once it was picked up.
+    pub key: Option<Box<KeyView>>,
+}
+
+/// A page of agents.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentList {
+    pub agents: Vec<AgentView>,
+    pub next_cursor: Option<String>,
+}
+
+/// What a revocation of agents ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentsRevoked {
+    pub agents: u32,
+    pub keys: u32,
 }
 
 /// Where a limit stands. `reset` is in Unix seconds, `retry_after` in seconds.

@@ -40,6 +40,9 @@ pub enum Table {
     AccountKeys = 22,
     Children = 23,
     Usage = 24,
+    /// Requests that are done once, by the hash of their name.
+    Done = 25,
+    DueDone = 26,
     /// What a key was used for, a row a key and day.
     UsageDays = 27,
     /// When allowances are whole again.

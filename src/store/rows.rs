@@ -6,10 +6,11 @@ use crate::domain::{
     account::{Account, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, RegistrationId},
+    idempotency::Done,
     key::{Grant, Key},
     limit::{Counter, Limit},
     name::Email,
-    operation::{self, Done},
+    operation,
     registration::Registration,
     secret::Digest,
     source::Source,
@@ -203,6 +204,20 @@ impl Row for Key {
     }
 }
 
+impl Row for Done {
+    const TABLE: Table = Table::Done;
+
+    fn key(&self) -> Vec<u8> {
+        self.request.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut due = due(self.ends_at, "");
+        due.extend_from_slice(self.request.as_bytes());
+        vec![(Table::DueDone, due)]
+    }
+}
+
 impl Row for Grant {
     const TABLE: Table = Table::Grants;
 
@@ -235,7 +250,7 @@ impl Row for Counter {
     }
 }
 
-impl Row for Done {
+impl Row for operation::Done {
     const TABLE: Table = Table::Operations;
 
     fn key(&self) -> Vec<u8> {

@@ -140,6 +140,7 @@ pub fn explain(error: &Error) -> Explained {
         Error::NoRoute => told(S::NOT_FOUND, "Page not found", "The address may be mistyped, or the page has moved."),
         Error::MethodNotAllowed => told(S::METHOD_NOT_ALLOWED, "That does not work here", "Open the page with its link instead."),
         Error::Conflict { detail } => told(S::CONFLICT, "That can't be done now", sentence("", detail)),
+        Error::IdempotencyKeyReused => told(S::CONFLICT, "That was sent already", "Open the page again and start over."),
         Error::TooMany { detail, .. } => told(S::TOO_MANY_REQUESTS, "Too many attempts", sentence("", detail)),
         Error::RateLimited(_) => told(S::TOO_MANY_REQUESTS, "Too many requests", "Wait a minute and try again."),
         Error::Busy => {

@@ -136,7 +136,7 @@ async fn filters_hold_across_pages() {
         }
     }
     let list = |status, environment| {
-        let (actor, filter) = (human.actor(), Filter { status, environment, limit: Some(100), cursor: None });
+        let (actor, filter) = (human.actor(), Filter { status, environment, limit: Some(100), ..Filter::default() });
         let app = &app;
         async move { app.service.list_keys(&actor, Some(human.account), &filter).await.unwrap().keys.len() }
     };

@@ -12,6 +12,7 @@
 mod support;
 
 mod accounts;
+mod agents;
 mod canary;
 mod ceremony;
 mod config;
@@ -22,7 +23,10 @@ mod elsewhere;
 mod http_agent;
 mod http_hygiene;
 mod http_keys;
+mod idempotency;
 mod keys;
+mod keys_edit;
+mod keys_rotate;
 mod mcp_http;
 mod openapi;
 mod operations;

@@ -1,5 +1,7 @@
 //! The real program: started, asked, stopped, killed.
 
+mod commands;
+
 use crate::support::*;
 use serde_json::{Value, json};
 use std::{

@@ -1,0 +1,175 @@
+//! New keys.
+
+use super::{Actor, Once, lifetime, missing, room_for_one_more};
+use crate::{
+    config::Config,
+    domain::{
+        activity::What,
+        id::AccountId,
+        key::{Environment, Key, KeyFacts, Origin},
+        name::Name,
+        operation::Outcome,
+        scope::KEYS_WRITE,
+        source::Source,
+    },
+    service::{
+        Error, Operation, Service, acting,
+        operation::Turn,
+        record,
+        view::{Created, Issued, Revealed},
+    },
+    store::rows,
+};
+use serde::Serialize;
+
+/// What a new key should be.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NewKey {
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub environment: Option<Environment>,
+    /// Seconds; `None`: until revoked, or as long as its parent.
+    pub expires_in: Option<i64>,
+    /// A limit of its own, at most the account's plan's (but by the operator's word); `None`: the plan's, or its parent's.
+    pub requests_per_minute: Option<u32>,
+}
+
+impl Service {
+    /// Creates a key. The secret is in the reply and nowhere else.
+    pub async fn create_key(&self, actor: Actor, account: AccountId, new: NewKey, source: Source) -> Result<Created, Error> {
+        let Issued { key, view, .. } = self.create_key_once(actor, account, new, source, None).await?;
+        let key = key.ok_or_else(|| Error::internal("a key without its secret"))?;
+        Ok(Created { key: Revealed::new(key.expose()), view })
+    }
+
+    /// The same for a caller that may retry: the key is made once, its secret shown once.
+    pub async fn create_key_once(
+        &self,
+        actor: Actor,
+        account: AccountId,
+        new: NewKey,
+        source: Source,
+        once: Option<&Once>,
+    ) -> Result<Issued, Error> {
+        self.create_key_as(actor, account, new, source, once, Operation::default()).await
+    }
+
+    /// The same as an operation: sent again it is answered with the secret again.
+    pub async fn create_key_as(
+        &self,
+        actor: Actor,
+        account: AccountId,
+        new: NewKey,
+        source: Source,
+        once: Option<&Once>,
+        operation: Operation,
+    ) -> Result<Issued, Error> {
+        if actor.account().is_some_and(|own| own != account) {
+            return Err(Error::not_found("account"));
+        }
+        let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
+        let scopes = self.known_scopes(&new.scopes)?;
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let now = world.now();
+        let expires_at = lifetime(new.expires_in)?.map(|lifetime| now + lifetime);
+        let environment = match &actor {
+            Actor::Key(key) if new.environment.is_some_and(|e| e != key.environment) => {
+                return Err(Error::Forbidden { detail: format!("a {} key can't make keys of another environment", key.environment) });
+            }
+            Actor::Key(key) => key.environment,
+            Actor::Owner(_) | Actor::Operator => new.environment.unwrap_or(self.config.environment),
+        };
+        let fresh = self.fresh_key(environment, &world);
+        let draft = Key {
+            id: fresh.id,
+            account,
+            name,
+            hash: fresh.hash,
+            secret: self.secret_id.clone(),
+            shown: fresh.shown,
+            environment,
+            scopes,
+            created_at: now,
+            expires_at,
+            revoked: None,
+            disabled_at: None,
+            parent: None,
+            root: None,
+            origin: Origin::Human,
+            requests_per_minute: new.requests_per_minute,
+            replaces: None,
+            replaced_by: None,
+            redeliverable: None,
+        };
+        let request = self.request(once, "create", &new)?;
+        let (config, random) = (self.config.clone(), world.bytes());
+        let made = self
+            .store
+            .write(move |rows| {
+                if done.is_some() {
+                    return Ok(draft.id);
+                }
+                let actor = actor.now(rows, now)?;
+                if let Some(made) = request.map(|request| request.done(rows, now)).transpose()?.flatten() {
+                    return Ok(made);
+                }
+                let owner = acting(rows, account).map_err(|_| Error::not_found("account"))?;
+                let mut key = draft.clone();
+                if let Actor::Key(parent) = &actor {
+                    bound(&mut key, parent)?;
+                }
+                within_plan(&config, &actor, &owner.plan, key.requests_per_minute)?;
+                room_for_one_more(rows, account, config.keys.max_active_per_account, None, now)?;
+                rows::save(rows, &key)?;
+                record(rows, account, Some(source), What::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
+                note.put(rows, Outcome::Drawn)?;
+                if let Some(request) = request {
+                    request.remember(rows, key.id)?;
+                }
+                Ok::<_, Error>(key.id)
+            })
+            .await?;
+        self.issued(made, (made == fresh.id).then_some(&fresh.secret)).await
+    }
+}
+
+/// A child is never wider than its parent in scopes, lifetime and limit; its environment is its parent's.
+fn bound(key: &mut Key, parent: &KeyFacts) -> Result<(), Error> {
+    if !parent.scopes.has(KEYS_WRITE) {
+        return Err(missing(KEYS_WRITE));
+    }
+    let wider = key.scopes.missing_from(&parent.scopes);
+    if !wider.is_empty() {
+        return Err(Error::InsufficientScope { missing: wider });
+    }
+    if let (Some(most), Some(asked)) = (parent.expires_at, key.expires_at)
+        && asked > most
+    {
+        return Err(Error::Forbidden { detail: "a key can't make one that outlives it".to_owned() });
+    }
+    if let (Some(most), Some(asked)) = (parent.requests_per_minute, key.requests_per_minute)
+        && asked > most
+    {
+        return Err(Error::Forbidden { detail: format!("a key can't make one with more than its own {most} requests a minute") });
+    }
+    key.expires_at = key.expires_at.or(parent.expires_at);
+    key.requests_per_minute = key.requests_per_minute.or(parent.requests_per_minute);
+    (key.parent, key.root, key.origin) = (Some(parent.id), Some(parent.root), Origin::Key);
+    Ok(())
+}
+
+/// A key's own limit is at most its plan's; only the operator gives more.
+fn within_plan(config: &Config, actor: &Actor, plan: &str, own: Option<u32>) -> Result<(), Error> {
+    let Some(own) = own else { return Ok(()) };
+    if own == 0 {
+        return Err(Error::invalid("requests_per_minute", "must be at least 1"));
+    }
+    let plan = config.plans.get(plan).or_else(|| config.plans.values().min_by_key(|plan| plan.requests_per_minute));
+    let most = match (actor, plan) {
+        (Actor::Operator, _) | (_, None) => return Ok(()),
+        // What a key may have it may give: it is bounded by that already.
+        (Actor::Key(parent), _) if parent.requests_per_minute.is_some() => return Ok(()),
+        (Actor::Owner(_) | Actor::Key(_), Some(plan)) => plan.requests_per_minute,
+    };
+    if own <= most { Ok(()) } else { Err(Error::invalid("requests_per_minute", format!("must be at most the plan's {most}"))) }
+}

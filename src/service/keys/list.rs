@@ -1,0 +1,145 @@
+//! Looking at keys: lists, one key, who calls, what happened.
+
+use super::{Actor, key_of, sees};
+use crate::{
+    domain::{
+        activity::Event,
+        id::{AccountId, KeyId},
+        key::{Environment, Key, Maker, Status},
+    },
+    service::{
+        Error, Service,
+        verify::{Caller, Who},
+        view::{KeyList, KeyView, Whoami},
+    },
+    store::{Order, Table, rows},
+};
+
+/// Which keys to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub status: Option<Status>,
+    pub environment: Option<Environment>,
+    pub created_by: Option<Maker>,
+    /// Part of a key's name or of its shown head, or its whole id; in either case.
+    pub q: Option<String>,
+    pub cursor: Option<String>,
+    pub limit: Option<usize>,
+}
+
+pub const MAX_PAGE: usize = 100;
+const DEFAULT_PAGE: usize = 20;
+/// Rows looked at per request when a filter leaves most out.
+const SCAN: usize = 500;
+/// A name is not longer, and neither is what one looks for.
+const MAX_SEARCH: usize = 64;
+
+impl Service {
+    /// A page of keys, newest first. A key without `keys:read` sees itself and its descendants.
+    pub async fn list_keys(&self, actor: &Actor, account: Option<AccountId>, filter: &Filter) -> Result<KeyList, Error> {
+        let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(Error::invalid("limit", format!("must be 1 to {MAX_PAGE}")));
+        }
+        let cursor = match &filter.cursor {
+            Some(text) => Some(text.parse::<KeyId>().map_err(|_| Error::invalid("cursor", "is not one this server gave"))?),
+            None => None,
+        };
+        let sought = filter.q.as_deref().map(|q| q.trim().to_lowercase()).filter(|q| !q.is_empty());
+        if sought.as_ref().is_some_and(|q| q.chars().count() > MAX_SEARCH) {
+            return Err(Error::invalid("q", format!("must have at most {MAX_SEARCH} characters")));
+        }
+        let now = self.world.now();
+        // Whatever a transport names: only the operator sees other accounts, or all of them.
+        let account = actor.account().or(account);
+        let found = |key: &Key, q: &str| {
+            key.name.as_str().to_lowercase().contains(q) || key.shown.to_lowercase().contains(q) || key.id.to_string() == q
+        };
+        let fits = |key: &Key| {
+            filter.status.is_none_or(|status| status == key.status(now))
+                && filter.environment.is_none_or(|environment| environment == key.environment)
+                && filter.created_by.is_none_or(|maker| maker == key.origin.maker())
+                && sought.as_deref().is_none_or(|q| found(key, q))
+        };
+        self.store
+            .read(|rows| {
+                let (index, prefix) = match account {
+                    Some(account) => (Table::AccountKeys, rows::entry(&[&account.to_string(), ""])),
+                    None => (Table::Keys, Vec::new()),
+                };
+                let mut after = cursor.map(|id| [prefix.clone(), id.to_string().into_bytes()].concat());
+                let (mut keys, mut looked_at) = (Vec::new(), 0);
+                let next_cursor = 'pages: loop {
+                    let page = rows.scan(index, &prefix, after.as_deref(), Order::Descending, 100)?;
+                    let last_page = page.len() < 100;
+                    for (entry, _) in page {
+                        let id = String::from_utf8_lossy(&entry[prefix.len()..]).into_owned();
+                        let Some(key) = rows::load::<Key>(rows, &id)? else { continue };
+                        looked_at += 1;
+                        if fits(&key) && sees(rows, actor, &key)? {
+                            if keys.len() == limit {
+                                // Another one exists: the page ends before it.
+                                break 'pages keys.last().map(|last: &KeyView| last.id.to_string());
+                            }
+                            keys.push(self.view(rows, &key, now)?);
+                        }
+                        after = Some(entry);
+                    }
+                    if last_page {
+                        break None;
+                    }
+                    if looked_at >= SCAN {
+                        break after.as_ref().map(|entry| String::from_utf8_lossy(&entry[prefix.len()..]).into_owned());
+                    }
+                };
+                Ok::<_, Error>(KeyList { keys, next_cursor })
+            })
+            .await
+    }
+
+    /// One key of the account, or 404 as for unknown ones.
+    pub async fn get_key(&self, actor: &Actor, id: KeyId) -> Result<KeyView, Error> {
+        let now = self.world.now();
+        self.store
+            .read(|rows| {
+                let key = key_of(rows, actor, id)?;
+                if sees(rows, actor, &key)? { self.view(rows, &key, now) } else { Err(Error::not_found("key")) }
+            })
+            .await
+    }
+
+    pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
+        let (now, id) = (self.world.now(), caller.account.id);
+        self.store
+            .read(|rows| {
+                let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
+                let key = match &caller.who {
+                    Who::Key(key) => {
+                        let key = rows::key(rows, key.id)?.ok_or(Error::Unauthorized { presented: true })?;
+                        Some(self.view(rows, &key, now)?)
+                    }
+                    Who::Session(_) => None,
+                };
+                Ok::<_, Error>(Whoami {
+                    account_id: account.id,
+                    email: account.email.to_string(),
+                    operator: account.operator,
+                    plan: account.plan,
+                    key,
+                })
+            })
+            .await
+    }
+
+    /// What happened to an account's keys and agents, newest first.
+    pub async fn activity(&self, account: AccountId, limit: usize) -> Result<Vec<Event>, Error> {
+        let prefix = rows::entry(&[&account.to_string(), ""]);
+        self.store
+            .read(|rows| {
+                let entries = rows.scan(Table::Events, &prefix, None, Order::Descending, limit)?;
+                let events = entries.into_iter().map(|(key, _)| rows::load(rows, key));
+                Ok(events.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            })
+            .await
+    }
+}

@@ -1,0 +1,167 @@
+//! Rotation: a new secret for the same key, and the old one works on for a grace period.
+//!
+//! The new key is a row of its own with name, scopes, environment, limit, parent and origin of the old one; it shares
+//! its allowance, so that rotating gives nobody fresh quota. What the old key made now descends from the new one: it
+//! goes on working after the old one's end and dies with the new one. Of one chain at most two keys work at a time,
+//! and they count as one towards the account's limit.
+
+use super::{Actor, Once, change_descendants, lifetime, writable};
+use crate::{
+    domain::{
+        activity::What,
+        id::KeyId,
+        key::{Key, Status},
+        operation::Outcome,
+        source::Source,
+    },
+    service::{Error, Operation, Service, acting, operation::Turn, record, view::Issued},
+    store::{Read, Write, rows},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+/// The old key's grace unless one is named: a day, in which a deployment can be rolled out.
+pub const DEFAULT_GRACE: SignedDuration = SignedDuration::from_hours(24);
+/// A key that is on its way out must not stay for good.
+pub const MAX_GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// How to rotate.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Rotate {
+    /// How long the old key works on, 0 to 7 days, never past its own end; 0: it is dead before the reply. `None`: a day.
+    pub grace_seconds: Option<i64>,
+    /// How long the new key lives; `None`: as long as the old one was made for.
+    pub expires_in: Option<i64>,
+}
+
+impl Service {
+    /// Rotates a key. The new secret is in the reply and nowhere else.
+    pub async fn rotate_key(&self, actor: &Actor, id: KeyId, rotate: Rotate, source: Source, once: Option<&Once>) -> Result<Issued, Error> {
+        self.rotate_key_as(actor, id, rotate, source, once, Operation::default()).await
+    }
+
+    /// The same as an operation: sent again it is answered with the secret again.
+    pub async fn rotate_key_as(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        rotate: Rotate,
+        source: Source,
+        once: Option<&Once>,
+        operation: Operation,
+    ) -> Result<Issued, Error> {
+        let grace = match rotate.grace_seconds.map(SignedDuration::from_secs) {
+            None => DEFAULT_GRACE,
+            Some(grace) if (SignedDuration::ZERO..=MAX_GRACE).contains(&grace) => grace,
+            Some(_) => return Err(Error::invalid("grace_seconds", format!("must be from 0 to {}", MAX_GRACE.as_secs()))),
+        };
+        let asked = lifetime(rotate.expires_in)?;
+        let request = self.request(once, &format!("rotate {id}"), &rotate)?;
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let (now, random, actor) = (world.now(), world.bytes(), actor.clone());
+        // Outside the transaction, where the randomness is; an environment never changes.
+        let environment = self.store.read(|rows| writable(rows, &actor, id)).await?.environment;
+        let (fresh, secret_id) = (self.fresh_key(environment, &world), self.secret_id.clone());
+        let (new_id, hash, shown) = (fresh.id, fresh.hash, fresh.shown);
+        let made = self
+            .store
+            .write(move |rows| {
+                if done.is_some() {
+                    return Ok(new_id);
+                }
+                let actor = actor.now(rows, now)?;
+                let mut old = writable(rows, &actor, id)?;
+                if let Some(made) = request.map(|request| request.done(rows, now)).transpose()?.flatten() {
+                    return Ok(made);
+                }
+                acting(rows, old.account).map_err(|_| Error::not_found("key"))?;
+                may_rotate(rows, &old, grace, now)?;
+                let new = Key {
+                    id: new_id,
+                    hash,
+                    secret: secret_id.clone(),
+                    shown: shown.clone(),
+                    created_at: now,
+                    expires_at: end(rows, &old, asked, now)?,
+                    root: old.root.or(Some(old.id)),
+                    replaces: Some(id),
+                    redeliverable: None,
+                    ..old.clone()
+                };
+                rows::save(rows, &new)?;
+                adopt(rows, &old, &new)?;
+                if let Some(registration) = old.redeliverable {
+                    crate::service::delivery::forget_salt(rows, registration)?;
+                }
+                old.retire(new_id, grace, now);
+                rows::save(rows, &old)?;
+                let until = old.expires_at.filter(|_| old.revoked.is_none());
+                let what = What::KeyRotated { key: id, name: old.name, to: new_id, until };
+                record(rows, old.account, Some(source), what, now, random)?;
+                note.put(rows, Outcome::Drawn)?;
+                if let Some(request) = request {
+                    request.remember(rows, new_id)?;
+                }
+                Ok::<_, Error>(new_id)
+            })
+            .await?;
+        self.issued(made, (made == new_id).then_some(&fresh.secret)).await
+    }
+}
+
+fn may_rotate(rows: &dyn Read, old: &Key, grace: SignedDuration, now: Timestamp) -> Result<(), Error> {
+    let refuse = |detail: String| Err(Error::Conflict { detail });
+    if let Some(successor) = old.replaced_by {
+        return refuse(format!("the key was rotated already: rotate its successor {successor}"));
+    }
+    if old.status(now) != Status::Active {
+        return refuse(format!("the key is {}", old.status(now).as_str()));
+    }
+    // In an emergency (no grace) nothing stands in the way: the middle one of the three dies at once.
+    match old.replaces.map(|before| rows::key(rows, before)).transpose()?.flatten() {
+        Some(before) if before.is_active(now) && !grace.is_zero() => {
+            refuse(format!("{}, which it replaced, still works: revoke that one first, or rotate without grace", before.id))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// When the new key ends: it lives as long as the old one was made for, and never longer than its parent.
+fn end(rows: &dyn Read, old: &Key, asked: Option<SignedDuration>, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let most = match old.parent {
+        Some(parent) => rows::key(rows, parent)?.and_then(|parent| parent.expires_at),
+        None => None,
+    };
+    let renewed = old.expires_at.map(|at| at.duration_since(old.created_at));
+    match (asked.or(renewed).map(|lifetime| now + lifetime), most) {
+        (Some(end), Some(most)) if end > most && asked.is_some() => {
+            Err(Error::Forbidden { detail: "the key would outlive the one that made it".to_owned() })
+        }
+        (Some(end), Some(most)) => Ok(Some(end.min(most))),
+        (end, most) => Ok(end.or(most)),
+    }
+}
+
+/// What the old key had made, and the grant it came from, are the new one's. No descendant outlives it.
+fn adopt(rows: &mut dyn Write, old: &Key, new: &Key) -> Result<(), Error> {
+    for mut child in rows::children(rows, old.id)? {
+        child.parent = Some(new.id);
+        rows::save(rows, &child)?;
+    }
+    if let Some(most) = new.expires_at {
+        change_descendants(rows, new.id, |child| {
+            let shorter = child.expires_at.is_none_or(|at| at > most);
+            if shorter {
+                child.expires_at = Some(most);
+            }
+            shorter
+        })?;
+    }
+    if let Some(grant) = old.origin.grant()
+        && let Some(mut grant) = rows::grant(rows, grant)?.filter(|grant| grant.key == Some(old.id))
+    {
+        grant.key = Some(new.id);
+        rows::save(rows, &grant)?;
+    }
+    Ok(())
+}
