@@ -50,6 +50,7 @@ fn creating(account: &str) -> Call {
         scopes: vec![KEYS_READ.to_owned()],
         environment: None,
         expires_in: Some(3600),
+        requests_per_minute: None,
     }
 }
 
@@ -93,6 +94,16 @@ async fn a_key_created_twice_is_one_key_that_works_and_rests_nowhere() {
         let bytes = std::fs::read(&path).unwrap_or_default();
         assert!(!bytes.windows(20).any(|window| key.as_bytes().windows(20).any(|part| part == window)), "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn a_key_rotated_twice_is_rotated_once_and_the_new_secret_is_told_again() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await;
+    let call = Call::RotateKey { key_id: key.view.id.to_string(), grace_seconds: Some(0), expires_in: None };
+    let (app, answer) = app.asked_twice(call).await;
+    app.caller(answer["key"].as_str().unwrap()).await;
 }
 
 #[tokio::test]
