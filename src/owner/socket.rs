@@ -231,6 +231,8 @@ impl SocketClient {
                 let rest = call.after(began.elapsed());
                 let error = match self.connect().await {
                     Ok(stream) => match converse_once(stream, &Sent { operation: &operation, call: &rest }).await {
+                        // What an owner says that closes its store meanwhile: the next one knows better.
+                        Ok(Err(Error::Unavailable)) if call.may_be_repeated() => io::Error::other("it is about to end"),
                         Ok(result) => return result,
                         Err(error) if call.may_be_repeated() => error,
                         Err(error) => return self.unavailable(&error),
