@@ -13,6 +13,7 @@ use std::{
     ops::Bound,
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +22,8 @@ const GROUP: usize = 256;
 /// Writers wait in this queue; past it they wait for a place.
 const QUEUE: usize = 1024;
 const CACHE_BYTES: u64 = 64 << 20;
+const LINGERS: usize = 250;
+const LINGER: Duration = Duration::from_millis(20);
 
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
@@ -44,7 +47,7 @@ impl SledEngine {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("store");
         remove_half_snapshots(&path).map_err(unavailable)?;
-        let db = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).open().map_err(unavailable)?;
+        let db = opened(&path).map_err(unavailable)?;
         let file = File::open(path.join("db")).map_err(unavailable)?;
         let tree = db.open_tree("countersign").map_err(unavailable)?;
         let (queue, jobs) = mpsc::channel(QUEUE);
@@ -72,6 +75,19 @@ fn closed() -> StoreError {
 
 fn unavailable(error: impl ToString) -> StoreError {
     StoreError::Unavailable(error.to_string())
+}
+
+/// The last owner lets go of the directory a moment before the engine lets go of its own file: that is waited for.
+fn opened(path: &Path) -> sled::Result<sled::Db> {
+    let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500));
+    for _ in 0..LINGERS {
+        match config.open() {
+            // It has no kind of its own.
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => std::thread::sleep(LINGER),
+            opened => return opened,
+        }
+    }
+    config.open()
 }
 
 /// A kill while sled writes a snapshot leaves `snap.….generating`, which the next open takes for a whole one
