@@ -1,7 +1,7 @@
 //! The five tools. Each is a few lines: who calls, one service call, and what to say next.
 
 use super::{
-    args::{Args, CheckArgs, Delivery, Http, HttpCaller, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+    args::{Args, CheckArgs, Http, HttpCaller, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
     ceremony::registered_result,
     claims::{Asked, Claims},
     elicit::Registering,
@@ -130,17 +130,8 @@ impl Tools {
         let wait = Duration::from_secs(wait);
         let polling = async {
             match &self.way {
-                Way::Stdio(desk) => match args.delivery {
-                    None | Some(Delivery::Store) => self.poll_here(desk, &context, &args.claim_id, wait).await,
-                    Some(Delivery::Pickup) => Err(Error::invalid("delivery", "must be \"store\" over stdio").into()),
-                },
-                Way::Http(service) => match args.delivery {
-                    None | Some(Delivery::Pickup) => {
-                        let http = http.as_ref().ok_or_else(unexpected)?;
-                        self.poll_for(service, &args.claim_id, http, wait).await
-                    }
-                    Some(Delivery::Store) => Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
-                },
+                Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
+                Way::Http(service) => self.poll_for(service, &args, http.as_ref().ok_or_else(unexpected)?, wait).await,
             }
         };
         self.waiting(polling, http.as_ref(), &context).await.map(Json)
@@ -159,7 +150,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context).await?;
         let ListArgs { status, environment, cursor, limit } = args;
         match backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
             Reply::Keys(list) => {
@@ -182,7 +173,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context).await?;
         let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
         let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
@@ -192,7 +183,7 @@ impl Tools {
         match answer {
             Reply::Revoked(revoked) => {
                 if let Way::Stdio(desk) = &self.way {
-                    desk.forget_key(revoked.id);
+                    desk.forget_key(revoked.id).await;
                 }
                 Ok(Json(RevokeResult {
                     key_id: revoked.id.to_string(),
@@ -224,7 +215,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context).await?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let Reply::ScopeCheck(check) = backend.call(call).await? else { return Err(unexpected()) };
         let missing = strings(&check.missing);
@@ -254,9 +245,9 @@ impl Tools {
 
 impl Tools {
     /// Where a caller's calls go, and its credential.
-    fn signed_in(&self, http: Option<HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
+    async fn signed_in(&self, http: Option<HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
         let found = match &self.way {
-            Way::Stdio(desk) => desk.credential(context).map(|key| (self.backend.clone(), key)),
+            Way::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
             Way::Http(_) => http.and_then(|http| http.credential).map(|it| (self.backend.for_caller(it.caller), it.key)),
         };
         found.ok_or(ToolError(Error::Unauthorized { presented: false }))
