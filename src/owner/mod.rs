@@ -212,14 +212,14 @@ const AGAIN: Duration = Duration::from_millis(25);
 /// The directory's lock, or who has it and answers.
 pub enum Taken {
     Lock(OwnerLock),
-    Theirs(Theirs),
+    Theirs(Box<Theirs>),
 }
 
 /// Opens the data directory, or finds who has it open. Never fails only because somebody has it.
 pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened, OpenFailure> {
     match take(data, role).await? {
         Taken::Lock(lock) => Ok(Opened::Mine(open_store(config, lock, role).await?)),
-        Taken::Theirs(theirs) => Ok(Opened::Theirs(theirs)),
+        Taken::Theirs(theirs) => Ok(Opened::Theirs(*theirs)),
     }
 }
 
@@ -236,7 +236,7 @@ pub async fn take(data: &Path, role: Role) -> Result<Taken, OpenFailure> {
                 Acquired::Theirs(Some(owner)) if role == Role::Serve && hands_over(&owner).await => {}
                 Acquired::Theirs(owner) => {
                     if let Some(theirs) = answering(owner.as_ref()).await {
-                        return Ok(Taken::Theirs(theirs));
+                        return Ok(Taken::Theirs(Box::new(theirs)));
                     }
                     seen = owner;
                 }
