@@ -722,3 +722,14 @@ async fn two_clients_and_a_server_share_one_directory() {
     assert_eq!(two.tool("list_keys", json!({})).await["keys"].as_array().unwrap().len(), 1, "the same client program, the same key");
     assert_eq!((one.done().await.0, two.done().await.0), (Some(0), Some(0)));
 }
+
+#[test]
+fn nothing_is_ended_for_good_where_nobody_can_be_asked() {
+    let home = Home::new();
+    home.account();
+    let made = home.run(&["keys", "create", "--account", ME, "--name", "One", "--scope", "audience:read", "--json"], "").ok();
+    let id = text(&serde_json::from_str(&made).unwrap(), "id");
+    home.run(&["keys", "revoke", &id], "").ended(2).says("--yes");
+    home.run(&["accounts", "disable", ME], "").ended(2).says("--yes");
+    home.run(&["keys", "revoke", &id, "--yes"], "").ok();
+}
