@@ -17,7 +17,10 @@ use crate::{
 };
 use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
-    handler::server::tool::{InputResponses, RequestState, schema_for_input, schema_for_output},
+    handler::server::{
+        router::tool::ToolRouter,
+        tool::{InputResponses, RequestState, schema_for_input, schema_for_output},
+    },
     model::{
         CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, Implementation, JsonObject, ListPromptsResult,
         ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestStateCodec,
@@ -27,7 +30,11 @@ use rmcp::{
     tool, tool_handler, tool_router,
 };
 use serde_json::Value;
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 const DEFAULT_WAIT: u64 = 45;
 /// How long a client may keep the list of tools, in milliseconds.
@@ -276,7 +283,10 @@ fn not_found(method: &'static str) -> ErrorData {
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None)
 }
 
-#[tool_handler]
+/// Made once: the schemas of all tools cost more than a call.
+static ROUTER: LazyLock<ToolRouter<Tools>> = LazyLock::new(Tools::tool_router);
+
+#[tool_handler(router = ROUTER)]
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
@@ -329,7 +339,7 @@ impl ServerHandler for Tools {
 
 /// The tools as `tools/list` shows them.
 pub fn definitions() -> Vec<Tool> {
-    let mut tools = Tools::tool_router().list_all();
+    let mut tools = ROUTER.list_all();
     for tool in &mut tools {
         plain_integers(Arc::make_mut(&mut tool.input_schema));
         if let Some(schema) = &mut tool.output_schema {

@@ -106,9 +106,9 @@ async fn what_changes_a_key_or_its_account_holds_at_once() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan, "free");
+    assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "free");
     app.edit(human.account, |account| account.plan = "pro".to_owned()).await;
-    assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan, "pro");
+    assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "pro");
     let now = app.service.world.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_eq!(verdict(&app, key.key.expose()).await, Code::Disabled);
