@@ -6,7 +6,7 @@
 
 use super::{
     Done, Failure,
-    serve::{DRAIN, Pages, asked_to_end, following_port, shell_line},
+    serve::{Asked, DRAIN, Pages, following_port, shell_line},
     settings::{Global, Settings, text},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub struct McpArgs {
 pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
     let (holder, url) = Holder::find(&config, &data).await?;
-    let asked = asked_to_end()?;
+    let mut asked = Asked::listen()?;
     match &holder {
         Holder::Us(..) => eprintln!("countersign: pages on {url}"),
         Holder::Them(_) => eprintln!("countersign: passing calls on to the process that serves {url}"),
@@ -53,10 +53,13 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let holding = tokio::spawn(hold(config.clone(), data.clone(), holder, stop.clone()));
     let ended = tokio::select! {
         ended = stdio::run(backend, &data, &config, client, World::system()) => ended.map_err(Failure::failed),
-        () = asked => Ok(()),
+        _ = asked.signal() => Ok(()),
     };
     stop.cancel();
-    holding.await.map_err(Failure::failed)?;
+    tokio::select! {
+        held = holding => held.map_err(Failure::failed)?,
+        code = asked.signal() => return Ok(code),
+    }
     ended?;
     Ok(0)
 }

@@ -32,6 +32,7 @@ mod introspect;
 mod keys;
 mod keys_edit;
 mod keys_rotate;
+mod limits;
 mod mcp_eras;
 mod mcp_http;
 mod mcp_sse;
