@@ -111,7 +111,7 @@ impl KeyFormat {
 }
 
 /// CRC-32 in six base62 digits with leading zeros, as secret scanners check it.
-fn checksum(random: &str) -> String {
+pub fn checksum(random: &str) -> String {
     let mut rest = crc32fast::hash(random.as_bytes());
     let mut digits = [b'0'; 6];
     for digit in digits.iter_mut().rev() {

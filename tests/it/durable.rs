@@ -109,7 +109,7 @@ async fn a_disk_that_fails_takes_writes_away_and_gives_them_back_without_a_resta
 
 impl Home {
     /// Changes rows of the stopped store.
-    async fn edit_store(&self, edit: impl Fn(&mut dyn countersign::store::Write) -> Result<(), StoreError> + Send + 'static) {
+    pub(super) async fn edit_store(&self, edit: impl Fn(&mut dyn countersign::store::Write) -> Result<(), StoreError> + Send + 'static) {
         let store = Store::new(Arc::new(reopen(&self.data())));
         store.write(edit).await.unwrap();
         store.close().await;
