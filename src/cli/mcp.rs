@@ -7,7 +7,7 @@
 
 use super::{
     Done, Failure, port,
-    serve::{DRAIN, Pages, asked_to_end, following_port, shell_line},
+    serve::{Asked, DRAIN, Pages, following_port, shell_line},
     settings::{Global, Settings, text},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub struct McpArgs {
 
 pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
-    let asked = asked_to_end()?;
+    let mut asked = Asked::listen()?;
     let exe = text(&std::env::current_exe()?)?;
     let program = shell_line(&[vec![exe], global.repeated()?].concat());
     private_dir(&data)?;
@@ -48,7 +48,7 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
         let client = client(Some(server.origin().to_owned()));
         tokio::select! {
             ended = stdio::run(Backend::Server(server), &data, &config, client, World::system()) => ended?,
-            () = asked => {}
+            _ = asked.signal() => {}
         }
         return Ok(0);
     }
@@ -57,12 +57,15 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let mut holding = tokio::spawn(hold(config.clone(), data.clone(), stop.clone()));
     let ended = tokio::select! {
         ended = stdio::run(backend, &data, &config, client(None), World::system()) => ended,
-        () = asked => Ok(()),
+        _ = asked.signal() => Ok(()),
         // Only what was wrong from the start ends it.
         failed = &mut holding => return failed.map_err(Failure::failed)?.map(|()| 1),
     };
     stop.cancel();
-    holding.await.map_err(Failure::failed)??;
+    tokio::select! {
+        held = holding => held.map_err(Failure::failed)??,
+        code = asked.signal() => return Ok(code),
+    }
     ended?;
     Ok(0)
 }

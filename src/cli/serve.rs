@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     config::{Config, is_loopback},
-    http,
+    http::{self, listen::Limits},
     owner::{self, Mine, Role, Taken},
     service::Service,
 };
-use axum::serve::ListenerExt;
 use clap::Args;
 use jiff::tz::TimeZone;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     fs::{self, OpenOptions},
     io::{self, IsTerminal, Write},
@@ -24,13 +24,16 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-/// What is under way when the server is told to end gets this long.
-pub const DRAIN: Duration = Duration::from_secs(10);
+/// What is under way when the server is told to end gets this long: with what is then written, below the 10 seconds
+/// after which supervisors kill.
+pub const DRAIN: Duration = Duration::from_secs(8);
+/// Files that are no connections: the store's, sockets of this computer's programs, logs.
+const OTHER_FILES: u64 = 64;
 
 /// Where the set-up code goes when nobody watches the terminal.
 const SETUP_NOTE: &str = "setup-code";
@@ -73,16 +76,23 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     let mut mine = owner::open_store(config, lock, Role::Serve).await?;
     let pages = Pages::start(&mut mine, listener)?;
     // Before anything is printed: whoever reads that we run may end us at once.
-    let asked = asked_to_end()?;
+    let mut asked = Asked::listen()?;
     announce(&mine.service, &data, global).await?;
     let spent = tokio::spawn(forget_setup_note(mine.service.clone(), data.join(SETUP_NOTE)));
     let ended = tokio::select! {
-        () = asked => Ok(()),
+        _ = asked.signal() => Ok(()),
         ended = pages.ended() => ended,
     };
     spent.abort();
-    pages.stop(DRAIN).await;
-    mine.close().await;
+    let close = async {
+        pages.stop(DRAIN).await;
+        mine.close().await;
+    };
+    tokio::select! {
+        () = close => {}
+        // Whoever asks twice waits for nobody; all that was acknowledged is on disk.
+        code = asked.signal() => return Ok(code),
+    }
     // Its code died with this process.
     let _ = fs::remove_file(data.join(SETUP_NOTE));
     ended?;
@@ -120,7 +130,7 @@ pub fn following_port(config: Arc<Config>, listener: &TcpListener) -> io::Result
 pub struct Pages {
     service: Arc<Service>,
     stop: CancellationToken,
-    serving: tokio::sync::Mutex<JoinHandle<io::Result<()>>>,
+    serving: tokio::sync::Mutex<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
 }
 
@@ -128,26 +138,16 @@ impl Pages {
     /// Starts serving the use cases on a bound listener, and lets local processes in.
     pub fn start(mine: &mut Mine, listener: TcpListener) -> io::Result<Self> {
         let (service, stop) = (mine.service.clone(), CancellationToken::new());
-        let listener = listener.tap_io(|stream| {
-            // Small answers leave at once.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-        });
         let (app, draining) = (http::router(service.clone()), service.clone());
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let serving = tokio::spawn(http::listen::serve(listener, app, limits()?, stop.clone()));
         let socket = mine.listen()?;
         let upkeep = tokio::spawn(async move { service.upkeep().await });
-        Ok(Self { service: draining, stop, serving: tokio::spawn(async move { serving.await }).into(), background: vec![socket, upkeep] })
+        Ok(Self { service: draining, stop, serving: serving.into(), background: vec![socket, upkeep] })
     }
 
     /// Ends when serving fails by itself.
     async fn ended(&self) -> Result<(), Failure> {
-        match (&mut *self.serving.lock().await).await {
-            Ok(ended) => ended.map_err(Failure::failed),
-            Err(error) => Err(Failure::failed(error)),
-        }
+        (&mut *self.serving.lock().await).await.map_err(Failure::failed)
     }
 
     /// Takes no more, and gives what is under way some time.
@@ -158,6 +158,8 @@ impl Pages {
         if !serving.is_finished() && tokio::time::timeout(drain, &mut serving).await.is_err() {
             tracing::warn!("some requests were still under way after {} seconds", drain.as_secs());
             serving.abort();
+            // Awaited, so that the last connection is gone.
+            let _ = serving.await;
         }
         for task in self.background {
             task.abort();
@@ -167,15 +169,38 @@ impl Pages {
     }
 }
 
-/// Takes SIGTERM and SIGINT from now on; what it returns waits for one.
-pub fn asked_to_end() -> Result<impl Future<Output = ()>, Failure> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+/// As many connections as this process may have files for, after taking all the system lets it take.
+fn limits() -> io::Result<Limits> {
+    let usual = Limits::default();
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    setrlimit(Resource::Nofile, files)?;
+    let room = files.current.map_or(u64::MAX, |most| most.saturating_sub(OTHER_FILES).max(1));
+    let connections = usual.connections.min(usize::try_from(room).unwrap_or(usize::MAX));
+    if connections < usual.connections {
+        tracing::warn!("at most {connections} connections at once: the limit of open files (`ulimit -Hn`) is low");
+    }
+    Ok(Limits { connections, ..usual })
+}
+
+/// SIGTERM and SIGINT, taken from now on.
+pub struct Asked {
+    term: Signal,
+    int: Signal,
+}
+
+impl Asked {
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one; returns the exit code of a program that it ended.
+    pub async fn signal(&mut self) -> u8 {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            _ = self.term.recv() => 128 + 15,
+            _ = self.int.recv() => 128 + 2,
         }
-    })
+    }
 }
 
 /// Says where everything is, and how to begin.

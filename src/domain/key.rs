@@ -115,7 +115,7 @@ fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 }
 
 /// CRC-32 in six base62 digits with leading zeros, as secret scanners check it.
-fn checksum(random: &str) -> [u8; 6] {
+pub fn checksum(random: &str) -> [u8; 6] {
     let mut rest = crc32fast::hash(random.as_bytes());
     let mut digits = [b'0'; 6];
     for digit in digits.iter_mut().rev() {

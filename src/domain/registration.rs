@@ -431,6 +431,15 @@ impl Registration {
         })
     }
 
+    /// Whether it only answers, and nothing can come of it any more.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Pending { .. } | Self::Approved { .. } => false,
+            Self::Delivered { approval, .. } => approval.salt.is_none(),
+            Self::Denied { .. } | Self::Expired { .. } => true,
+        }
+    }
+
     /// When [`Self::sweep`] next has something to do.
     pub fn due_at(&self) -> Timestamp {
         match self {

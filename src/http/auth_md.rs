@@ -35,7 +35,7 @@ done
 "#;
 
 /// Every error an agent can meet, and what to do.
-const ERRORS: [(&str, &str, &str); 24] = [
+const ERRORS: [(&str, &str, &str); 25] = [
     ("authorization_pending", "400", "The human has not decided. Wait `interval` seconds, poll again."),
     ("slow_down", "400", "You polled too soon. Use the `interval` in the answer from now on (5 seconds more than before)."),
     ("access_denied", "400", "The human said no. Stop; register again only if they ask you to."),
@@ -55,6 +55,7 @@ const ERRORS: [(&str, &str, &str); 24] = [
     ("conflict", "409", "The account has all the keys it may have. Ask your human to revoke one, then poll again."),
     ("not_found", "404", "There is no such endpoint. Use the URLs on this page."),
     ("method_not_allowed", "405", "Use the method this page shows."),
+    ("request_timeout", "408", "The body did not arrive within 15 seconds. Send the request again."),
     ("payload_too_large", "413", "The body is over 64 KiB. Send only the members this page shows."),
     ("unsupported_media_type", "415", "Send `Content-Type: application/json`."),
     ("misdirected_request", "421", "You used another name of this server. Use the URLs on this page."),

@@ -1,7 +1,7 @@
 //! What requests say, strictly: one type, one size, no member twice, errors that name the field.
 
 use crate::{
-    http::{App, MAX_BODY, error::Failed, openapi},
+    http::{App, MAX_BODY, error::Failed, listen::TooLate, openapi},
     service::Error,
 };
 use aide::{
@@ -11,7 +11,7 @@ use aide::{
     operation::{ParamLocation, add_parameters, parameters_from_schema},
 };
 use axum::{
-    body::to_bytes,
+    body::{Body, Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{header, request::Parts},
 };
@@ -21,7 +21,7 @@ use serde::{
     de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
-use std::{borrow::Cow, collections::BTreeSet, fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeSet, fmt, iter::successors, str::FromStr};
 
 /// Fields that are ours to set. A caller that sends one gets 400 rather than a silent nothing (CVE-2025-61928 class).
 const OURS: [&str; 10] =
@@ -52,7 +52,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for FunctionBody<T> {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
         let (parts, body) = request.into_parts();
-        let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
+        let bytes = whole(body).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -156,6 +156,14 @@ pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))
 }
 
+/// The whole body, unless it is too large or late.
+pub async fn whole(body: Body) -> Result<Bytes, Error> {
+    to_bytes(body, MAX_BODY).await.map_err(|error| {
+        let late = successors(Some(&error as &dyn std::error::Error), |error| error.source()).any(|error| error.is::<TooLate>());
+        if late { Error::TooSlow } else { Error::PayloadTooLarge }
+    })
+}
+
 async fn read<T: DeserializeOwned>(request: Request, form: bool, theirs: &[&str]) -> Result<T, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = kind.split(';').next().unwrap_or("").trim();
@@ -164,7 +172,7 @@ async fn read<T: DeserializeOwned>(request: Request, form: bool, theirs: &[&str]
         let expected = if form { format!("{JSON} or {FORM}") } else { JSON.to_owned() };
         return Err(Error::UnsupportedMediaType { expected });
     }
-    let bytes = to_bytes(request.into_body(), MAX_BODY).await.map_err(|_| Error::PayloadTooLarge)?;
+    let bytes = whole(request.into_body()).await?;
     let theirs_to_set = |mut names: Box<dyn Iterator<Item = &str> + '_>| {
         let ours = names.find(|name| OURS.contains(name) && !theirs.contains(name));
         ours.map_or(Ok(()), |name| Err(Error::invalid(name, "is not yours to set")))

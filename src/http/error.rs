@@ -76,6 +76,7 @@ pub fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::WrongPassword | Error::InvalidRefreshToken => (S::BAD_REQUEST, "invalid_grant"),
         Error::SignInNeeded => (S::UNAUTHORIZED, "login_required"),
         Error::PayloadTooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large"),
+        Error::TooSlow => (S::REQUEST_TIMEOUT, "request_timeout"),
         Error::UnsupportedMediaType { .. } => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
         Error::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::Misdirected => (S::MISDIRECTED_REQUEST, "misdirected_request"),
@@ -105,7 +106,7 @@ pub fn next(error: &Error, config: &Config) -> String {
             format!("Wait {seconds} seconds before you try again.")
         }
         Error::TooManyAttempts { retry_after: None } => register(),
-        Error::RateLimited(_) | Error::Busy | Error::Unavailable | Error::Unreachable { .. } => {
+        Error::RateLimited(_) | Error::TooSlow | Error::Busy | Error::Unavailable | Error::Unreachable { .. } => {
             "Wait a little, then send the same request again.".to_owned()
         }
         Error::Invalid { field, .. } => {
@@ -167,6 +168,7 @@ pub fn api(error: &Error) -> (StatusCode, &'static str, String) {
         Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited", "Rate limit exceeded".to_owned()),
         Error::TooMany { .. } | Error::TooManyAttempts { .. } => said(S::TOO_MANY_REQUESTS, "rate_limited"),
         Error::PayloadTooLarge => said(S::PAYLOAD_TOO_LARGE, "payload_too_large"),
+        Error::TooSlow => said(S::REQUEST_TIMEOUT, "request_timeout"),
         Error::UnsupportedMediaType { .. } => said(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
         Error::MethodNotAllowed => said(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::Misdirected => said(S::MISDIRECTED_REQUEST, "misdirected_request"),

@@ -17,6 +17,7 @@ mod health;
 mod idempotency;
 mod introspect;
 mod keys;
+pub mod listen;
 pub mod openapi;
 mod portal;
 mod programs;
@@ -38,6 +39,7 @@ use tower_http::{
     cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
 };
 
+pub use body::whole;
 pub use credential::presented;
 pub use envelope::challenge;
 pub use guard::{host_is_ours, named_host, secret_in_query};

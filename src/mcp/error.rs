@@ -60,6 +60,7 @@ fn words(error: &Error) -> (&'static str, String) {
         | Error::SignInNeeded
         | Error::ForeignForm
         | Error::PayloadTooLarge
+        | Error::TooSlow
         | Error::UnsupportedMediaType { .. }
         | Error::MethodNotAllowed
         | Error::Misdirected => told("refused", "Tell your human what happened."),

@@ -6,7 +6,7 @@ use crate::{
         scope::{KEYS_REVOKE, KEYS_WRITE},
         source::Source,
     },
-    http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, named_host, presented, secret_in_query},
+    http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, named_host, presented, secret_in_query, whole},
     service::{
         Error,
         verify::{Caller, Need},
@@ -94,9 +94,10 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
     if let Some(name) = secret_in_query(&parts.uri) {
         return Err(rpc_error(StatusCode::BAD_REQUEST, -32600, &format!("`{name}` does not belong in the address: send it in a header")));
     }
-    let Ok(bytes) = to_bytes(body, MAX_BODY).await else {
-        return Err(rpc_error(StatusCode::PAYLOAD_TOO_LARGE, -32600, "the body must not be larger than 64 KiB"));
-    };
+    let bytes = whole(body).await.map_err(|error| {
+        let late = matches!(error, Error::TooSlow);
+        rpc_error(if late { StatusCode::REQUEST_TIMEOUT } else { StatusCode::PAYLOAD_TOO_LARGE }, -32600, &error.to_string())
+    })?;
     let message = match (parts.method == Method::POST, serde_json::from_slice(&bytes)) {
         (false, _) => Value::Null,
         (true, Ok(message)) if is_json_rpc(&message) => message,

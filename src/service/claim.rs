@@ -183,6 +183,7 @@ impl Service {
                 })
                 .await?;
             self.pending.fetch_add(1 - evicted, Ordering::Relaxed);
+            self.registrations.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Registered {
             registration_id: id,

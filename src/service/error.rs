@@ -85,6 +85,8 @@ pub enum Error {
     // HTTP itself.
     #[error("the body must not be larger than 64 KiB")]
     PayloadTooLarge,
+    #[error("the body did not arrive in time")]
+    TooSlow,
     #[error("the content type must be {expected}")]
     UnsupportedMediaType { expected: String },
     #[error("no such page or endpoint")]

@@ -49,7 +49,7 @@ use crate::{
         secret::{KeyStream, ServerSecret},
         source::Source,
     },
-    store::{Read, Store, StoreError, Write, rows},
+    store::{Read, Store, StoreError, Table, Write, rows},
     world::World,
 };
 use jiff::Timestamp;
@@ -85,6 +85,8 @@ pub struct Service {
     latest: AtomicI64,
     /// Pending registrations, so that a flood finds a ceiling without counting rows.
     pending: AtomicI64,
+    /// All that are stored, with those that are over: they have a ceiling, too.
+    registrations: AtomicI64,
     hashing: tokio::sync::Semaphore,
     setup: Mutex<Option<accounts::SetupCode>>,
     /// Where the configuration lets programs sign in.
@@ -140,7 +142,12 @@ impl Service {
                 ended.notify_waiters();
             }
         });
-        let (pending, limits) = store.read(|rows| Ok::<_, StoreError>((upkeep::count_pending(rows)?, plans::stored_limits(rows)?))).await?;
+        let (pending, registrations, limits) = store
+            .read(|rows| {
+                let count = |table| upkeep::count(rows, table);
+                Ok::<_, StoreError>((count(Table::Pending)?, count(Table::DueRegistrations)?, plans::stored_limits(rows)?))
+            })
+            .await?;
         let plans = plans::PlanLimits::new(&config.plans, &world);
         plans.restore(limits);
         let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
@@ -166,6 +173,7 @@ impl Service {
             polls: Mutex::default(),
             latest: AtomicI64::new(0),
             pending: AtomicI64::new(pending),
+            registrations: AtomicI64::new(registrations),
             hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),
             setup: Mutex::new(None),
             draining: CancellationToken::new(),

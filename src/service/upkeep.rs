@@ -24,6 +24,7 @@ impl Service {
     /// Does what is due now. Safe to run at any time and as often as one likes.
     pub async fn purge(&self) -> Result<(), Error> {
         while self.sweep_registrations(BATCH).await? {}
+        while self.forget_oldest().await? {}
         while self.sweep_rows(BATCH).await? {}
         self.sweep_activity().await?;
         self.plans.forget_idle();
@@ -36,11 +37,11 @@ impl Service {
     /// Step 6, by itself: ends what is over. Returns whether there may be more.
     pub(super) async fn sweep_registrations(&self, limit: usize) -> Result<bool, Error> {
         let now = self.world.now();
-        let (swept, ended) = self
+        let (swept, ended, erased) = self
             .store
             .write(move |rows| {
                 let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
-                let (mut swept, mut ended) = (Vec::new(), 0);
+                let (mut swept, mut ended, mut erased) = (Vec::new(), 0, 0);
                 for key in &due {
                     let Some(registration) = rows::load::<Registration>(rows, key)?.filter(|r| r.due_at() <= now) else { continue };
                     let id = registration.id();
@@ -56,20 +57,51 @@ impl Service {
                     }
                     match registration.sweep(now) {
                         Some(next) => rows::save(rows, &next)?,
-                        None => rows::erase(rows, &before),
+                        None => {
+                            rows::erase(rows, &before);
+                            erased += 1;
+                        }
                     }
                     ended += i64::from(was_pending);
                     swept.push(id);
                 }
-                Ok::<_, Error>((swept, ended))
+                Ok::<_, Error>((swept, ended, erased))
             })
             .await?;
         self.pending.fetch_sub(ended, Ordering::Relaxed);
+        self.registrations.fetch_sub(erased, Ordering::Relaxed);
         self.forget_polls(&swept);
         for id in &swept {
             self.waiters.wake(*id);
         }
         Ok(swept.len() == limit)
+    }
+
+    /// Past as many again as may wait, answers of the oldest registrations are forgotten before their day is over: a
+    /// flood must not fill the disk. Returns whether there may be more.
+    async fn forget_oldest(&self) -> Result<bool, Error> {
+        let most = 2 * i64::from(self.config.limits.pending_registrations);
+        let surplus = usize::try_from(self.registrations.load(Ordering::Relaxed) - most).unwrap_or(0);
+        if surplus == 0 {
+            return Ok(false);
+        }
+        let forgotten = self
+            .store
+            .write(move |rows| {
+                let mut forgotten = Vec::new();
+                for (_, row) in (rows as &dyn Read).scan(Table::Registrations, &[], None, Order::Ascending, BATCH)? {
+                    let registration: Registration = rows::decode(&row)?;
+                    if registration.is_over() && forgotten.len() < surplus {
+                        rows::erase(rows, &registration);
+                        forgotten.push(registration.id());
+                    }
+                }
+                Ok::<_, StoreError>(forgotten)
+            })
+            .await?;
+        self.registrations.fetch_sub(i64::try_from(forgotten.len()).unwrap_or(0), Ordering::Relaxed);
+        self.forget_polls(&forgotten);
+        Ok(!forgotten.is_empty())
     }
 
     pub(super) fn forget_polls(&self, of: &[RegistrationId]) {
@@ -151,11 +183,11 @@ impl Service {
     }
 }
 
-/// Counts pending registrations at start, page by page.
-pub(super) fn count_pending(rows: &dyn Read) -> Result<i64, StoreError> {
+/// Counts the rows of an index at start, page by page.
+pub(super) fn count(rows: &dyn Read, table: Table) -> Result<i64, StoreError> {
     let (mut count, mut after) = (0, None::<Vec<u8>>);
     loop {
-        let page = rows.scan(Table::Pending, &[], after.as_deref(), Order::Ascending, 1000)?;
+        let page = rows.scan(table, &[], after.as_deref(), Order::Ascending, 1000)?;
         count += i64::try_from(page.len()).unwrap_or(i64::MAX);
         if page.len() < 1000 {
             return Ok(count);

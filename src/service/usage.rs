@@ -225,3 +225,20 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a58_numbers_that_can_not_be_written_fill_no_memory() {
+        let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
+        let key = |n: usize| KeyId::new(now, (n as u128).to_be_bytes());
+        (0..MOST + 1000).for_each(|n| log.note(key(n), None, None, now));
+        let batch = log.take_due(now, true);
+        log.give_back(batch);
+        assert_eq!(log.0.len(), MOST);
+        log.note(key(0), None, None, now);
+        assert_eq!(log.merged(key(0), Usage::default()).uses, 2, "those that have a place go on");
+    }
+}

@@ -147,6 +147,7 @@ pub fn explain(error: &Error) -> Explained {
             told(S::SERVICE_UNAVAILABLE, "Busy right now", "Many people are signing in at this moment. Try again in a few seconds.")
         }
         Error::PayloadTooLarge => told(S::PAYLOAD_TOO_LARGE, "That is too long", "A form may hold at most 64 KiB."),
+        Error::TooSlow => told(S::REQUEST_TIMEOUT, "That took too long", "The form did not arrive whole. Send it again."),
         Error::UnsupportedMediaType { expected } => {
             told(S::UNSUPPORTED_MEDIA_TYPE, "That form is not readable", format!("Forms are sent as {expected}."))
         }

@@ -2,12 +2,11 @@
 
 use crate::{
     domain::secret::Password,
-    http::{App, MAX_BODY},
+    http::{App, whole},
     service::Error,
     web::{error::Failure, session::Visitor},
 };
 use axum::{
-    body::to_bytes,
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, Method, header},
 };
@@ -62,7 +61,7 @@ impl FromRequest<App> for Form {
         if !content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case(URL_ENCODED)) {
             return Err(Failure(Error::UnsupportedMediaType { expected: URL_ENCODED.to_owned() }));
         }
-        let body = to_bytes(body, MAX_BODY).await.map_err(|_| Failure(Error::PayloadTooLarge))?;
+        let body = whole(body).await.map_err(Failure)?;
         let form =
             Self(form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect());
         form.has_no_duplicates()?;

@@ -1,13 +1,21 @@
 //! A backup brings back what was there, and nothing that was taken away since.
 
 use super::{
-    durable::{fillable, limit_files, revoke},
+    durable::{fillable, key_row, limit_files, revoke},
     process::{Home, ME, asking, mode},
 };
 use crate::support::*;
-use countersign::store::journal::Journal;
+use countersign::store::{Store, journal::Journal, rows};
 use serde_json::Value;
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+};
 
 impl Home {
     fn beside(&self, name: &str) -> PathBuf {
@@ -55,6 +63,59 @@ async fn a_backup_is_private_whole_and_without_the_secret() {
     assert!(!holds(&secret) && !holds(key.as_bytes()) && holds(ME.as_bytes()));
     home.run(&["backup", &home.path("b")], "").ended(1).says("not empty");
     assert!(server.stopped().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_while_others_write_is_one_moment() {
+    let home = Home::new();
+    home.data_with("[plans.free]\nrequests_per_minute = 1000000000\n");
+    let (_, boss) = home.key("keys:write,audience:read");
+    home.edit_store(|rows| {
+        let owner = rows::account_by_email(rows, &ME.parse().unwrap())?.unwrap().id;
+        (0..5000).try_for_each(|n| rows::save(rows, &key_row(owner, n)))
+    })
+    .await;
+    let server = home.serve().await;
+    // Each writer makes one key after the other: what a moment holds of it begins with the first and has no gap.
+    let made: [Arc<AtomicU32>; 4] = Default::default();
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (http, boss, made) = (server.http(), boss.clone(), made[writer].clone());
+            tokio::spawn(async move {
+                loop {
+                    let name = format!("{writer}.{}", made.load(SeqCst));
+                    let body = serde_json::json!({"name": name, "scopes": ["audience:read"]});
+                    assert_eq!(http.post("/v1/keys").bearer(&boss).json(&body).send().await.status, 201);
+                    made.fetch_add(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    while made.iter().any(|made| made.load(SeqCst) < 5) {
+        tokio::task::yield_now().await;
+    }
+    let count = || made.each_ref().map(|made| made.load(SeqCst));
+    let before = count();
+    let program = home.program(&["backup", &home.path("b")]).spawn().unwrap();
+    assert!(program.wait_with_output().await.unwrap().status.success());
+    let after = count();
+    assert!(before.iter().sum::<u32>() < after.iter().sum(), "they wrote meanwhile");
+    writers.iter().for_each(tokio::task::JoinHandle::abort);
+    server.killed().await;
+    let bare = home.bare();
+    bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "").ok();
+    let store = Store::new(Arc::new(reopen(&bare.data())));
+    let owner = store.read(|rows| rows::account_by_email(rows, &ME.parse().unwrap())).await.unwrap().unwrap().id;
+    let keys = store.read(|rows| rows::account_keys(rows, owner)).await.unwrap();
+    for writer in 0..4 {
+        let prefix = format!("{writer}.");
+        let mut held: Vec<u32> =
+            keys.iter().filter_map(|key| key.name.to_string().strip_prefix(&prefix).map(|n| n.parse().unwrap())).collect();
+        held.sort_unstable();
+        assert_eq!(held, (0..held.len() as u32).collect::<Vec<_>>(), "no gap");
+        // One may have been written whose reply was still on its way.
+        assert!((before[writer]..=after[writer] + 1).contains(&(held.len() as u32)), "{before:?} {} {after:?}", held.len());
+    }
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn killed_while_it_opens(home: &Home, after: Duration) {
 async fn a71_killed_again_and_again_under_load_nothing_acknowledged_is_lost_and_nothing_torn() {
     let (kills, many) = (number("CRASH_KILLS", 20), number("CRASH_KEYS", 2000));
     let (home, draws, ledger) = (Home::new(), Seeded::new(u64::from(number("CRASH_SEED", 1))), Shared::default());
-    home.data_with("[plans.free]\nrequests_per_minute = 1000000000\n");
+    home.data_with("[plans.free]\nrequests_per_minute = 1000000000\n[claim]\ncode_ttl = \"1d\"\nregistration_ttl = \"1d\"\n");
     let (_, boss) = home.key("keys:write,keys:revoke,audience:read");
     let store = Store::new(Arc::new(reopen(&home.data())));
     let owner = store.read(|rows| rows::account_by_email(rows, &ME.parse().unwrap())).await.unwrap().unwrap().id;

@@ -134,6 +134,7 @@ async fn auth_md_explains_every_error_an_agent_can_meet() {
         "claim_expired",
         "too_many_attempts",
         "rate_limit_exceeded",
+        "request_timeout",
         "payload_too_large",
         "unsupported_media_type",
         "method_not_allowed",

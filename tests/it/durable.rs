@@ -1,6 +1,6 @@
 //! What is acknowledged lasts: through a full disk, a damaged file, an older or newer program.
 
-use super::process::{Home, ME, PROGRAM, Server, asking};
+use super::process::{Home, ME, Server, asking};
 use crate::support::*;
 use countersign::{
     domain::{
@@ -76,13 +76,7 @@ pub(super) fn limit_files(server: &Server, bytes: &str) {
 
 /// A server whose writes can be made to fail; the signal for that is ignored, as a server without the limit never gets it.
 pub(super) async fn fillable(home: &Home) -> Server {
-    let plain = home.program(&["serve", "--listen", "127.0.0.1:0"]);
-    let mut program = home.program(&[]);
-    let mut shell = tokio::process::Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]).args(plain.as_std().get_args());
-    shell.env_clear().envs(program.as_std_mut().get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
-    Server::started(shell).await
+    Server::started(home.in_shell("trap '' XFSZ")).await
 }
 
 pub(super) async fn revoke(server: &Server, by: &str, id: &str) -> u16 {
@@ -115,7 +109,7 @@ async fn a_disk_that_fails_takes_writes_away_and_gives_them_back_without_a_resta
 
 impl Home {
     /// Changes rows of the stopped store.
-    async fn edit_store(&self, edit: impl Fn(&mut dyn countersign::store::Write) -> Result<(), StoreError> + Send + 'static) {
+    pub(super) async fn edit_store(&self, edit: impl Fn(&mut dyn countersign::store::Write) -> Result<(), StoreError> + Send + 'static) {
         let store = Store::new(Arc::new(reopen(&self.data())));
         store.write(edit).await.unwrap();
         store.close().await;
@@ -222,13 +216,8 @@ async fn every_acknowledged_change_is_synced_between_the_request_and_its_reply()
     let home = Home::new();
     home.key("audience:read");
     let trace = home.data().join("../trace");
-    let served = home.program(&["serve", "--listen", "127.0.0.1:0"]);
-    let mut traced = tokio::process::Command::new("strace");
-    traced.args(["-f", "-y", "-s", "16", "-e", "trace=fdatasync,write,writev,sendto,sendmsg", "-o", trace.to_str().unwrap(), PROGRAM]);
-    traced.args(served.as_std().get_args()).env_clear();
-    traced.envs(served.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
-    traced.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
-    let server = Server::started(traced).await;
+    let calls = "trace=fdatasync,write,writev,sendto,sendmsg";
+    let server = Server::started(home.below(&["strace", "-f", "-y", "-s", "16", "-e", calls, "-o", trace.to_str().unwrap()])).await;
     for _ in 0..5 {
         server.http().register(asking(false)).await.ok();
     }

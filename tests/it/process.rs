@@ -53,6 +53,20 @@ impl Home {
         command
     }
 
+    /// `serve`, after a shell did this.
+    pub(super) fn in_shell(&self, first: &str) -> tokio::process::Command {
+        self.below(&["sh", "-c", &format!("{first}; exec \"$0\" \"$@\"")])
+    }
+
+    /// `serve`, started by another program.
+    pub(super) fn below(&self, starter: &[&str]) -> tokio::process::Command {
+        let served = self.program(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut command = tokio::process::Command::new(starter[0]);
+        command.args(&starter[1..]).arg(PROGRAM).args(served.as_std().get_args()).env_clear().envs(environment(self.0.path()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
     /// One command to its end.
     pub(super) fn run(&self, arguments: &[&str], stdin: &str) -> Done {
         let mut command = std::process::Command::new(PROGRAM);
@@ -156,8 +170,12 @@ impl Server {
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    pub(super) async fn stopped(mut self) -> std::process::ExitStatus {
+    pub(super) async fn stopped(self) -> std::process::ExitStatus {
         self.told("-TERM");
+        self.ended().await
+    }
+
+    pub(super) async fn ended(mut self) -> std::process::ExitStatus {
         self.child.wait().await.unwrap()
     }
 }

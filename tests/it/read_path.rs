@@ -102,6 +102,23 @@ async fn unknown_keys_cost_no_reads_however_many_are_tried() {
 }
 
 #[tokio::test]
+async fn a48_a_key_that_begins_like_a_stored_one_costs_no_other_work_than_any_unknown_one() {
+    let (app, reads) = counted().await;
+    let human = app.human("alice@example.com").await;
+    let stored = app.key(&human, &["audience:read"]).await.key.expose().to_owned();
+    app.service.learn_keys().await.unwrap();
+    assert_eq!(verdict(&app, &stored).await, Code::Valid);
+    let (head, body) = stored.split_at("cs_live_".len());
+    let before = reads.load(Ordering::SeqCst);
+    for shared in 0..30 {
+        let random = format!("{}{}", &body[..shared], "z".repeat(30 - shared));
+        let guess = format!("{head}{random}{}", countersign::domain::key::checksum(&random));
+        assert_eq!(verdict(&app, &guess).await, Code::NotFound);
+    }
+    assert_eq!(reads.load(Ordering::SeqCst), before, "by its hash alone, from memory");
+}
+
+#[tokio::test]
 async fn what_changes_a_key_or_its_account_holds_at_once() {
     let app = app().await;
     let human = app.human("alice@example.com").await;

@@ -42,7 +42,7 @@ async fn days_come_oldest_first_and_those_without_use_are_there() {
 }
 
 #[tokio::test]
-async fn a_key_is_written_at_most_once_a_minute_and_a_stop_writes_all() {
+async fn a58_a_key_is_written_at_most_once_a_minute_and_a_stop_writes_all() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;

@@ -116,6 +116,7 @@ pub fn body<T: JsonSchema>(context: &mut GenContext, operation: &mut Operation, 
         &[
             Error::Malformed { detail: "the body is not valid JSON".to_owned() },
             Error::PayloadTooLarge,
+            Error::TooSlow,
             Error::UnsupportedMediaType { expected },
         ],
     );

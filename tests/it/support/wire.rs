@@ -2,12 +2,17 @@
 
 use super::{Answer, Builder, TestApp, server_secret};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use countersign::{service::Service, world::World};
+use countersign::{
+    http::listen::{self, Limits},
+    service::Service,
+    world::World,
+};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_util::sync::CancellationToken;
 
 impl Builder {
     /// Starts the application on a port of its own.
@@ -33,8 +38,8 @@ impl Builder {
 
 impl TestApp {
     fn serve(&self, listener: TcpListener) {
-        let router = countersign::http::router(self.service.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let router = countersign::http::router(self.service.clone());
+        tokio::spawn(listen::serve(listener, router, Limits::default(), CancellationToken::new()));
     }
 }
 
