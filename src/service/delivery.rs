@@ -263,7 +263,7 @@ impl Service {
             token_type: "Bearer".to_owned(),
             scope: key.scopes.clone(),
             key_id: key.id,
-            approved_by: account.email.masked(),
+            approved_by: account.named(),
             environment: key.environment,
             expires_in: key.expires_at.map(|at| at.duration_since(self.world.now()).as_secs()),
             expires_at: key.expires_at.map(Time),
@@ -319,7 +319,7 @@ impl Service {
         self.store
             .read(|rows| {
                 let Some(account) = rows::registration(rows, id)?.and_then(|registration| registration.account()) else { return Ok(None) };
-                Ok(rows::account(rows, account)?.map(|account| account.email.masked()))
+                Ok(rows::account(rows, account)?.map(|account| account.named()))
             })
             .await
     }
