@@ -1,6 +1,12 @@
-//! Keys this computer's agents received: one 0600 file each, in a 0700 folder of the data directory.
+//! Keys this computer's agents received: one 0600 file each, in a 0700 folder of the data directory. Where a keychain
+//! works, the file says whose the key is and where it may go, and the key itself lies there.
 //!
 //! Whatever reads a key from here sends it to the origin it was issued for, and nowhere else.
+
+mod env_file;
+mod keychain;
+
+pub use env_file::EnvFile;
 
 use crate::{
     domain::{id::KeyId, key::Environment, scope::ScopeSet},
@@ -8,6 +14,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -36,6 +43,32 @@ pub struct Credential {
     pub environment: Environment,
     pub expires_at: Option<Time>,
     pub stored_at: Time,
+}
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Without its key, if that lies in the keychain.
+    #[serde(flatten)]
+    credential: Credential,
+    #[serde(default)]
+    in_keychain: bool,
+}
+
+/// Where a key was put.
+#[derive(Debug)]
+pub enum Place {
+    Keychain,
+    File(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keychain => f.write_str("the keychain of this computer"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// The folder can't keep, or give, a key. The message says what to do.
@@ -67,22 +100,22 @@ impl Credentials {
     /// Makes sure a key could be stored, before one is taken: a key taken and not kept is lost.
     pub fn check_writable(&self) -> Result<(), CredentialError> {
         self.private_folder()?;
-        let probe = self.folder.join(format!(".probe-{}", std::process::id()));
-        let at = |error| CredentialError::Io { path: self.folder.clone(), error };
-        let _ = fs::remove_file(&probe);
-        let made = create(&probe).and_then(|mut file| file.write_all(b"a key fits here").and_then(|()| file.sync_all()));
-        let _ = fs::remove_file(&probe);
-        made.map_err(at)
+        probe(&self.folder).map_err(|error| CredentialError::Io { path: self.folder.clone(), error })
     }
 
-    /// Keeps a key; on disk when this returns. Returns the file.
-    pub fn store(&self, credential: &Credential) -> Result<PathBuf, CredentialError> {
+    /// Keeps a key; on disk when this returns. Blocks while a keychain is asked.
+    pub fn store(&self, credential: &Credential) -> Result<Place, CredentialError> {
         self.private_folder()?;
         let path = self.file(credential.key_id);
         let at = |error| CredentialError::Io { path: path.clone(), error };
-        let text = Zeroizing::new(serde_json::to_vec(credential).map_err(|error| at(error.into()))?);
+        let in_keychain = keychain::keep(credential.key_id, &credential.key);
+        let mut kept = Kept { credential: credential.clone(), in_keychain };
+        if in_keychain {
+            kept.credential.key = Revealed::new("");
+        }
+        let text = Zeroizing::new(serde_json::to_vec(&kept).map_err(|error| at(error.into()))?);
         write_private(&path, &text).map_err(at)?;
-        Ok(path)
+        Ok(if in_keychain { Place::Keychain } else { Place::File(path) })
     }
 
     /// Stored keys of a server and a profile (`None`: any), newest first.
@@ -124,6 +157,7 @@ impl Credentials {
     /// Forgets a key. One that is not there is no error.
     pub fn remove(&self, key_id: KeyId) -> Result<(), CredentialError> {
         let path = self.file(key_id);
+        keychain::remove(key_id);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CredentialError::Io { path, error }),
             _ => Ok(()),
@@ -169,6 +203,15 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Whether a file of ours could be made in a folder.
+fn probe(folder: &Path) -> io::Result<()> {
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    let _ = fs::remove_file(&probe);
+    let made = create(&probe).and_then(|mut file| file.write_all(b"a key fits here").and_then(|()| file.sync_all()));
+    let _ = fs::remove_file(&probe);
+    made
+}
+
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
@@ -190,5 +233,11 @@ fn read(path: &Path) -> Result<Option<Credential>, CredentialError> {
     }
     let mut text = Zeroizing::new(Vec::with_capacity(1024));
     file.take(MAX_FILE).read_to_end(&mut text).map_err(at)?;
-    serde_json::from_slice(&text).map(Some).map_err(|error| at(error.into()))
+    let Kept { mut credential, in_keychain } = serde_json::from_slice(&text).map_err(|error| at(error.into()))?;
+    if in_keychain {
+        // A locked keychain gives nothing: as if the key were not there.
+        let Some(key) = keychain::find(credential.key_id) else { return Ok(None) };
+        credential.key = key;
+    }
+    Ok(Some(credential))
 }

@@ -6,7 +6,11 @@ use super::{
     settings::{Global, text},
 };
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value, json};
+use jsonc_parser::{
+    ParseOptions,
+    cst::{CstInputValue, CstRootNode},
+};
+use serde_json::{Value, json};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
@@ -68,6 +72,7 @@ impl Connect {
         let command = text(&std::env::current_exe()?)?;
         let mut arguments = vec!["mcp".to_owned()];
         arguments.extend(global.repeated()?);
+        arguments.extend(global.server.iter().flat_map(|url| ["--server".to_owned(), url.clone()]));
         let client = self.client;
         let entry = client.entry(&command, &arguments);
         if self.write {
@@ -94,22 +99,36 @@ fn merge(file: &Path, section: &str, entry: Value) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(file)?,
         Err(error) => return Err(refuse(error.to_string())),
     };
-    let (mut whole, mode) = match fs::read_to_string(&target) {
-        Ok(text) if text.trim().is_empty() => (Map::new(), 0o600),
-        Ok(text) => match serde_json::from_str::<Value>(&text) {
-            Ok(Value::Object(whole)) => (whole, fs::metadata(&target)?.permissions().mode() & 0o777),
-            Ok(_) => return Err(refuse("it is not a JSON object".to_owned())),
-            Err(error) => return Err(refuse(format!("it is not valid JSON ({error})"))),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (Map::new(), 0o600),
+    let (text, mode) = match fs::read_to_string(&target) {
+        Ok(text) => (text, fs::metadata(&target)?.permissions().mode() & 0o777),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), 0o600),
         Err(error) => return Err(refuse(error.to_string())),
     };
-    match whole.entry(section).or_insert_with(|| json!({})) {
-        Value::Object(servers) => servers.insert("countersign".to_owned(), entry),
-        _ => return Err(refuse(format!("\"{section}\" in it is not an object"))),
-    };
-    let text = serde_json::to_string_pretty(&whole).map_err(Failure::failed)? + "\n";
+    // Edited rather than written anew: order, comments and everything else stay as their owner wrote them.
+    let whole = CstRootNode::parse(if text.trim().is_empty() { "{}" } else { &text }, &ParseOptions::default());
+    let whole = whole.map_err(|error| refuse(format!("it is not valid JSON ({error})")))?;
+    let top = whole.object_value().ok_or_else(|| refuse("it is not a JSON object".to_owned()))?;
+    let servers = top.object_value_or_create(section).ok_or_else(|| refuse(format!("\"{section}\" in it is not an object")))?;
+    match servers.get("countersign") {
+        Some(ours) => ours.set_value(input(&entry)),
+        None => {
+            servers.append("countersign", input(&entry));
+        }
+    }
+    let text = format!("{}\n", whole.to_string().trim_end());
     replace(&target, text.as_bytes(), mode).map_err(|error| refuse(error.to_string()))
+}
+
+/// A JSON value as the editor of files takes it.
+fn input(value: &Value) -> CstInputValue {
+    match value {
+        Value::Object(members) => CstInputValue::Object(members.iter().map(|(name, value)| (name.clone(), input(value))).collect()),
+        Value::Array(values) => CstInputValue::Array(values.iter().map(input).collect()),
+        Value::String(text) => CstInputValue::String(text.clone()),
+        Value::Number(number) => CstInputValue::Number(number.to_string()),
+        Value::Bool(value) => CstInputValue::Bool(*value),
+        Value::Null => CstInputValue::Null,
+    }
 }
 
 /// Old or new, never half: written beside, synced, renamed.

@@ -1,7 +1,7 @@
 //! `doctor`: what is right, what is not, and what to do about it.
 
 use super::{
-    Done, print,
+    Done, mcp_config, print,
     settings::{Global, Settings},
 };
 use crate::credentials::Credentials;
@@ -17,7 +17,7 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -28,6 +28,9 @@ const RESTORE: &str = "keep the directory as it is, and bring a backup back with
 
 #[derive(Args)]
 pub struct Doctor {
+    /// Check what a client's MCP configuration says of us, and nothing else
+    #[arg(long, value_name = "FILE")]
+    mcp_config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,10 +55,10 @@ struct Finding {
 
 /// Everything found so far.
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
+    pub(super) fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
         self.0.push(Finding { level: Level::Ok, subject, found: found.into(), todo: None });
     }
 
@@ -63,7 +66,7 @@ impl Findings {
         self.0.push(Finding { level: Level::Warn, subject, found: found.into(), todo: Some(todo.into()) });
     }
 
-    fn fail(&mut self, subject: &'static str, found: impl Into<String>, todo: impl Into<String>) {
+    pub(super) fn fail(&mut self, subject: &'static str, found: impl Into<String>, todo: impl Into<String>) {
         self.0.push(Finding { level: Level::Fail, subject, found: found.into(), todo: Some(todo.into()) });
     }
 
@@ -76,6 +79,10 @@ impl Findings {
 impl Doctor {
     pub async fn run(self, global: &Global) -> Done {
         let mut findings = Findings::default();
+        if let Some(file) = &self.mcp_config {
+            mcp_config::check(file, &mut findings).await;
+            return self.report(&findings.0);
+        }
         match global.load(&[], false) {
             Err(failure) => findings.failed("configuration", failure),
             Ok(Settings { config, data }) => {
@@ -90,11 +97,14 @@ impl Doctor {
         }
         clock(World::system().now(), &mut findings);
         curl(&mut findings);
-        let findings = findings.0;
+        self.report(&findings.0)
+    }
+
+    fn report(&self, findings: &[Finding]) -> Done {
         if self.json {
-            print::json(&std::collections::BTreeMap::from([("checks", &findings)]))?;
+            print::json(&std::collections::BTreeMap::from([("checks", findings)]))?;
         } else {
-            for Finding { level, subject, found, todo } in &findings {
+            for Finding { level, subject, found, todo } in findings {
                 let level = match level {
                     Level::Ok => "ok",
                     Level::Warn => "warn",

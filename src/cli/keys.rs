@@ -1,4 +1,4 @@
-//! `keys`: every account's keys, for whoever runs the deployment.
+//! `keys`: every account's keys, for whoever runs the deployment; with `--server` what the key in COUNTERSIGN_API_KEY sees.
 
 use super::{Done, Failure, Owners, Session, print, prompt, settings::Global, unexpected};
 use crate::{
@@ -17,9 +17,9 @@ use jiff::SignedDuration;
 pub enum Keys {
     /// Make a key; the secret is printed once
     Create {
-        /// E-mail of the account it belongs to
-        #[arg(long, value_name = "EMAIL")]
-        account: String,
+        /// E-mail of the account it belongs to; with --server it is that of the calling key
+        #[arg(long, value_name = "EMAIL", required_unless_present = "server")]
+        account: Option<String>,
         #[arg(long)]
         name: String,
         /// What it may do; several as `--scope a:b --scope c:d` or `--scope a:b,c:d`
@@ -159,6 +159,7 @@ impl Keys {
         match self {
             Self::Create { account, name, scopes, environment, expires_in, requests_per_minute, json } => {
                 let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
+                let account = account.unwrap_or_default();
                 let call = Call::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute };
                 let Reply::KeyCreated(created) = Session::ask(global, call).await? else { return Err(unexpected()) };
                 if json {

@@ -2,26 +2,26 @@
 //!
 //! Several clients share one directory: every process passes its calls to the owner's socket, its own included,
 //! so that nothing changes for a client when the owner does. When the owner ends, another MCP process takes over;
-//! when a `serve` wants the directory, the MCP process that has it hands it over.
+//! when a `serve` wants the directory, the MCP process that has it hands it over. The client is answered before any
+//! of this is settled; its first call waits for it.
 
 use super::{
-    Done, Failure,
+    Done, Failure, port,
     serve::{Asked, DRAIN, Pages, following_port, shell_line},
     settings::{Global, Settings, text},
 };
 use crate::{
-    config::{Config, is_loopback},
+    config::Config,
     mcp::stdio,
-    owner::{self, Backend, Mine, Opened, Role, SocketClient},
+    owner::{self, Backend, Mine, Role, ServerClient, SocketClient, Taken},
+    store::lock::private_dir,
     world::World,
 };
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// After an owner's end a `serve` that starts, or starts again, goes first.
@@ -38,26 +38,32 @@ pub struct McpArgs {
 
 pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
-    let (holder, url) = Holder::find(&config, &data).await?;
     let mut asked = Asked::listen()?;
-    match &holder {
-        Holder::Us(..) => eprintln!("countersign: pages on {url}"),
-        Holder::Them(_) => eprintln!("countersign: passing calls on to the process that serves {url}"),
-    }
-    let config = config_of(&config, &url);
-    let backend = Backend::Remote(SocketClient::of(&data)?);
     let exe = text(&std::env::current_exe()?)?;
     let program = shell_line(&[vec![exe], global.repeated()?].concat());
-    let client = stdio::Client { profile: args.profile.clone(), program };
+    private_dir(&data)?;
+    let client = |server| stdio::Client { profile: args.profile.clone(), program, server };
+    if let Some(url) = &global.server {
+        let server = ServerClient::new(url, None)?;
+        let client = client(Some(server.origin().to_owned()));
+        tokio::select! {
+            ended = stdio::run(Backend::Server(server), &data, &config, client, World::system()) => ended?,
+            _ = asked.signal() => {}
+        }
+        return Ok(0);
+    }
+    let backend = Backend::Socket(SocketClient::of(&data)?);
     let stop = CancellationToken::new();
-    let holding = tokio::spawn(hold(config.clone(), data.clone(), holder, stop.clone()));
+    let mut holding = tokio::spawn(hold(config.clone(), data.clone(), stop.clone()));
     let ended = tokio::select! {
-        ended = stdio::run(backend, &data, &config, client, World::system()) => ended.map_err(Failure::failed),
+        ended = stdio::run(backend, &data, &config, client(None), World::system()) => ended,
         _ = asked.signal() => Ok(()),
+        // Only what was wrong from the start ends it.
+        failed = &mut holding => return failed.map_err(Failure::failed)?.map(|()| 1),
     };
     stop.cancel();
     tokio::select! {
-        held = holding => held.map_err(Failure::failed)?,
+        held = holding => held.map_err(Failure::failed)??,
         code = asked.signal() => return Ok(code),
     }
     ended?;
@@ -71,48 +77,37 @@ enum Holder {
 }
 
 impl Holder {
-    /// Takes the directory and serves its pages, or finds who does. Returns where the pages are, too.
-    async fn find(config: &Arc<Config>, data: &Path) -> Result<(Self, String), Failure> {
-        // Held before the store is opened: the links an agent shows need the port.
-        let listener = listen(config.listen).await?;
-        let here = following_port(config.clone(), &listener)?;
-        match owner::open(here.clone(), data, Role::Mcp).await? {
-            Opened::Theirs(theirs) => Ok((Self::Them(theirs.client), theirs.standing.url)),
-            Opened::Mine(mut mine) => {
-                if here.listen != config.listen {
-                    tracing::warn!("{} is taken by another program", config.listen);
-                }
-                let pages = Pages::start(&mut mine, listener)?;
-                Ok((Self::Us(pages, Box::new(mine)), here.public_url.clone()))
+    /// Takes the directory and serves its pages, or finds who does. `again`: links that were shown lead to the last port.
+    async fn find(config: &Arc<Config>, data: &Path, again: bool) -> Result<Self, Failure> {
+        let lock = match owner::take(data, Role::Mcp).await? {
+            Taken::Lock(lock) => lock,
+            Taken::Theirs(theirs) => {
+                eprintln!("countersign: passing calls on to the process that serves {}", theirs.standing.url);
+                return Ok(Self::Them(theirs.client));
             }
+        };
+        // Before the store is opened: the links an agent shows need the port. The configured one, the last one, or one
+        // the system chooses: a client must not fail because a port is taken.
+        let listen = config.listen;
+        let (configured, last) = (Some(listen).filter(|listen| listen.port() != 0), port::last(listen, data));
+        let wanted = if again { [last, configured] } else { [configured, last] };
+        let any = std::net::SocketAddr::new(listen.ip(), 0);
+        let listener = port::bind(wanted.into_iter().flatten().chain([any])).await?;
+        port::note(&listener, data);
+        let here = following_port(config.clone(), &listener)?;
+        if listen.port() != 0 && here.listen != listen {
+            tracing::warn!("{listen} is taken by another program");
         }
+        let mut mine = owner::open_store(here.clone(), lock, Role::Mcp).await?;
+        let pages = Pages::start(&mut mine, listener)?;
+        eprintln!("countersign: pages on {}", here.public_url);
+        Ok(Self::Us(pages, Box::new(mine)))
     }
 }
 
-/// The configured port, else one the system chooses: a client must not fail because a port is taken.
-async fn listen(wanted: SocketAddr) -> Result<TcpListener, Failure> {
-    match TcpListener::bind(wanted).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => Ok(TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await?),
-    }
-}
-
-/// This configuration with the owner's address, so that links shown before a change of owner stay good.
-fn config_of(config: &Config, url: &str) -> Arc<Config> {
-    let mut config = config.clone();
-    let here = url::Url::parse(url).ok().filter(|url| url.scheme() == "http" && is_loopback(url));
-    if let Some(port) = here.and_then(|url| url.port_or_known_default()) {
-        config.listen.set_port(port);
-    }
-    if config.pages_url == config.public_url {
-        config.pages_url = url.to_owned();
-    }
-    config.public_url = url.to_owned();
-    Arc::new(config)
-}
-
-/// Sees to it that somebody holds the directory, until this process ends.
-async fn hold(config: Arc<Config>, data: PathBuf, mut holder: Holder, stop: CancellationToken) {
+/// Sees to it that somebody holds the directory, until this process ends. Fails only if it can't be used at all.
+async fn hold(config: Arc<Config>, data: PathBuf, stop: CancellationToken) -> Result<(), Failure> {
+    let mut holder = Holder::find(&config, &data, false).await?;
     loop {
         match holder {
             Holder::Us(pages, mine) => {
@@ -130,11 +125,11 @@ async fn hold(config: Arc<Config>, data: PathBuf, mut holder: Holder, stop: Canc
         }
         holder = loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(SERVE_FIRST) => {}
             }
-            match Holder::find(&config, &data).await {
-                Ok((found, _)) => break found,
+            match Holder::find(&config, &data, true).await {
+                Ok(found) => break found,
                 Err(failure) => tracing::warn!("can't take over the data directory: {failure}"),
             }
         };

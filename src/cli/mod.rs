@@ -9,6 +9,8 @@ mod doctor;
 mod exec;
 mod keys;
 mod mcp;
+mod mcp_config;
+mod port;
 mod print;
 mod prompt;
 mod serve;
@@ -16,8 +18,11 @@ mod settings;
 
 use crate::{
     domain::id::AccountId,
-    owner::{self, Call, OpenFailure, Opened, Reply, Role},
-    service::{Error, view::AccountView},
+    owner::{self, Call, OpenFailure, Opened, Reply, Role, ServerClient},
+    service::{
+        Error,
+        view::{AccountView, Revealed},
+    },
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use settings::{Global, Settings};
@@ -152,6 +157,10 @@ fn report(failure: &Failure) -> ExitCode {
 
 async fn run(cli: Cli) -> Done {
     let global = &cli.global;
+    let elsewhere = matches!(cli.command, Some(Command::Mcp(_) | Command::Keys(_) | Command::Connect(_)));
+    if global.server.is_some() && !elsewhere {
+        return Err(Failure::Usage("--server goes with mcp, keys and connect".to_owned()));
+    }
     match cli.command {
         None => serve::run(global, cli.serve).await,
         Some(_) if cli.serve.is_given() => Err(Failure::Usage("put --listen, --public-url and --insecure behind `serve`".to_owned())),
@@ -181,12 +190,19 @@ async fn run(cli: Cli) -> Done {
     }
 }
 
-/// The data directory for the length of one command, whether a server runs or not.
-struct Session(Opened);
+/// The data directory for the length of one command, whether a server runs or not; or a server elsewhere.
+enum Session {
+    Here(Opened),
+    There(ServerClient),
+}
 
 impl Session {
     /// With `new` a directory without data gets some; else a mistyped one would silently become a second deployment.
     async fn open(global: &Global, new: bool) -> Result<Self, Failure> {
+        if let Some(url) = &global.server {
+            let key = std::env::var("COUNTERSIGN_API_KEY").ok().filter(|key| !key.is_empty());
+            return Ok(Self::There(ServerClient::new(url, key.as_deref().map(Revealed::new))?));
+        }
         let Settings { config, data } = global.load(&[], false)?;
         if !new && !config.secret_path(&data).exists() {
             let place = data.display();
@@ -194,15 +210,22 @@ impl Session {
                 "there is no data in {place}: start `countersign` on it first, or name another with --data"
             )));
         }
-        Ok(Self(owner::open(config, &data, Role::Command).await?))
+        Ok(Self::Here(owner::open(config, &data, Role::Command).await?))
     }
 
     async fn call(&self, call: Call) -> Result<Reply, Failure> {
-        Ok(self.0.backend().call(call).await?)
+        Ok(match self {
+            Self::Here(opened) => opened.backend().call(call).await?,
+            Self::There(server) => server.call(&call).await?,
+        })
     }
 
     /// Whose is what, for lists.
     async fn owners(&self) -> Result<Owners, Failure> {
+        // A key elsewhere sees its own account, and no list of them.
+        if matches!(self, Self::There(_)) {
+            return Ok(Owners(HashMap::new()));
+        }
         Ok(Owners(self.accounts("").await?.into_iter().map(|account| (account.id, account.email)).collect()))
     }
 
@@ -222,7 +245,9 @@ impl Session {
     }
 
     async fn close(self) {
-        self.0.close().await;
+        if let Self::Here(opened) = self {
+            opened.close().await;
+        }
     }
 
     /// One call and the end.

@@ -26,26 +26,23 @@ pub fn hidden_or_piped(question: &str) -> Result<Revealed, Failure> {
     if io::stdin().is_terminal() { hidden(question) } else { piped() }
 }
 
-/// Yes or no; where nobody can be asked, yes.
+/// Yes or no. Scripts say `--yes` instead.
 pub fn confirmed(question: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Ok(true);
-    }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().take(16).read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(matches!(answered(&format!("{question} [y/N]"))?.as_str(), "y" | "Y" | "yes"))
 }
 
 /// Asks for a word, so that nothing large is done by a slip. Scripts say `--yes` instead.
 pub fn typed(question: &str, word: &str) -> Result<bool, Failure> {
+    Ok(answered(&format!("{question} Type {word} to go on:"))? == word)
+}
+
+fn answered(question: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("there is no terminal to ask at: say --yes".to_owned()));
     }
-    eprint!("{question} Type {word} to go on: ");
+    eprint!("{question} ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().take(64).read_line(&mut answer)?;
-    Ok(answer.trim() == word)
+    Ok(answer.trim().to_owned())
 }

@@ -1,13 +1,13 @@
 //! `serve`: pages, HTTP and MCP over HTTP, until a signal ends it.
 
 use super::{
-    Done, Failure, print,
+    Done, Failure, port, print,
     settings::{Global, Settings, text},
 };
 use crate::{
     config::{Config, is_loopback},
     http::{self, listen::Limits},
-    owner::{self, Mine, Opened, Role},
+    owner::{self, Mine, Role, Taken},
     service::Service,
 };
 use clap::Args;
@@ -62,13 +62,18 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
     flags.extend(serve.public_url.map(|url| ("public_url", url)));
     let Settings { config, data } = global.load(&flags, serve.insecure)?;
-    let listener = bind(&config, &data).await?;
-    let config = following_port(config, &listener)?;
-    let mut mine = match owner::open(config.clone(), &data, Role::Serve).await? {
-        // An MCP process was quicker than we after the last owner's end.
-        Opened::Theirs(_) if owner::have_handed_over(&data).await => own(owner::open(config, &data, Role::Serve).await?)?,
-        opened => own(opened)?,
+    // The lock first: whoever has it, and nobody else, takes the port.
+    let lock = match owner::take(&data, Role::Serve).await? {
+        Taken::Lock(lock) => lock,
+        Taken::Theirs(theirs) => return Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
     };
+    let last = port::last(config.listen, &data).filter(|_| config.listen.port() == 0);
+    let listener = port::bind(last.into_iter().chain([config.listen])).await.map_err(|error| {
+        Failure::Failed(format!("can't listen on {}: {error}; choose another with --listen 127.0.0.1:PORT", config.listen))
+    })?;
+    port::note(&listener, &data);
+    let config = following_port(config, &listener)?;
+    let mut mine = owner::open_store(config, lock, Role::Serve).await?;
     let pages = Pages::start(&mut mine, listener)?;
     // Before anything is printed: whoever reads that we run may end us at once.
     let mut asked = Asked::listen()?;
@@ -103,41 +108,6 @@ async fn forget_setup_note(service: Arc<Service>, note: PathBuf) {
             let _ = fs::remove_file(&note);
         }
     }
-}
-
-/// Binds the port, having an MCP process that serves the pages in our place hand it over.
-async fn bind(config: &Arc<Config>, data: &Path) -> Result<TcpListener, Failure> {
-    let mut tries = if owner::have_handed_over(data).await { 40 } else { 1 };
-    loop {
-        tries -= 1;
-        match TcpListener::bind(config.listen).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if tries == 0 || error.kind() != io::ErrorKind::AddrInUse => return Err(taken(config.clone(), data, error).await),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-fn own(opened: Opened) -> Result<Mine, Failure> {
-    match opened {
-        Opened::Mine(mine) => Ok(mine),
-        Opened::Theirs(theirs) => Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
-    }
-}
-
-/// Why the port can't be had; if this directory's own server has it, that is what to say.
-async fn taken(config: Arc<Config>, data: &Path, error: io::Error) -> Failure {
-    let listen = config.listen;
-    if error.kind() == io::ErrorKind::AddrInUse
-        && data.join("owner.lock").exists()
-        && let Ok(opened) = owner::open(config, data, Role::Command).await
-    {
-        match opened {
-            Opened::Theirs(theirs) => return Failure::Failed(format!("{theirs}: use that one, or end it first")),
-            mine => mine.close().await,
-        }
-    }
-    Failure::Failed(format!("can't listen on {listen}: {error}; choose another with --listen 127.0.0.1:PORT"))
 }
 
 /// A port the system chose becomes part of the URLs that named none.

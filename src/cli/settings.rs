@@ -20,6 +20,9 @@ pub struct Global {
     /// Data directory [default: $XDG_DATA_HOME/countersign, else ~/.local/share/countersign]
     #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA")]
     pub data: Option<PathBuf>,
+    /// Ask this server instead of the data on this computer (`mcp`, `keys`)
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
 }
 
 /// The effective configuration and the data directory, absolute.

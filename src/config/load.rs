@@ -140,7 +140,7 @@ impl Config {
         if !publishable.is_empty() && !fits {
             return Err(wrong("`sessions.publishable_key` must be 16 to 256 visible ASCII characters, or empty: then one is made"));
         }
-        let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty()), ("mcp.allow_inline_delivery", self.mcp.allow_inline_delivery)];
+        let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty())];
         if let Some((name, _)) = unbuilt.iter().find(|(_, set)| *set) {
             return Err(wrong(format!("`{name}` does nothing in this version: leave it out")));
         }
@@ -215,7 +215,7 @@ fn parse_url(name: &str, text: &str) -> Result<Url, ConfigError> {
 }
 
 /// An origin and nothing more: a path, query or user would break the issuer (RFC 8414 §2).
-fn origin(name: &str, text: &str) -> Result<String, ConfigError> {
+pub fn origin(name: &str, text: &str) -> Result<String, ConfigError> {
     let url = parse_url(name, text)?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(wrong(format!("`{name}` = {text} must start with https:// (or http:// on this computer)")));

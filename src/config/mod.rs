@@ -5,7 +5,7 @@ pub mod brand;
 mod load;
 mod values;
 
-pub use load::{Sources, is_loopback};
+pub use load::{Sources, is_loopback, origin};
 pub use values::{Lifetime, Ttl};
 
 use crate::domain::{

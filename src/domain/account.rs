@@ -9,7 +9,10 @@ use crate::domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{fmt, sync::atomic::AtomicBool};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// A human who owns keys. The e-mail is an unverified name until `email_verified` says otherwise.
 #[derive(Clone, Serialize, Deserialize)]
@@ -36,9 +39,9 @@ pub struct Account {
 #[derive(Debug)]
 pub struct AccountFacts {
     pub id: AccountId,
-    pub plan: String,
+    pub plan: Arc<str>,
     pub operator: bool,
-    pub external_id: Option<String>,
+    pub external_id: Option<Arc<str>>,
     pub disabled: bool,
     /// The account is another now: whoever holds these facts reads it again.
     pub changed: AtomicBool,
@@ -48,9 +51,9 @@ impl Account {
     pub fn facts(&self) -> AccountFacts {
         AccountFacts {
             id: self.id,
-            plan: self.plan.clone(),
+            plan: self.plan.as_str().into(),
             operator: self.operator,
-            external_id: self.external_id.clone().map(String::from),
+            external_id: self.external_id.as_ref().map(|id| id.as_str().into()),
             disabled: self.disabled_at.is_some(),
             changed: AtomicBool::new(false),
         }

@@ -82,9 +82,9 @@ impl KeyFormat {
         let head = self.head(environment);
         let body = Zeroizing::new(match self.body {
             Body::Checksummed => {
-                let random = stream.letters(30);
-                let sum = checksum(&random);
-                random + &sum
+                let mut random = stream.letters(30);
+                random.extend(checksum(&random).map(char::from));
+                random
             }
             Body::Random => stream.letters(32),
             Body::Hex40 => (0..40).map(|_| b"0123456789abcdef"[usize::from(stream.byte() >> 4)] as char).collect(),
@@ -95,30 +95,34 @@ impl KeyFormat {
 
     /// Whether this format could have made the text: prefix, length, alphabet, checksum.
     pub fn could_be(&self, key: &ApiKey) -> bool {
-        let text = key.expose();
-        let body = if self.environments {
-            [Environment::Live, Environment::Test].iter().find_map(|e| text.strip_prefix(&self.head(*e)))
-        } else {
-            text.strip_prefix(&self.head(Environment::Live))
-        };
+        let Some(rest) = after(key.expose(), &self.prefix) else { return false };
+        let environments = [Environment::Live, Environment::Test];
+        let body = if self.environments { environments.iter().find_map(|e| after(rest, e.as_str())) } else { Some(rest) };
         let Some(body) = body else { return false };
         match self.body {
-            Body::Checksummed => body.len() == 36 && body.bytes().all(|b| b.is_ascii_alphanumeric()) && checksum(&body[..30]) == body[30..],
+            Body::Checksummed => {
+                body.len() == 36 && body.bytes().all(|b| b.is_ascii_alphanumeric()) && checksum(&body[..30]) == body.as_bytes()[30..]
+            }
             Body::Random => body.len() == 32 && body.bytes().all(|b| b.is_ascii_alphanumeric()),
             Body::Hex40 => body.len() == 40 && body.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
         }
     }
 }
 
+/// What follows a word and its underscore.
+fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    text.strip_prefix(word)?.strip_prefix('_')
+}
+
 /// CRC-32 in six base62 digits with leading zeros, as secret scanners check it.
-pub fn checksum(random: &str) -> String {
+pub fn checksum(random: &str) -> [u8; 6] {
     let mut rest = crc32fast::hash(random.as_bytes());
     let mut digits = [b'0'; 6];
     for digit in digits.iter_mut().rev() {
         *digit = BASE62[(rest % 62) as usize];
         rest /= 62;
     }
-    digits.iter().map(|d| *d as char).collect()
+    digits
 }
 
 /// Who made a key.

@@ -5,6 +5,7 @@
 
 use crate::domain::id::{ProgramSessionId, RegistrationId};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -218,10 +219,12 @@ pub enum Purpose {
     RefreshToken,
     SignSessions,
     PortalTicket,
+    Operation,
+    DeriveOperation,
 }
 
 impl Purpose {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -239,6 +242,8 @@ impl Purpose {
         Self::RefreshToken,
         Self::SignSessions,
         Self::PortalTicket,
+        Self::Operation,
+        Self::DeriveOperation,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -261,6 +266,8 @@ impl Purpose {
             Self::RefreshToken => "countersign 2026-11 refresh token",
             Self::SignSessions => "countersign 2026-11 session token signing key",
             Self::PortalTicket => "countersign 2026-11 portal ticket hash",
+            Self::Operation => "countersign 2026-11 operation hash",
+            Self::DeriveOperation => "countersign 2026-11 drawn for an operation",
         }
     }
 }
@@ -354,6 +361,14 @@ impl ServerSecret {
         hasher.update(registration.to_string().as_bytes());
         hasher.update(salt);
         hasher.update(verifier.expose().as_bytes());
+        KeyStream(hasher.finalize_xof())
+    }
+
+    /// All that an operation draws, ids, codes and secrets: the same for the same name and time.
+    pub fn operation_stream(&self, name: &[u8; 32], at: Timestamp) -> KeyStream {
+        let mut hasher = blake3::Hasher::new_keyed(&self.keys[Purpose::DeriveOperation as usize]);
+        hasher.update(name);
+        hasher.update(&at.as_millisecond().to_be_bytes());
         KeyStream(hasher.finalize_xof())
     }
 }

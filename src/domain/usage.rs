@@ -1,7 +1,7 @@
 //! What keys were used for. Counted apart from the keys themselves: losing the last minute of it loses nobody's access.
 
 use crate::domain::source::Source;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::Offset};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,5 +60,5 @@ impl Day {
 
 /// The day a moment belongs to, in UTC.
 pub fn date(at: Timestamp) -> Date {
-    at.to_zoned(TimeZone::UTC).date()
+    Offset::UTC.to_datetime(at).date()
 }

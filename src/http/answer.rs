@@ -23,11 +23,17 @@ pub type Success<T, const STATUS: u16 = 200> = Answer<T, STATUS, true>;
 /// A success as it is, whatever the profile.
 pub type Plain<T> = Answer<T, 200, false>;
 
+#[derive(Serialize)]
+struct Flat<T> {
+    success: bool,
+    data: T,
+}
+
 impl<T: Serialize, const STATUS: u16> Success<T, STATUS> {
     pub fn new(app: &App, value: T) -> Self {
         let status = StatusCode::from_u16(STATUS).unwrap_or_default();
         let response = match app.config.profile {
-            Profile::Flat => (status, Json(serde_json::json!({"success": true, "data": value}))).into_response(),
+            Profile::Flat => (status, Json(Flat { success: true, data: value })).into_response(),
             Profile::Nested | Profile::Problem => (status, Json(value)).into_response(),
         };
         Self(response, PhantomData)

@@ -64,7 +64,7 @@ pub async fn authorize(
     let stated = ScopeSet::parse(&scope).map_err(|error| Error::invalid("scope", error.to_string()))?;
     let scopes = stated.iter().chain(also?.iter()).cloned().collect();
     let need = Need { scopes, ..Need::call() }.in_environment(asked.environment.unwrap_or(app.config.environment));
-    Ok(Allowed(presented.admit(&app, &need).await?))
+    Ok(Allowed(presented.admit(&app, need).await?))
 }
 
 /// What `X-Required-Scope` adds. Read only where the neighbour is a proxy of ours.

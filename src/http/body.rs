@@ -20,8 +20,8 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value};
-use std::{fmt, iter::successors, str::FromStr};
+use serde_json::{Map, Value};
+use std::{borrow::Cow, collections::BTreeSet, fmt, iter::successors, str::FromStr};
 
 /// Fields that are ours to set. A caller that sends one gets 400 rather than a silent nothing (CVE-2025-61928 class).
 const OURS: [&str; 10] =
@@ -43,7 +43,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, false, &[]).await?)?))
+        Ok(Self(read(request, false, &[]).await?))
     }
 }
 
@@ -57,7 +57,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for FunctionBody<T> {
             return Ok(Self(T::default()));
         }
         let request = Request::from_parts(parts, bytes.into());
-        Ok(Self(typed(members(request, false, &["key_id"]).await?)?))
+        Ok(Self(read(request, false, &["key_id"]).await?))
     }
 }
 
@@ -65,7 +65,7 @@ impl<T: DeserializeOwned> FromRequest<App> for OperatorBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, false, &["plan"]).await?)?))
+        Ok(Self(read(request, false, &["plan"]).await?))
     }
 }
 
@@ -73,7 +73,7 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(members(request, true, &[]).await?)?))
+        Ok(Self(read(request, true, &[]).await?))
     }
 }
 
@@ -164,31 +164,30 @@ pub async fn whole(body: Body) -> Result<Bytes, Error> {
     })
 }
 
-async fn members(request: Request, form: bool, theirs: &[&str]) -> Result<Map<String, Value>, Error> {
+async fn read<T: DeserializeOwned>(request: Request, form: bool, theirs: &[&str]) -> Result<T, Error> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let is_form = match kind.as_str() {
-        JSON => false,
-        FORM if form => true,
-        _ => {
-            let expected = if form { format!("{JSON} or {FORM}") } else { JSON.to_owned() };
-            return Err(Error::UnsupportedMediaType { expected });
-        }
-    };
+    let kind = kind.split(';').next().unwrap_or("").trim();
+    let is_form = form && kind.eq_ignore_ascii_case(FORM);
+    if !is_form && !kind.eq_ignore_ascii_case(JSON) {
+        let expected = if form { format!("{JSON} or {FORM}") } else { JSON.to_owned() };
+        return Err(Error::UnsupportedMediaType { expected });
+    }
     let bytes = whole(request.into_body()).await?;
-    let members = if is_form { form_members(&bytes)? } else { json_members(&bytes)? };
-    match OURS.iter().find(|name| members.contains_key(**name) && !theirs.contains(*name)) {
-        Some(name) => Err(Error::invalid(*name, "is not yours to set")),
-        None => Ok(members),
+    let theirs_to_set = |mut names: Box<dyn Iterator<Item = &str> + '_>| {
+        let ours = names.find(|name| OURS.contains(name) && !theirs.contains(name));
+        ours.map_or(Ok(()), |name| Err(Error::invalid(name, "is not yours to set")))
+    };
+    if is_form {
+        let members = form_members(&bytes)?;
+        theirs_to_set(Box::new(members.keys().map(String::as_str)))?;
+        return typed(members);
     }
-}
-
-fn json_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
-    match serde_json::from_slice::<Strict>(bytes) {
-        Ok(Strict(Value::Object(members))) => Ok(members),
-        Ok(_) => Err(Error::Malformed { detail: "the body must be a JSON object".to_owned() }),
-        Err(error) => Err(Error::Malformed { detail: format!("the body is not valid JSON: {error}") }),
-    }
+    let malformed = |error| Error::Malformed { detail: format!("the body is not valid JSON: {error}") };
+    let Strict(names) = serde_json::from_slice(&bytes).map_err(malformed)?;
+    let names = names.ok_or_else(|| Error::Malformed { detail: "the body must be a JSON object".to_owned() })?;
+    theirs_to_set(Box::new(names.iter().map(|Name(name)| &**name)))?;
+    // Only the slower way by a value knows which field is wrong.
+    serde_json::from_slice(&bytes).or_else(|_| typed(serde_json::from_slice(&bytes).map_err(malformed)?))
 }
 
 fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
@@ -211,63 +210,64 @@ fn typed<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Error> {
 }
 
 /// Any JSON value in which no object has a member twice: two readers of such a body could disagree on what it says.
-struct Strict(Value);
+/// Of an object, the names of its members.
+struct Strict<'a>(Option<BTreeSet<Name<'a>>>);
 
-impl<'de> Deserialize<'de> for Strict {
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Strict<'de> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(StrictVisitor).map(Self)
+        d.deserialize_any(StrictVisitor)
     }
 }
 
 struct StrictVisitor;
 
 impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
+    type Value = Strict<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(Value::Bool(v))
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Strict(None))
     }
 
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(Value::Number(v.into()))
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Strict(None))
     }
 
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(Value::Number(v.into()))
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Strict(None))
     }
 
-    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(v).map_or(Value::Null, Value::Number))
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Strict(None))
     }
 
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::String(v.to_owned()))
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Strict(None))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Strict(None))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Strict(item)) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<Strict<'de>>()?.is_some() {}
+        Ok(Strict(None))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-            if members.contains_key(&name) {
-                return Err(serde::de::Error::custom(format!("member `{name}` is there twice")));
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some((name, _)) = map.next_entry::<Name<'de>, Strict<'de>>()? {
+            if names.contains(&name) {
+                return Err(serde::de::Error::custom(format!("member `{}` is there twice", name.0)));
             }
-            members.insert(name, value);
+            names.insert(name);
         }
-        Ok(Value::Object(members))
+        Ok(Strict(Some(names)))
     }
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 /// What the key's limit said, and when in Unix seconds, left by the handler for the headers.
 #[derive(Clone, Default)]
-struct LimitSlot(Arc<OnceLock<(RateLimit, i64)>>);
+pub struct LimitSlot(Arc<OnceLock<(RateLimit, i64)>>);
 
 /// The key a request presents, if any.
 pub struct Presented {
@@ -52,8 +52,8 @@ impl Presented {
     }
 
     /// Lets the caller in, or says why not.
-    pub async fn admit(&self, app: &App, need: &Need) -> Result<Caller, Failed> {
-        let need = Need { from: Some(self.source), ..need.clone() };
+    pub async fn admit(&self, app: &App, need: Need) -> Result<Caller, Failed> {
+        let need = Need { from: Some(self.source), ..need };
         let answer = app.authenticate(self.key(), &need).await;
         let standing = match (&answer, &self.key) {
             (Ok(caller), _) => caller.ratelimit,
@@ -103,8 +103,14 @@ fn two_credentials() -> Error {
 pub async fn ratelimit_headers(mut request: Request, next: Next) -> Response {
     let slot = LimitSlot::default();
     request.extensions_mut().insert(slot.clone());
-    let mut response = next.run(request).await;
-    if let Some((standing, now)) = slot.0.get() {
+    let response = next.run(request).await;
+    slot.told(response)
+}
+
+impl LimitSlot {
+    /// The answer, with what was left here.
+    pub fn told(&self, mut response: Response) -> Response {
+        let Some((standing, now)) = self.0.get() else { return response };
         let headers = response.headers_mut();
         headers.insert("x-ratelimit-limit", HeaderValue::from(standing.limit));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(standing.remaining));
@@ -117,6 +123,6 @@ pub async fn ratelimit_headers(mut request: Request, next: Next) -> Response {
             headers.insert("ratelimit-policy", policy);
             headers.insert("ratelimit", limit);
         }
+        response
     }
-    response
 }

@@ -188,6 +188,10 @@ fn description(error: &Error) -> String {
 
 /// The edge of a family: what went wrong gets its envelope.
 pub async fn wrap(State((app, family)): State<(App, Family)>, response: Response) -> Response {
+    wrapped(&app, family, response)
+}
+
+pub fn wrapped(app: &App, family: Family, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let Some(error) = parts.extensions.remove::<Error>() else { return Response::from_parts(parts, body) };
     let (status, _, body) = family.body(&error, &app.config);

@@ -3,6 +3,7 @@
 use crate::{
     http::{
         App,
+        credential::LimitSlot,
         envelope::{self, Family},
         error::Failed,
     },
@@ -26,26 +27,58 @@ const SECRET_PARAMETERS: [&str; 9] =
 
 /// Names each request for the log and its reader; logs method, path and status, never query, headers or body.
 pub async fn request_id(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = u64::from_be_bytes(app.world.bytes());
-    let span = tracing::info_span!("request", id = format!("{id:016x}"), method = %request.method(), path = request.uri().path());
+    let id = fresh_id(&app);
+    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
     async move {
-        let mut response = next.run(request).await;
+        let response = next.run(request).await;
         tracing::debug!(status = response.status().as_u16(), "answered");
-        if let Ok(value) = HeaderValue::from_str(&format!("{id:016x}")) {
-            response.headers_mut().insert("x-request-id", value);
-        }
-        response
+        named(response, id)
     }
     .instrument(span)
     .await
 }
 
+fn fresh_id(app: &App) -> String {
+    format!("{:016x}", u64::from_be_bytes(app.world.bytes()))
+}
+
+fn named(mut response: Response, id: String) -> Response {
+    if let Ok(value) = HeaderValue::try_from(id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}
+
 /// A credential in the query is refused before anything else looks at it (RFC 9700 §4.3.2).
 pub async fn no_credentials_in_query(State(_): State<App>, request: Request, next: Next) -> Response {
-    match secret_in_query(request.uri()) {
-        Some(name) => Failed(Error::invalid(name, "does not belong in the address: send it in a header or the body")).into_response(),
+    match refused_query(request.uri()) {
+        Some(refused) => refused.into_response(),
         None => next.run(request).await,
     }
+}
+
+fn refused_query(address: &Uri) -> Option<Failed> {
+    let name = secret_in_query(address)?;
+    Some(Failed(Error::invalid(name, "does not belong in the address: send it in a header or the body")))
+}
+
+/// All that is done around a call which services make for each of their own, in one piece: as layers of their own, the
+/// same would cost more than the call. It has no span; what fails is named in a line of its own.
+pub async fn at_once(State((app, family)): State<(App, Family)>, mut request: Request, next: Next) -> Response {
+    let (id, slot) = (fresh_id(&app), LimitSlot::default());
+    let response = if !names_us(&app, &request) {
+        misdirected(app.clone(), request)
+    } else if let Some(refused) = refused_query(request.uri()) {
+        refused.into_response()
+    } else {
+        request.extensions_mut().insert(slot.clone());
+        next.run(request).await
+    };
+    let response = slot.told(envelope::wrapped(&app, family, response));
+    if response.status().is_server_error() {
+        tracing::error!(id, status = response.status().as_u16(), "failed");
+    }
+    named(response, id)
 }
 
 /// The first parameter of an address that would carry a secret.
@@ -75,27 +108,25 @@ pub fn named_host(request: &Request) -> Option<String> {
     }
 }
 
-/// `host:port` of an origin, as browsers send it: without the scheme's own port.
-fn host_of(origin: &str) -> Option<String> {
-    let url = Url::parse(origin).ok()?;
-    Some(match url.port() {
-        Some(port) => format!("{}:{port}", url.host_str()?),
-        None => url.host_str()?.to_owned(),
-    })
-}
-
-/// Whether a request's host is one this deployment publishes.
+/// Whether a request's host is one this deployment publishes. The configuration holds origins as browsers write them,
+/// without the scheme's own port.
 pub fn host_is_ours(app: &App, host: &str) -> bool {
-    [&app.config.public_url, &app.config.pages_url].into_iter().filter_map(|origin| host_of(origin)).any(|ours| ours == host)
+    let published = [&app.config.public_url, &app.config.pages_url];
+    published.into_iter().filter_map(|origin| origin.split_once("://")).any(|(_, ours)| ours == host)
 }
 
 /// Other names are answered by nobody (DNS rebinding); a browser that used another name of this computer is sent
 /// to the right one.
 pub async fn known_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    if names_us(&app, &request) { next.run(request).await } else { misdirected(app, request) }
+}
+
+fn names_us(app: &App, request: &Request) -> bool {
+    named_host(request).is_some_and(|host| host_is_ours(app, &host))
+}
+
+fn misdirected(app: App, request: Request) -> Response {
     let host = named_host(&request);
-    if host.as_deref().is_some_and(|host| host_is_ours(&app, host)) {
-        return next.run(request).await;
-    }
     if let Some(place) = host.and_then(|host| same_computer(&app, &host, &request)) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
     }
@@ -103,7 +134,7 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
     if wants_page(request.headers()) {
         return crate::web::error_page(&app, &request.into_parts().0, &Error::Misdirected);
     }
-    envelope::wrap(State((app, family)), Failed(Error::Misdirected).into_response()).await
+    envelope::wrapped(&app, family, Failed(Error::Misdirected).into_response())
 }
 
 /// `http://localhost:4080/claim` when we publish `http://127.0.0.1:4080`.

@@ -30,6 +30,7 @@ use aide::axum::{
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 
 pub fn routes() -> ApiRouter<App> {
     ApiRouter::new()
@@ -40,10 +41,6 @@ pub fn routes() -> ApiRouter<App> {
             get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first")).post_with(create, |op| {
                 op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])
             }),
-        )
-        .api_route(
-            "/v1/keys/verify",
-            post_with(verify, |op| op.about("verifyKey", "Is this key valid, and may it do this?").needs(KEYS_VERIFY)),
         )
         .api_route(
             "/v1/keys/{id}",
@@ -61,6 +58,14 @@ pub fn routes() -> ApiRouter<App> {
         .with_path_items(|item| item.tag("Keys"))
 }
 
+/// What services call for each call of theirs.
+pub fn verify_routes() -> ApiRouter<App> {
+    let told = "Is this key valid, and may it do this?";
+    ApiRouter::new()
+        .api_route("/v1/keys/verify", post_with(verify, |op| op.about("verifyKey", told).needs(KEYS_VERIFY)))
+        .with_path_items(|item| item.tag("Keys"))
+}
+
 /// What a key can't do in the state it is in, or its account is.
 fn conflict() -> Error {
     Error::Conflict { detail: "the key is revoked".to_owned() }
@@ -68,7 +73,7 @@ fn conflict() -> Error {
 
 /// `GET /v1/whoami`
 pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Success<Whoami>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     Ok(Success::new(&app, app.whoami(&caller).await?))
 }
 
@@ -84,7 +89,7 @@ struct ProjectView {}
 
 /// `GET /v1/projects`: an example of a protected resource, where `environment` is enforced.
 pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Success<Projects>, Failed> {
-    presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
+    presented.admit(&app, Need::call().in_environment(app.config.environment)).await?;
     Ok(Success::new(&app, Projects { projects: [], total: 0 }))
 }
 
@@ -110,7 +115,7 @@ pub async fn list(
     presented: Presented,
     asked: Result<Query<ListQuery>, Failed>,
 ) -> Result<Success<KeyList>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     let Query(ListQuery { limit, cursor, status, environment, created_by, q }) = asked?;
     let filter = Filter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
@@ -149,7 +154,7 @@ pub async fn create(
     name: Result<RequestName, Failed>,
     body: Result<JsonBody<Create>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
-    let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
+    let caller = presented.admit(&app, Need::call().scope(KEYS_WRITE)).await?;
     let JsonBody(body) = body?;
     let new = NewKey {
         name: required("name", body.name)?,
@@ -165,7 +170,7 @@ pub async fn create(
 
 /// `GET /v1/keys/{id}`
 pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     let PathId(id) = id?;
     Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
 }
@@ -188,7 +193,7 @@ pub async fn edit(
     id: Result<PathId<KeyId>, Failed>,
     body: Result<JsonBody<Change>, Failed>,
 ) -> Result<Success<KeyView>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
     Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
 }
@@ -211,7 +216,7 @@ pub async fn rotate(
     name: Result<RequestName, Failed>,
     body: Result<FunctionBody<Rotation>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     let (PathId(id), FunctionBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
     let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
     let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
@@ -233,7 +238,7 @@ pub async fn usage(
     id: Result<PathId<KeyId>, Failed>,
     asked: Result<Query<UsageQuery>, Failed>,
 ) -> Result<Success<UsageDays>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     let (PathId(id), Query(asked)) = (id?, asked?);
     Ok(Success::new(&app, app.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
 }
@@ -245,7 +250,7 @@ pub async fn revoke(
     presented: Presented,
     id: Result<PathId<KeyId>, Failed>,
 ) -> Result<Success<Revoked>, Failed> {
-    let caller = presented.admit(&app, &Need::call()).await?;
+    let caller = presented.admit(&app, Need::call()).await?;
     let PathId(id) = id?;
     Ok(Success::new(&app, app.revoke_key(&caller.actor(), id, None, source).await?))
 }
@@ -268,7 +273,8 @@ pub async fn verify(
     presented: Presented,
     body: Result<JsonBody<Verify>, Failed>,
 ) -> Result<Success<Verdict>, Failed> {
-    let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
+    static NEED: LazyLock<Need> = LazyLock::new(|| Need::default().scope(KEYS_VERIFY));
+    let caller = presented.admit(&app, NEED.clone()).await?;
     let JsonBody(body) = body?;
     let key = required("key", body.key)?;
     let scopes = ScopeSet::parse(body.scope.as_deref().unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;

@@ -60,22 +60,13 @@ pub fn router(app: App) -> Router {
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::OAuth), envelope::wrap));
-    let forward_auth = Router::from(authorize::routes())
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(axum::middleware::from_fn(credential::ratelimit_headers))
-        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
-        .layer(map_response_with_state((app.clone(), Family::Bare), envelope::wrap))
-        .layer(axum::middleware::from_fn(authorize::status_only));
     let api = Router::from(api_routes(&app.config))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::Api(app.config.profile)), envelope::wrap));
-    oauth
-        .merge(forward_auth)
-        .merge(api)
-        .layer(cors(&app))
+    with_cors(&app, oauth.merge(api))
         .merge(crate::web::router(&app))
         .layer(Extension(Document::default()))
         .layer(from_fn_with_state(app.clone(), guard::known_host))
@@ -83,16 +74,34 @@ pub fn router(app: App) -> Router {
         .with_state(app.clone())
         .merge(crate::mcp::router(&app))
         .layer(CatchPanicLayer::new())
-        .layer(from_fn_with_state(app, guard::request_id))
+        .layer(from_fn_with_state(app.clone(), guard::request_id))
+        .merge(hot(&app))
+}
+
+/// What services call for each call of theirs: around it is one layer.
+fn hot(app: &App) -> Router {
+    let at_once = |family| (from_fn_with_state((app.clone(), family), guard::at_once), CatchPanicLayer::new());
+    let verify = Router::from(keys::verify_routes())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(at_once(Family::Api(app.config.profile)));
+    let forward_auth = Router::from(authorize::routes())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(at_once(Family::Bare))
+        .layer(axum::middleware::from_fn(authorize::status_only));
+    with_cors(app, verify.merge(forward_auth)).with_state(app.clone())
 }
 
 /// Off but for the configured origins; never with credentials.
-fn cors(app: &App) -> CorsLayer {
+fn with_cors(app: &App, router: Router<App>) -> Router<App> {
+    if app.config.http.cors_origins.is_empty() {
+        return router;
+    }
     let origins = app.config.http.cors_origins.iter().filter_map(|origin| origin.parse().ok());
-    CorsLayer::new()
+    let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(AllowMethods::mirror_request())
-        .allow_headers(AllowHeaders::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request());
+    router.layer(cors)
 }
 
 /// Routes whose errors are in OAuth's words, each with what [`openapi`] says of it.

@@ -97,14 +97,18 @@ pub struct RegisterArgs {
     pub environment: Option<Environment>,
 }
 
-/// Where an approved key goes. Never into the result.
+/// Where an approved key goes. Into the result only where whoever runs the service allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// Into a file only this user can read; the default over stdio.
+    /// Into the keychain or a file only this user can read; the default over stdio.
     Store,
+    /// Into one variable of a file such as .env; stdio only, with env_path.
+    EnvFile,
     /// As a shell command that fetches it into such a file; the default over HTTP.
     Pickup,
+    /// Into this result, once, where the operator allowed it.
+    Inline,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -119,6 +123,12 @@ pub struct PollArgs {
     /// Where the key goes once approved. Left out: `store` over stdio, `pickup` over HTTP.
     #[serde(default)]
     pub delivery: Option<Delivery>,
+    /// With delivery `env_file`: the file, relative to your working directory, such as ".env".
+    #[serde(default)]
+    pub env_path: Option<String>,
+    /// With delivery `env_file`: the variable, ending in _KEY or _TOKEN. Left out: the service's usual name.
+    #[serde(default)]
+    pub env_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,11 +1,11 @@
 //! register_agent and poll_claim behind the scenes: over stdio the client keeps its own proofs, over HTTP the server does.
 
 use super::{
-    args::{HttpCaller, RegisterArgs},
+    args::{Delivery, HttpCaller, PollArgs, RegisterArgs},
     claims::{Asked, Claim, Claims},
     error::ToolError,
     results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult},
-    stdio::Desk,
+    stdio::{Desk, Destination, NOT_INLINE},
     tools::{Tools, Way, strings, unexpected},
 };
 use crate::{
@@ -56,7 +56,16 @@ pub fn registered_result(claim: &Claim) -> RegisterResult {
 }
 
 fn undecided(status: ClaimStatus, requested: Vec<String>, next: &str) -> PollResult {
-    PollResult { status, key: None, requested_scopes: requested, approved_by: None, stored_at: None, pickup: None, next: next.to_owned() }
+    PollResult {
+        status,
+        key: None,
+        secret: None,
+        requested_scopes: requested,
+        approved_by: None,
+        stored_at: None,
+        pickup: None,
+        next: next.to_owned(),
+    }
 }
 
 const PENDING: &str = "Call poll_claim again with the same claim_id; your human has not decided yet.";
@@ -123,7 +132,7 @@ impl Tools {
             scopes: args.scopes,
             login_hint: args.login_hint,
             environment: args.environment,
-            code_challenge: Some(verifier.challenge().as_str().to_owned()),
+            code_challenge: verifier.challenge().as_str().to_owned(),
         };
         let Reply::Registered(registered) = self.backend.call(call).await? else { return Err(unexpected()) };
         let claim_id = ClaimHandle::new(self.world.bytes());
@@ -157,27 +166,36 @@ impl Tools {
         &self,
         desk: &Desk,
         context: &RequestContext<RoleServer>,
-        claim_id: &str,
+        args: &PollArgs,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
-        let claims = desk.claims(context);
+        let (claims, claim_id) = (desk.claims(context), &args.claim_id);
         let mut claim = claims.get(claim_id).ok_or_else(|| Error::not_found("claim"))?;
         let requested = claim.scopes.clone();
         if let Some(stored) = &claim.stored {
-            return Ok(desk.delivered(stored.clone(), requested));
+            return Ok(desk.delivered(stored.clone(), requested).await);
         }
-        // Before the key is taken: a key that can't be stored would be lost.
-        desk.check_place()?;
-        let token = claim.claim_token.clone().ok_or_else(|| Error::not_found("claim"))?;
-        let call = Call::Poll { claim_token: token, code_verifier: claim.code_verifier.clone(), wait_seconds: wait.as_secs() };
+        let to = desk.destination(context, args)?;
+        let (Some(claim_token), Some(code_verifier)) = (claim.claim_token.clone(), claim.code_verifier.clone()) else {
+            return Err(Error::not_found("claim").into());
+        };
+        let call = Call::Poll { claim_token, code_verifier, wait_seconds: wait.as_secs() };
         match self.backend.call(call).await {
             Ok(Reply::Delivered(delivered)) => {
-                let stored = desk.store(context, &delivered)?;
+                let stored = desk.deliver(context, &to, &delivered).await?;
                 claim.stored = Some(stored.clone());
                 claim.claim_token = None;
                 claim.code_verifier = None;
                 claims.remember(claim, self.world.now())?;
-                Ok(desk.delivered(stored, requested))
+                let mut result = desk.delivered(stored, requested).await;
+                match &to {
+                    Destination::EnvFile(file) if file.git_would_take_it() => {
+                        result.next.push_str(" Git would commit that file: add it to .gitignore first.");
+                    }
+                    Destination::Inline => result.secret = Some(delivered.access_token.clone()),
+                    Destination::EnvFile(_) | Destination::Store => {}
+                }
+                Ok(result)
             }
             Ok(_) => Err(unexpected()),
             Err(Error::AuthorizationPending { .. } | Error::SlowDown { .. }) => Ok(undecided(ClaimStatus::Pending, requested, PENDING)),
@@ -193,11 +211,18 @@ impl Tools {
     pub(super) async fn poll_for(
         &self,
         service: &Service,
-        claim_id: &str,
+        args: &PollArgs,
         http: &HttpCaller,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
-        let handle = ClaimHandle::parse(claim_id).ok_or_else(|| Error::not_found("claim"))?;
+        let inline = match args.delivery {
+            None | Some(Delivery::Pickup) => false,
+            // Whoever has nothing but the handle gets a pickup, which tells the owner when somebody else was first.
+            Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery && http.name().is_some() => true,
+            Some(Delivery::Inline) => return Err(Error::invalid("delivery", NOT_INLINE).into()),
+            Some(Delivery::Store | Delivery::EnvFile) => return Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
+        };
+        let handle = ClaimHandle::parse(&args.claim_id).ok_or_else(|| Error::not_found("claim"))?;
         let id = service.by_handle(&handle, http.name().as_deref()).await?.id();
         let registration = service.wait_for_decision(id, &http.source, wait).await?;
         // The wait was long: a key that was revoked meanwhile gets nothing more.
@@ -216,11 +241,25 @@ impl Tools {
             Registration::Approved { request, .. } if now >= request.deliverable_until() => {
                 Ok(undecided(ClaimStatus::Expired, requested, EXPIRED))
             }
+            Registration::Approved { .. } if inline => {
+                let delivered = service.poll(&service.claim_token_of(id), None, http.source).await?;
+                Ok(PollResult {
+                    status: ClaimStatus::Delivered,
+                    key: Some(KeyRef::from(&delivered)),
+                    secret: Some(delivered.access_token.clone()),
+                    requested_scopes: requested,
+                    approved_by: Some(delivered.approved_by.clone()),
+                    stored_at: None,
+                    pickup: None,
+                    next: format!("Tell your human the key belongs to {}. It is shown once and kept nowhere else.", delivered.approved_by),
+                })
+            }
             Registration::Approved { .. } => {
                 let (token, expires) = service.offer_pickup(id).await?;
                 Ok(PollResult {
                     status: ClaimStatus::Approved,
                     key: None,
+                    secret: None,
                     requested_scopes: requested,
                     approved_by: service.approver(id).await?,
                     stored_at: None,
@@ -242,6 +281,7 @@ impl Tools {
                         environment: view.environment,
                         expires_at: view.expires_at.map(|at| at.to_string()),
                     }),
+                    secret: None,
                     requested_scopes: requested,
                     approved_by: service.approver(id).await?,
                     stored_at: None,

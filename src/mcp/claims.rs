@@ -54,7 +54,8 @@ pub struct Claim {
 pub struct Stored {
     pub key: KeyRef,
     pub approved_by: String,
-    pub stored_at: String,
+    /// `None`: it was in the result.
+    pub stored_at: Option<String>,
 }
 
 /// The claims of one client.
@@ -102,6 +103,12 @@ impl Claims {
     pub fn get(&self, claim_id: &str) -> Option<Claim> {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.iter().find(|claim| claim.claim_id.expose() == claim_id).cloned()
+    }
+
+    /// Shown heads of the keys these claims brought.
+    pub fn delivered_prefixes(&self) -> Vec<String> {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.iter().filter_map(|claim| Some(claim.stored.as_ref()?.key.prefix.clone())).collect()
     }
 
     /// The claim an identical call opened, if its registration still lives.

@@ -53,6 +53,7 @@ fn words(error: &Error) -> (&'static str, String) {
             told("conflict", "Tell your human what happened.")
         }
         Error::Busy | Error::Unavailable => told("unavailable", LATER),
+        Error::Unreachable { .. } => told("unavailable", "Tell your human what happened; once the server answers, call the tool again."),
         Error::WrongCode
         | Error::WrongPassword
         | Error::InvalidRefreshToken

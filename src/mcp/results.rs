@@ -2,7 +2,7 @@
 
 use crate::{
     domain::key::{Environment, Status},
-    service::view::{CreatedBy, KeyView, RateLimit},
+    service::view::{CreatedBy, KeyView, RateLimit, Revealed},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,10 @@ pub struct PollResult {
     /// The key, once it exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyRef>,
+    /// The key itself, once, only with delivery `inline`: don't repeat it anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub secret: Option<Revealed>,
     /// What was asked for; the key may carry less.
     pub requested_scopes: Vec<String>,
     /// Whose account the key belongs to, masked: tell your human.

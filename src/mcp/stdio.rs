@@ -1,17 +1,17 @@
 //! MCP over stdio: one client on this computer, with a desk of its own for claims and keys.
 
 use super::{
+    args::{Delivery, PollArgs},
     claims::{Claims, Stored},
     elicit,
-    error::ToolError,
     results::{ClaimStatus, KeyRef, PollResult},
     tools::{Tools, Way},
 };
 use crate::{
     config::Config,
-    credentials::{Credential, Credentials},
-    domain::id::KeyId,
-    owner::{Backend, Call, Reply},
+    credentials::{Credential, CredentialError, Credentials, EnvFile, Place},
+    domain::{id::KeyId, secret::ApiKey},
+    owner::{Backend, Origins},
     service::{
         Error,
         view::{Delivered, Revealed, Time},
@@ -24,14 +24,18 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::OnceCell;
 
 /// What this client keeps on this computer: open claims and keys, each in 0600 files of the data directory.
 pub struct Desk {
-    data: PathBuf,
-    /// The server keys were issued by and for.
-    origin: String,
-    api_origin: String,
-    try_path: String,
+    backend: Backend,
+    /// The server keys come from and the API they open, once it was asked.
+    origins: OnceCell<Origins>,
+    config: Arc<Config>,
+    /// Where open claims are kept, one file per profile: a folder of its own for each server elsewhere.
+    open_claims: PathBuf,
+    /// Where the client works: what `env_path` is relative to.
+    folder: PathBuf,
     /// How a shell starts this program on the same data: it need not be on the PATH.
     program: String,
     /// `--profile`; else the name the client gives itself, so that no client uses another's key.
@@ -42,6 +46,9 @@ pub struct Desk {
     claims: Mutex<HashMap<String, Arc<Claims>>>,
     world: World,
 }
+
+/// A shorter head tells nothing about whose a value is.
+const MIN_PREFIX: usize = 8;
 
 /// A client's name as a file name.
 fn slug(name: &str) -> String {
@@ -61,65 +68,138 @@ impl Desk {
     pub fn claims(&self, context: &RequestContext<RoleServer>) -> Arc<Claims> {
         let profile = self.profile(context);
         let mut open = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = self.data.join("claims").join(format!("{profile}.json"));
+        let file = self.open_claims.join(format!("{profile}.json"));
         open.entry(profile).or_insert_with(|| Arc::new(Claims::in_file(file))).clone()
     }
 
+    async fn origins(&self) -> Result<&Origins, Error> {
+        self.origins.get_or_try_init(|| self.backend.origins()).await
+    }
+
     /// The key from the environment, else the one this client's own claim stored for this server.
-    pub fn credential(&self, context: &RequestContext<RoleServer>) -> Option<Revealed> {
-        let stored = || self.credentials.latest(Some(&self.origin), Some(&self.profile(context))).ok().flatten();
-        self.given.clone().or_else(|| stored().map(|credential| credential.key))
+    pub async fn credential(&self, context: &RequestContext<RoleServer>) -> Result<Option<Revealed>, Error> {
+        if self.given.is_some() {
+            return Ok(self.given.clone());
+        }
+        let (server, profile) = (self.origins().await?.server.clone(), self.profile(context));
+        let stored = self.blocking(move |credentials| credentials.list(None, Some(&profile))).await?;
+        // Of this server itself: what opens an API is not for every server that says it has one.
+        let stored = stored.unwrap_or_default().into_iter().find(|credential| credential.origin == server);
+        Ok(stored.map(|credential| credential.key))
     }
 
-    /// Whether a key could be stored: asked before one is taken.
-    pub fn check_place(&self) -> Result<(), ToolError> {
-        self.credentials
-            .check_writable()
-            .map_err(|error| ToolError(Error::Conflict { detail: format!("the key could not be stored, so it was not taken: {error}") }))
+    /// A keychain may take its time.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Credentials) -> T + Send + 'static) -> Result<T, Error> {
+        let credentials = self.credentials.clone();
+        tokio::task::spawn_blocking(move || work(&credentials)).await.map_err(Error::internal)
     }
 
-    pub fn store(&self, context: &RequestContext<RoleServer>, key: &Delivered) -> Result<Stored, ToolError> {
+    /// Where the key is to go, and that it can go there: asked before one is taken, for a key that can't be kept is lost.
+    pub fn destination(&self, context: &RequestContext<RoleServer>, args: &PollArgs) -> Result<Destination, Error> {
+        let delivery = args.delivery.unwrap_or(Delivery::Store);
+        if delivery != Delivery::EnvFile && (args.env_path.is_some() || args.env_name.is_some()) {
+            return Err(Error::invalid("env_path", "and `env_name` go with delivery \"env_file\""));
+        }
+        match delivery {
+            Delivery::Store => {
+                let refused = |error| Error::Conflict { detail: format!("the key could not be stored, so it was not taken: {error}") };
+                self.credentials.check_writable().map_err(refused)?;
+                Ok(Destination::Store)
+            }
+            Delivery::EnvFile => {
+                let path = args.env_path.as_deref().ok_or_else(|| Error::invalid("env_path", "is missing: name a file such as .env"))?;
+                let file = EnvFile::new(&self.folder, path, args.env_name.as_deref().unwrap_or(&self.config.api.key_env))?;
+                file.check(|value| self.is_ours(context, value))?;
+                Ok(Destination::EnvFile(file))
+            }
+            Delivery::Inline if self.config.mcp.allow_inline_delivery => Ok(Destination::Inline),
+            Delivery::Inline => Err(Error::invalid("delivery", NOT_INLINE)),
+            Delivery::Pickup => Err(Error::invalid("delivery", "must be \"store\" or \"env_file\" over stdio")),
+        }
+    }
+
+    /// Whether a value is a key this service made, as far as its form or an earlier delivery tells.
+    fn is_ours(&self, context: &RequestContext<RoleServer>, value: &str) -> bool {
+        ApiKey::presented(value).is_some_and(|key| self.config.key_format().could_be(&key))
+            || self.claims(context).delivered_prefixes().iter().any(|prefix| prefix.len() >= MIN_PREFIX && value.starts_with(prefix))
+    }
+
+    /// Puts a key where it is to go.
+    pub async fn deliver(&self, context: &RequestContext<RoleServer>, to: &Destination, key: &Delivered) -> Result<Stored, Error> {
+        let again = |error: &dyn std::fmt::Display| Error::Conflict {
+            detail: format!("the key could not be stored: {error}; call poll_claim again within a minute"),
+        };
+        let stored_at = match to {
+            Destination::Store => Some(self.store(context, key).await?.map_err(|error| again(&error))?.to_string()),
+            Destination::EnvFile(file) => {
+                Some(file.put(&key.access_token, |value| self.is_ours(context, value)).map_err(|error| again(&error))?)
+            }
+            Destination::Inline => None,
+        };
+        Ok(Stored { key: KeyRef::from(key), approved_by: key.approved_by.clone(), stored_at })
+    }
+
+    async fn store(&self, context: &RequestContext<RoleServer>, key: &Delivered) -> Result<Result<Place, CredentialError>, Error> {
+        let origins = self.origins().await?;
         let credential = Credential {
             key_id: key.key_id,
             key: key.access_token.clone(),
             prefix: key.key_prefix.clone(),
-            origin: self.origin.clone(),
-            api_origin: self.api_origin.clone(),
+            origin: origins.server.clone(),
+            api_origin: origins.api.clone(),
             profile: self.profile(context),
             scopes: key.scope.clone(),
             environment: key.environment,
             expires_at: key.expires_at,
             stored_at: Time(self.world.now()),
         };
-        let path = self.credentials.store(&credential).map_err(|error| {
-            ToolError(Error::Conflict { detail: format!("the key could not be stored: {error}; call poll_claim again within a minute") })
-        })?;
-        Ok(Stored { key: KeyRef::from(key), approved_by: key.approved_by.clone(), stored_at: path.display().to_string() })
+        self.blocking(move |credentials| credentials.store(&credential)).await
     }
 
-    pub fn delivered(&self, stored: Stored, requested_scopes: Vec<String>) -> PollResult {
+    pub async fn delivered(&self, stored: Stored, requested_scopes: Vec<String>) -> PollResult {
         let (id, program) = (&stored.key.id, &self.program);
+        let kept = match id.parse() {
+            Ok(id) => self.blocking(move |credentials| credentials.find(id)).await.is_ok_and(|found| found.is_ok_and(|key| key.is_some())),
+            Err(_) => false,
+        };
+        let how = match &stored.stored_at {
+            Some(_) if kept => format!(
+                "Use it without reading it: `{program} curl --key {id} {}`, or `{program} exec --key {id} --env NAME -- COMMAND`.",
+                self.config.api.r#try
+            ),
+            Some(place) => format!("It is {place}, which only this user can read: let your program load it, and don't print it."),
+            None => "It was shown once and is kept nowhere else.".to_owned(),
+        };
         PollResult {
             status: ClaimStatus::Delivered,
-            next: format!(
-                "Tell your human the key belongs to {}. Use it without reading it: `{program} curl --key {id} {}`, or `{program} exec --key {id} --env NAME -- COMMAND`.",
-                stored.approved_by, self.try_path
-            ),
+            next: format!("Tell your human the key belongs to {}. {how}", stored.approved_by),
             key: Some(stored.key),
+            secret: None,
             requested_scopes,
             approved_by: Some(stored.approved_by),
-            stored_at: Some(stored.stored_at),
+            stored_at: stored.stored_at,
             pickup: None,
         }
     }
 
     /// A revoked key is of no use: its file goes.
-    pub fn forget_key(&self, id: KeyId) {
-        if let Err(error) = self.credentials.remove(id) {
+    pub async fn forget_key(&self, id: KeyId) {
+        if let Ok(Err(error)) = self.blocking(move |credentials| credentials.remove(id)).await {
             tracing::warn!(%error, "could not remove the file of a revoked key");
         }
     }
 }
+
+/// Where a key goes once it is approved.
+pub enum Destination {
+    Store,
+    EnvFile(EnvFile),
+    /// Into the result, for whoever runs this and allowed it.
+    Inline,
+}
+
+/// Said by every way in.
+pub const NOT_INLINE: &str = "\"inline\" is not allowed here: results are kept in transcripts";
 
 /// What the command line says of the one client.
 pub struct Client {
@@ -127,22 +207,28 @@ pub struct Client {
     pub profile: Option<String>,
     /// How a shell starts this program on the same data.
     pub program: String,
+    /// The server elsewhere it asks, if it does.
+    pub server: Option<String>,
 }
 
 /// Serves one client until it closes stdin. stdout carries JSON-RPC only.
-pub async fn run(backend: Backend, data: &Path, config: &Config, client: Client, world: World) -> Result<(), Error> {
-    let Reply::Status(standing) = backend.call(Call::Status).await? else {
-        return Err(Error::internal("the backend answered something else"));
-    };
-    let api_origin = if config.api.url.is_empty() { standing.url.clone() } else { config.api.url.clone() };
+pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Client, world: World) -> Result<(), Error> {
+    let open_claims = data.join("claims");
     let desk = Desk {
-        data: data.to_owned(),
-        origin: standing.url,
-        api_origin,
-        try_path: config.api.r#try.clone(),
+        backend: backend.clone(),
+        origins: OnceCell::new(),
+        config: config.clone(),
+        open_claims: match &client.server {
+            Some(server) => open_claims.join(&blake3::hash(server.as_bytes()).to_hex()[..16]),
+            None => open_claims,
+        },
+        folder: std::env::current_dir().map_err(Error::internal)?,
         profile: client.profile,
         program: client.program,
-        given: std::env::var("COUNTERSIGN_API_KEY").ok().filter(|key| !key.is_empty()).map(|key| Revealed::new(&key)),
+        given: std::env::var("COUNTERSIGN_API_KEY")
+            .ok()
+            .filter(|key| !key.is_empty() && !key.starts_with("${"))
+            .map(|key| Revealed::new(&key)),
         credentials: Credentials::new(data),
         claims: Mutex::default(),
         world: world.clone(),

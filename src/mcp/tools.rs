@@ -1,7 +1,7 @@
 //! The five tools. Each is a few lines: who calls, one service call, and what to say next.
 
 use super::{
-    args::{Args, CheckArgs, Delivery, Http, HttpCaller, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+    args::{Args, CheckArgs, Http, HttpCaller, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
     ceremony::registered_result,
     claims::{Asked, Claims},
     elicit::Registering,
@@ -17,7 +17,10 @@ use crate::{
 };
 use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
-    handler::server::tool::{InputResponses, RequestState, schema_for_input, schema_for_output},
+    handler::server::{
+        router::tool::ToolRouter,
+        tool::{InputResponses, RequestState, schema_for_input, schema_for_output},
+    },
     model::{
         CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, Implementation, JsonObject, ListPromptsResult,
         ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestStateCodec,
@@ -27,7 +30,11 @@ use rmcp::{
     tool, tool_handler, tool_router,
 };
 use serde_json::Value;
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 const DEFAULT_WAIT: u64 = 45;
 /// How long a client may keep the list of tools, in milliseconds.
@@ -130,17 +137,8 @@ impl Tools {
         let wait = Duration::from_secs(wait);
         let polling = async {
             match &self.way {
-                Way::Stdio(desk) => match args.delivery {
-                    None | Some(Delivery::Store) => self.poll_here(desk, &context, &args.claim_id, wait).await,
-                    Some(Delivery::Pickup) => Err(Error::invalid("delivery", "must be \"store\" over stdio").into()),
-                },
-                Way::Http(service) => match args.delivery {
-                    None | Some(Delivery::Pickup) => {
-                        let http = http.as_ref().ok_or_else(unexpected)?;
-                        self.poll_for(service, &args.claim_id, http, wait).await
-                    }
-                    Some(Delivery::Store) => Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
-                },
+                Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
+                Way::Http(service) => self.poll_for(service, &args, http.as_ref().ok_or_else(unexpected)?, wait).await,
             }
         };
         self.waiting(polling, http.as_ref(), &context).await.map(Json)
@@ -159,7 +157,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context).await?;
         let ListArgs { status, environment, cursor, limit } = args;
         match backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
             Reply::Keys(list) => {
@@ -182,7 +180,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context).await?;
         let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
         let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
@@ -192,7 +190,7 @@ impl Tools {
         match answer {
             Reply::Revoked(revoked) => {
                 if let Way::Stdio(desk) = &self.way {
-                    desk.forget_key(revoked.id);
+                    desk.forget_key(revoked.id).await;
                 }
                 Ok(Json(RevokeResult {
                     key_id: revoked.id.to_string(),
@@ -224,7 +222,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context)?;
+        let (backend, credential) = self.signed_in(http, &context).await?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let Reply::ScopeCheck(check) = backend.call(call).await? else { return Err(unexpected()) };
         let missing = strings(&check.missing);
@@ -254,9 +252,9 @@ impl Tools {
 
 impl Tools {
     /// Where a caller's calls go, and its credential.
-    fn signed_in(&self, http: Option<HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
+    async fn signed_in(&self, http: Option<HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
         let found = match &self.way {
-            Way::Stdio(desk) => desk.credential(context).map(|key| (self.backend.clone(), key)),
+            Way::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
             Way::Http(_) => http.and_then(|http| http.credential).map(|it| (self.backend.for_caller(it.caller), it.key)),
         };
         found.ok_or(ToolError(Error::Unauthorized { presented: false }))
@@ -285,7 +283,10 @@ fn not_found(method: &'static str) -> ErrorData {
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None)
 }
 
-#[tool_handler]
+/// Made once: the schemas of all tools cost more than a call.
+static ROUTER: LazyLock<ToolRouter<Tools>> = LazyLock::new(Tools::tool_router);
+
+#[tool_handler(router = ROUTER)]
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
@@ -338,7 +339,7 @@ impl ServerHandler for Tools {
 
 /// The tools as `tools/list` shows them.
 pub fn definitions() -> Vec<Tool> {
-    let mut tools = Tools::tool_router().list_all();
+    let mut tools = ROUTER.list_all();
     for tool in &mut tools {
         plain_integers(Arc::make_mut(&mut tool.input_schema));
         if let Some(schema) = &mut tool.output_schema {

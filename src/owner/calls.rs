@@ -14,7 +14,7 @@ use crate::{
         source::Source,
     },
     service::{
-        Error, MAX_WAIT, Service,
+        Error, MAX_WAIT, Operation, Service,
         claim::{Ask, Registrant},
         keys::{Actor, Edit, Filter, NewKey, Rotate},
         operator::{self, AccountFilter, Change},
@@ -45,7 +45,7 @@ pub enum Call {
         login_hint: Option<String>,
         environment: Option<Environment>,
         /// S256, 43 base64url characters: with it a lost reply loses no key.
-        code_challenge: Option<String>,
+        code_challenge: String,
     },
     NewAttempt {
         claim_token: Revealed,
@@ -53,7 +53,7 @@ pub enum Call {
     },
     Poll {
         claim_token: Revealed,
-        code_verifier: Option<Revealed>,
+        code_verifier: Revealed,
         /// 0: answer at once; else hold the call until the decision, at most [`MAX_WAIT`].
         wait_seconds: u64,
     },
@@ -204,6 +204,8 @@ pub struct Standing {
     pub role: Role,
     /// Where its pages are.
     pub url: String,
+    /// The service whose API the keys open.
+    pub api: String,
     pub environment: Environment,
     pub service_name: String,
     pub version: String,
@@ -242,6 +244,7 @@ impl Local {
             pid: std::process::id(),
             role: self.role,
             url: config.public_url.clone(),
+            api: config.resource().to_owned(),
             environment: config.environment,
             service_name: config.service_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -283,50 +286,40 @@ impl Call {
         }
     }
 
-    /// Whether a call whose reply was lost may be sent again. A poll without a verifier may not: the lost reply
-    /// could have been the one delivery.
-    pub fn may_be_repeated(&self) -> bool {
-        match self {
-            Self::ListKeys { .. } | Self::CheckScope { .. } | Self::Whoami { .. } | Self::RevokeKey { .. } => true,
-            Self::Accounts { .. }
-            | Self::ChangeAccount { .. }
-            | Self::AllKeys { .. }
-            | Self::ShowKey { .. }
-            | Self::ListAgents { .. }
-            | Self::Status => true,
-            Self::ResumeKeys { .. } => true,
-            Self::EditKey { .. } | Self::RevokeAny { .. } | Self::RevokeAgent { .. } | Self::RevokeAllAgents { .. } => true,
-            Self::Poll { code_verifier, .. } => code_verifier.is_some(),
-            Self::VerifyKey { cost, .. } => *cost == 0,
-            Self::Register { .. }
-            | Self::NewAttempt { .. }
-            | Self::CreateAccount { .. }
-            | Self::ResetPassword { .. }
-            | Self::CreateKey { .. }
-            | Self::Backup { .. }
-            | Self::RotateKey { .. }
-            | Self::HandOver => false,
+    /// The same call after some of its waiting was done.
+    pub fn after(&self, waited: Duration) -> Self {
+        let mut rest = self.clone();
+        if let Self::Poll { wait_seconds, .. } = &mut rest {
+            *wait_seconds = wait_seconds.saturating_sub(waited.as_secs());
         }
+        rest
+    }
+
+    /// Whether a call whose reply was lost may be sent again. One that changes something is an operation, which
+    /// happens once; a poll gets the same key again, thanks to its verifier; what a verification charges is kept in
+    /// memory, and died with the process that did not answer.
+    pub fn may_be_repeated(&self) -> bool {
+        !matches!(self, Self::HandOver | Self::Backup { .. })
     }
 
     /// Asks the use case. Both environments are accepted here, as on every management endpoint, and reported.
-    pub async fn run(self, here: &Local) -> Result<Reply, Error> {
+    pub async fn run(self, here: &Local, operation: Operation) -> Result<Reply, Error> {
         let service = &here.service;
         match self {
             Self::Register { agent_name, scopes, login_hint, environment, code_challenge } => {
-                let challenge = code_challenge.as_deref().map(challenge).transpose()?;
+                let challenge = Some(challenge(&code_challenge)?);
                 let ask = Ask { agent_name, scopes, login_hint, environment, challenge, handle: None };
                 let who = Registrant { source: Source::Local, account: None };
-                service.register(ask, who).await.map(|it| Reply::Registered(Box::new(it)))
+                service.register_once(ask, who, operation).await.map(|it| Reply::Registered(Box::new(it)))
             }
             Self::NewAttempt { claim_token, login_hint } => {
                 let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidClaimToken)?;
-                service.new_attempt(&token, login_hint, false).await.map(|it| Reply::NewAttempt(Box::new(it)))
+                service.new_attempt_once(&token, login_hint, false, operation).await.map(|it| Reply::NewAttempt(Box::new(it)))
             }
             Self::Poll { claim_token, code_verifier, wait_seconds } => {
                 let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidGrant)?;
-                let verifier = code_verifier.map(|text| CodeVerifier::parse(text.expose()).ok_or(Error::InvalidGrant)).transpose()?;
-                let (verifier, wait) = (verifier.as_ref(), wait_seconds.min(MAX_WAIT));
+                let verifier = CodeVerifier::parse(code_verifier.expose()).ok_or(Error::InvalidGrant)?;
+                let (verifier, wait) = (Some(&verifier), wait_seconds.min(MAX_WAIT));
                 let delivered = if wait == 0 {
                     service.poll(&token, verifier, Source::Local).await
                 } else {
@@ -341,9 +334,13 @@ impl Call {
                 service.list_keys(&caller.actor(), Some(account), &filter).await.map(Reply::Keys)
             }
             Self::RevokeKey { credential, key_id, reason } => {
+                if let Some(revoked) = service.revoked_by(operation).await? {
+                    return Ok(Reply::Revoked(revoked));
+                }
                 // Costs nothing: a used-up allowance must never keep a key alive.
                 let caller = here.caller(&credential, Need::default()).await?;
-                service.revoke_key(&caller.actor(), key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
+                let actor = caller.actor();
+                service.revoke_key_once(&actor, key(&key_id)?, reason, Source::Local, operation).await.map(Reply::Revoked)
             }
             Self::CheckScope { credential, scopes, environment } => {
                 let caller = here.caller(&credential, Need::default()).await?;
@@ -356,11 +353,12 @@ impl Call {
             }
             Self::CreateAccount { email, password, operator } => {
                 // Whoever runs the machine vouches for the address.
-                service.create_account(&email, Password::typed(password.expose().to_owned()), operator, true).await?;
+                let password = Password::typed(password.expose().to_owned());
+                service.create_account_once(&email, password, operator, true, operation).await?;
                 service.find_account(&email).await.map(Reply::AccountCreated)
             }
             Self::ResetPassword { email, password } => {
-                service.reset_password(&email, Password::typed(password.expose().to_owned())).await.map(Reply::PasswordReset)
+                service.reset_password(&email, Password::typed(password.expose().to_owned()), operation).await.map(Reply::PasswordReset)
             }
             Self::Accounts { search, cursor } => {
                 service.list_accounts(&AccountFilter { search, cursor, limit: Some(operator::MAX_PAGE) }).await.map(Reply::Accounts)
@@ -369,7 +367,9 @@ impl Call {
             Self::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute } => {
                 let owner = service.account_by_email(&account).await?.id;
                 let new = NewKey { name, scopes, environment, expires_in, requests_per_minute };
-                service.create_key(Actor::Operator, owner, new, Source::Local).await.map(|it| Reply::KeyCreated(Box::new(it)))
+                let created = service.create_key_as(Actor::Operator, owner, new, Source::Local, None, operation).await?;
+                let key = created.key.ok_or_else(|| Error::internal("a key without its secret"))?;
+                Ok(Reply::KeyCreated(Box::new(Created { key, view: created.view })))
             }
             Self::AllKeys { account, status, environment, created_by, q, cursor, limit } => {
                 let owner = here.account(account).await?;
@@ -384,7 +384,7 @@ impl Call {
             }
             Self::RotateKey { key_id, grace_seconds, expires_in } => {
                 let rotate = Rotate { grace_seconds, expires_in };
-                let rotated = service.rotate_key(&Actor::Operator, key(&key_id)?, rotate, Source::Local, None).await;
+                let rotated = service.rotate_key_as(&Actor::Operator, key(&key_id)?, rotate, Source::Local, None, operation).await;
                 rotated.map(|it| Reply::KeyRotated(Box::new(it)))
             }
             Self::ListAgents { account, cursor, limit } => {
@@ -400,7 +400,10 @@ impl Call {
                 service.revoke_all_agents(&Actor::Operator, owner, Source::Local).await.map(Reply::AgentsRevoked)
             }
             Self::RevokeAny { key_id, reason } => {
-                service.revoke_key(&Actor::Operator, key(&key_id)?, reason, Source::Local).await.map(Reply::Revoked)
+                if let Some(revoked) = service.revoked_by(operation).await? {
+                    return Ok(Reply::Revoked(revoked));
+                }
+                service.revoke_key_once(&Actor::Operator, key(&key_id)?, reason, Source::Local, operation).await.map(Reply::Revoked)
             }
             Self::ResumeKeys { key_id } => {
                 let id = key_id.as_deref().map(key).transpose()?;

@@ -4,19 +4,22 @@
 //! same user sends it calls ([`calls`]), so several MCP clients and the command line share one directory and
 //! nobody ever sees a lock error. Whoever asks doesn't need to know which it is: [`Backend::call`].
 
+mod answer;
 pub mod calls;
 mod restore;
 pub mod secret;
+pub mod server;
 pub mod socket;
 
 pub use calls::{Call, Local, Reply, Standing};
 pub use restore::{RestoreFailure, restore};
 pub use secret::SecretError;
+pub use server::ServerClient;
 pub use socket::SocketClient;
 
 use crate::{
     config::Config,
-    service::{Error, OpenError, Service, verify::Caller},
+    service::{Error, OpenError, Operation, Service, verify::Caller},
     store::{
         SledEngine, Store, StoreError,
         lock::{Acquired, Owner, OwnerLock, private_dir},
@@ -58,7 +61,9 @@ pub enum Backend {
     /// This process holds it.
     Local(Local),
     /// Another process of this user does.
-    Remote(SocketClient),
+    Socket(SocketClient),
+    /// A server elsewhere does.
+    Server(ServerClient),
 }
 
 impl Backend {
@@ -66,16 +71,35 @@ impl Backend {
     pub fn for_caller(&self, caller: Caller) -> Self {
         match self {
             Self::Local(here) => Self::Local(here.for_caller(caller)),
-            Self::Remote(client) => Self::Remote(client.clone()),
+            elsewhere => elsewhere.clone(),
         }
     }
 
     pub async fn call(&self, call: Call) -> Result<Reply, Error> {
         match self {
-            Self::Local(here) => call.run(here).await,
-            Self::Remote(client) => client.call(&call).await,
+            Self::Local(here) => call.run(here, Operation::default()).await,
+            Self::Socket(client) => client.call(&call).await,
+            Self::Server(client) => client.call(&call).await,
         }
     }
+
+    /// Where keys come from and where they go.
+    pub async fn origins(&self) -> Result<Origins, Error> {
+        match self {
+            Self::Server(client) => client.origins().await,
+            here => match here.call(Call::Status).await? {
+                Reply::Status(standing) => Ok(Origins { server: standing.url, api: standing.api }),
+                _ => Err(Error::internal("the owner answered something else")),
+            },
+        }
+    }
+}
+
+/// A server and the API its keys open.
+#[derive(Debug, Clone)]
+pub struct Origins {
+    pub server: String,
+    pub api: String,
 }
 
 /// A data directory, ready for calls.
@@ -88,7 +112,7 @@ impl Opened {
     pub fn backend(&self) -> Backend {
         match self {
             Self::Mine(mine) => mine.backend(),
-            Self::Theirs(theirs) => Backend::Remote(theirs.client.clone()),
+            Self::Theirs(theirs) => Backend::Socket(theirs.client.clone()),
         }
     }
 
@@ -182,11 +206,25 @@ pub enum OpenFailure {
 }
 
 /// How long a start waits for an owner that is starting, ending, or running one command.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(25);
+
+/// The directory's lock, or who has it and answers.
+pub enum Taken {
+    Lock(OwnerLock),
+    Theirs(Box<Theirs>),
+}
 
 /// Opens the data directory, or finds who has it open. Never fails only because somebody has it.
 pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened, OpenFailure> {
+    match take(data, role).await? {
+        Taken::Lock(lock) => Ok(Opened::Mine(open_store(config, lock, role).await?)),
+        Taken::Theirs(theirs) => Ok(Opened::Theirs(*theirs)),
+    }
+}
+
+/// Takes the lock. `serve` outranks `mcp`: an MCP process that has it hands it over.
+pub async fn take(data: &Path, role: Role) -> Result<Taken, OpenFailure> {
     let directory = |error| OpenFailure::Directory { data: data.to_owned(), error };
     private_dir(data).map_err(directory)?;
     let data = data.canonicalize().map_err(directory)?;
@@ -194,10 +232,11 @@ pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened
     let found = tokio::time::timeout(PATIENCE, async {
         loop {
             match OwnerLock::acquire(&data)? {
-                Acquired::Mine(lock) => return Ok(Ok(lock)),
+                Acquired::Mine(lock) => return Ok(Taken::Lock(lock)),
+                Acquired::Theirs(Some(owner)) if role == Role::Serve && hands_over(&owner).await => {}
                 Acquired::Theirs(owner) => {
                     if let Some(theirs) = answering(owner.as_ref()).await {
-                        return Ok(Err(theirs));
+                        return Ok(Taken::Theirs(Box::new(theirs)));
                     }
                     seen = owner;
                 }
@@ -207,8 +246,7 @@ pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened
     })
     .await;
     match found {
-        Ok(Ok(Ok(lock))) => Ok(Opened::Mine(open_store(config, lock, role).await?)),
-        Ok(Ok(Err(theirs))) => Ok(Opened::Theirs(theirs)),
+        Ok(Ok(taken)) => Ok(taken),
         Ok(Err(error)) => Err(directory(error)),
         Err(_) => {
             let who = seen.map(|owner| format!(" (`countersign {}`, process {})", owner.role, owner.pid)).unwrap_or_default();
@@ -217,22 +255,18 @@ pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened
     }
 }
 
-/// `serve` outranks `mcp`: has an MCP process that holds the directory hand it over. Returns whether one did.
-pub async fn have_handed_over(data: &Path) -> bool {
-    let Ok(Acquired::Theirs(Some(owner))) = OwnerLock::acquire(data) else { return false };
-    if owner.role != Role::Mcp.to_string() {
+/// Asks an MCP process for the directory; returns once it has let go.
+async fn hands_over(owner: &Owner) -> bool {
+    if owner.role != Role::Mcp.to_string() || owner.socket.as_os_str().is_empty() {
         return false;
     }
-    let client = SocketClient::new(owner.socket);
-    let gone = async {
-        // A lost reply is as good as one: the owner is on its way out.
-        let refused = matches!(client.ask(&Call::HandOver).await, Ok(Err(_)));
-        if !refused {
-            client.gone().await;
-        }
-        !refused
-    };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap_or(false)
+    let client = SocketClient::new(owner.socket.clone());
+    // A lost reply is as good as one: the owner is on its way out.
+    if matches!(client.ask(&Call::HandOver).await, Ok(Err(_))) {
+        return false;
+    }
+    client.gone().await;
+    true
 }
 
 async fn answering(owner: Option<&Owner>) -> Option<Theirs> {
@@ -260,7 +294,8 @@ fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenFailu
     }
 }
 
-async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Result<Mine, OpenFailure> {
+/// Opens the store of a directory this process has locked.
+pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Result<Mine, OpenFailure> {
     let (world, data) = (World::system(), lock.dir().to_owned());
     let directory = config.store_dir(&data);
     private_dir(&directory).map_err(|error| OpenFailure::Directory { data: directory.clone(), error })?;

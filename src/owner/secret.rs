@@ -87,7 +87,7 @@ fn read_bytes(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
 }
 
 /// Reads the secret, or makes one for a store that does not exist yet.
-pub(super) fn read_or_make(path: &Path, store_exists: bool, world: &World) -> Result<ServerSecret, SecretError> {
+pub fn read_or_make(path: &Path, store_exists: bool, world: &World) -> Result<ServerSecret, SecretError> {
     if let Some(secret) = read(path)? {
         return Ok(secret);
     }

@@ -4,7 +4,12 @@
 //! compare the other's uid, as the kernel tells it, with their own before a byte is sent.
 
 use super::calls::{Call, Local, Reply};
-use crate::{service::Error, store::lock::private_dir};
+use crate::{
+    service::{Error, Operation},
+    store::lock::private_dir,
+    world::World,
+};
+use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
@@ -27,7 +32,7 @@ const MAX_REPLY: usize = 4 << 20;
 /// `sun_path` holds 108 bytes on Linux and 104 on macOS, the last one is zero.
 const MAX_PATH: usize = 103;
 /// How long a call waits for a new owner. Taking over takes well under a second.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(25);
 /// Connections at once; each waiting poll is one.
 const MAX_CONNECTIONS: usize = 512;
@@ -130,18 +135,39 @@ impl Drop for Listening {
     }
 }
 
+/// A call with the random bits that make it one operation, however often it is sent.
+#[derive(Serialize)]
+struct Sent<'a> {
+    operation: &'a str,
+    #[serde(flatten)]
+    call: &'a Call,
+}
+
+#[derive(Deserialize)]
+struct Received {
+    operation: Option<String>,
+    #[serde(flatten)]
+    call: Call,
+}
+
 /// Answers one client's calls, in order, until it hangs up.
 async fn converse(stream: UnixStream, here: &Local) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     while let Some(line) = line(&mut read, MAX_CALL).await? {
-        let result = match serde_json::from_slice::<Call>(&line) {
+        let result = match serde_json::from_slice::<Received>(&line) {
             Err(error) => Err(Error::Malformed { detail: format!("not a call this version knows: {error}") }),
-            Ok(call) if call.waits() => tokio::select! {
-                result = call.run(here) => result,
-                () = hung_up(&mut read) => return Ok(()),
-            },
-            Ok(call) => call.run(here).await,
+            Ok(Received { operation, call }) => {
+                let operation = operation.map(|_| Operation::of(&line)).unwrap_or_default();
+                if call.waits() {
+                    tokio::select! {
+                        result = call.run(here, operation) => result,
+                        () = hung_up(&mut read) => return Ok(()),
+                    }
+                } else {
+                    call.run(here, operation).await
+                }
+            }
         };
         write.write_all(&encoded(&result)?).await?;
     }
@@ -196,13 +222,17 @@ impl SocketClient {
         socket_path(&data.canonicalize()?).map(Self::new)
     }
 
-    /// Asks the owner. While one owner ends and the next begins, the call waits; it is sent again only if the
-    /// first may be repeated without doing anything twice.
+    /// Asks the owner. While one owner ends and the next begins, the call waits, and is sent again as the same operation.
     pub async fn call(&self, call: &Call) -> Result<Reply, Error> {
+        let operation = u128::from_be_bytes(World::system().bytes()).to_string();
+        let began = tokio::time::Instant::now();
         let found = async {
             loop {
+                let rest = call.after(began.elapsed());
                 let error = match self.connect().await {
-                    Ok(stream) => match converse_once(stream, call).await {
+                    Ok(stream) => match converse_once(stream, &Sent { operation: &operation, call: &rest }).await {
+                        // What an owner says that closes its store meanwhile: the next one knows better.
+                        Ok(Err(Error::Unavailable)) if call.may_be_repeated() => io::Error::other("it is about to end"),
                         Ok(result) => return result,
                         Err(error) if call.may_be_repeated() => error,
                         Err(error) => return self.unavailable(&error),
@@ -254,7 +284,7 @@ impl SocketClient {
     }
 }
 
-async fn converse_once(stream: UnixStream, call: &Call) -> io::Result<Result<Reply, Error>> {
+async fn converse_once(stream: UnixStream, call: &impl Serialize) -> io::Result<Result<Reply, Error>> {
     let (read, mut write) = stream.into_split();
     write.write_all(&encoded(call)?).await?;
     let reply = line(&mut BufReader::new(read), MAX_REPLY).await?;

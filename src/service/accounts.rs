@@ -1,6 +1,8 @@
 //! Who humans are: set-up, sign-up, sign-in, sessions.
 
-use super::{Error, OpenError, Service, acting, charge_all, record, security::end_sessions, used_up, view::AccountView};
+use super::{
+    Error, OpenError, Operation, Service, acting, charge_all, operation::Turn, record, security::end_sessions, used_up, view::AccountView,
+};
 use crate::{
     domain::{
         account::{Account, Session},
@@ -8,6 +10,7 @@ use crate::{
         id::AccountId,
         limit::Limit,
         name::Email,
+        operation::Outcome,
         registration::UserCode,
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
@@ -116,12 +119,27 @@ impl Service {
 
     /// Makes an account. Its e-mail is an unverified name.
     pub async fn create_account(&self, email: &str, password: Password, operator: bool, verified: bool) -> Result<AccountId, Error> {
+        self.create_account_once(email, password, operator, verified, Operation::default()).await
+    }
+
+    pub async fn create_account_once(
+        &self,
+        email: &str,
+        password: Password,
+        operator: bool,
+        verified: bool,
+        operation: Operation,
+    ) -> Result<AccountId, Error> {
         let email: Email = email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
         acceptable(&password)?;
-        let (now, salt) = (self.world.now(), self.world.bytes());
+        let Turn { world, note, done } = self.turn(operation).await?;
+        if let Some(Outcome::Account { account }) = done {
+            return Ok(account);
+        }
+        let (now, salt) = (world.now(), world.bytes());
         let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
-        let id = AccountId::new(now, self.world.bytes());
-        let random = self.world.bytes();
+        let id = AccountId::new(now, world.bytes());
+        let random = world.bytes();
         let created = self
             .store
             .write(move |rows| {
@@ -144,6 +162,7 @@ impl Service {
                 };
                 rows::save(rows, &account)?;
                 record(rows, id, None, What::SignedUp, now, random)?;
+                note.put(rows, Outcome::Account { account: id })?;
                 Ok::<_, Error>(id)
             })
             .await?;
@@ -155,9 +174,14 @@ impl Service {
     }
 
     /// Sets a new password and signs the account out everywhere.
-    pub async fn reset_password(&self, email: &str, password: Password) -> Result<AccountView, Error> {
+    pub async fn reset_password(&self, email: &str, password: Password, operation: Operation) -> Result<AccountView, Error> {
         acceptable(&password)?;
-        let (id, salt, now) = (self.account_by_email(email).await?.id, self.world.bytes(), self.world.now());
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let account = self.account_by_email(email).await?;
+        if done.is_some() {
+            return self.find_account(email).await;
+        }
+        let (id, salt, now) = (account.id, world.bytes(), self.world.now());
         let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
         self.store
             .write(move |rows| {
@@ -165,6 +189,7 @@ impl Service {
                 account.password = Some(hash.clone());
                 rows::save(rows, &account)?;
                 end_sessions(rows, id)?;
+                note.put(rows, Outcome::Account { account: id })?;
                 Ok::<_, Error>(super::operator::view(rows, &account, now)?)
             })
             .await

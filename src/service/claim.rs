@@ -1,7 +1,9 @@
 //! The agent's side of the ceremony, first half: register, ask for a fresh code.
 
 use super::{
-    Error, Service, used_up,
+    Error, Operation, Service,
+    operation::Turn,
+    used_up,
     view::{ClaimBlock, NewAttempt, Registered, Revealed, Time},
 };
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
         key::Environment,
         limit::Limit,
         name::{Email, Name},
+        operation::Outcome,
         registration::{Attempt, Handle, Refused, Registration, Request, UserCode},
         scope::ScopeSet,
         secret::{ClaimHandle, ClaimToken, CodeChallenge, KeyStream, Purpose},
@@ -18,6 +21,7 @@ use crate::{
         tally::Counted,
     },
     store::{Order, Read, Table, Write, rows},
+    world::World,
 };
 use jiff::Timestamp;
 use std::sync::atomic::Ordering;
@@ -91,11 +95,11 @@ impl Service {
         }
     }
 
-    fn fresh_attempt(&self, now: Timestamp) -> (UserCode, Attempt) {
-        let mut stream = KeyStream::fresh(self.world.bytes());
+    fn fresh_attempt(&self, world: &World, now: Timestamp) -> (UserCode, Attempt) {
+        let mut stream = KeyStream::fresh(world.bytes());
         let code = UserCode::new(|| stream.byte());
         let attempt = Attempt {
-            id: AttemptId::new(now, self.world.bytes()),
+            id: AttemptId::new(now, world.bytes()),
             code: self.secret.hash(Purpose::UserCode, code.letters().as_bytes()),
             started_at: now,
             expires_at: now + self.config.claim.code_ttl.0,
@@ -119,6 +123,10 @@ impl Service {
 
     /// Step 1 of the ceremony. One commit; grants nothing.
     pub async fn register(&self, ask: Ask, who: Registrant) -> Result<Registered, Error> {
+        self.register_once(ask, who, Operation::default()).await
+    }
+
+    pub async fn register_once(&self, ask: Ask, who: Registrant, operation: Operation) -> Result<Registered, Error> {
         let agent_name: Name = ask.agent_name.parse().map_err(|error| Error::invalid("agent_name", format!("{error}")))?;
         let (scopes, ignored) = self.ask_scopes(ask.scopes)?;
         if scopes.is_empty() {
@@ -126,13 +134,14 @@ impl Service {
             return Err(Error::InvalidScope { detail, available: self.catalogue.for_agents() });
         }
         let login_hint = ask.login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
-        let now = self.world.now();
-        let id = RegistrationId::new(now, self.world.bytes());
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let now = world.now();
+        let id = RegistrationId::new(now, world.bytes());
         let claim_token = match &ask.handle {
             Some(_) => self.secret.claim_token(id),
-            None => ClaimToken::new(self.world.bytes()),
+            None => ClaimToken::new(world.bytes()),
         };
-        let (code, attempt) = self.fresh_attempt(now);
+        let (code, attempt) = self.fresh_attempt(&world, now);
         let interval = self.config.claim.interval;
         let claim = self.claim_block(&code, &attempt, interval, now);
         let request = Request {
@@ -160,19 +169,22 @@ impl Service {
         let limit: Vec<Limit> = self.registration_limit(&who).into_iter().collect();
         let full = self.pending.load(Ordering::Relaxed) >= i64::from(self.config.limits.pending_registrations);
         let registration = Registration::open(request, attempt, interval);
-        let evicted = self
-            .store
-            .write(move |rows| {
-                used_up(rows, &limit, now, "too many registrations from this address: wait, or present a key to count per account")?;
-                super::charge_all(rows, &limit, now)?;
-                let evicted = if full { end_oldest(rows)? } else { 0 };
-                rows::save(rows, &registration)?;
-                rows::count(rows, Counted::Requested, now)?;
-                Ok::<_, Error>(evicted)
-            })
-            .await?;
-        self.pending.fetch_add(1 - evicted, Ordering::Relaxed);
-        self.registrations.fetch_add(1, Ordering::Relaxed);
+        if done.is_none() {
+            let evicted = self
+                .store
+                .write(move |rows| {
+                    used_up(rows, &limit, now, "too many registrations from this address: wait, or present a key to count per account")?;
+                    super::charge_all(rows, &limit, now)?;
+                    let evicted = if full { end_oldest(rows)? } else { 0 };
+                    rows::save(rows, &registration)?;
+                    rows::count(rows, Counted::Requested, now)?;
+                    note.put(rows, Outcome::Drawn)?;
+                    Ok::<_, Error>(evicted)
+                })
+                .await?;
+            self.pending.fetch_add(1 - evicted, Ordering::Relaxed);
+            self.registrations.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Registered {
             registration_id: id,
             registration_type: "service_auth".to_owned(),
@@ -194,26 +206,47 @@ impl Service {
 
     /// Step 2: a fresh code for a registration that still waits.
     pub async fn new_attempt(&self, token: &ClaimToken, login_hint: Option<String>, service_auth: bool) -> Result<NewAttempt, Error> {
+        self.new_attempt_once(token, login_hint, service_auth, Operation::default()).await
+    }
+
+    pub async fn new_attempt_once(
+        &self,
+        token: &ClaimToken,
+        login_hint: Option<String>,
+        service_auth: bool,
+        operation: Operation,
+    ) -> Result<NewAttempt, Error> {
         let hint = login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
         let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
-        let now = self.world.now();
-        let (code, fresh) = self.fresh_attempt(now);
-        let (id, attempt, interval) = self
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let now = world.now();
+        let (code, fresh) = self.fresh_attempt(&world, now);
+        let attempt = fresh.clone();
+        let (id, interval) = self
             .store
             .write(move |rows| {
                 let registration = rows::registration_by(rows, Table::ClaimTokens, &hash)?.ok_or(Error::InvalidClaimToken)?;
                 if hint.is_some() && hint != registration.request().login_hint {
                     return Err(Error::invalid("login_hint", "must be the one you registered with"));
                 }
-                let next = registration.new_attempt(fresh.clone(), now).map_err(|refused| match refused {
-                    Refused::Over => Error::ClaimExpired,
-                    Refused::TooManyAttempts { retry_after } => Error::TooManyAttempts { retry_after },
-                    Refused::AlreadyDecided | Refused::InFlight | Refused::WrongCode => Error::ClaimedOrInFlight { already: service_auth },
-                })?;
-                rows::save(rows, &next)?;
+                let next = if done.is_some() {
+                    registration
+                } else {
+                    let next = registration.new_attempt(fresh.clone(), now).map_err(|refused| match refused {
+                        Refused::Over => Error::ClaimExpired,
+                        Refused::TooManyAttempts { retry_after } => Error::TooManyAttempts { retry_after },
+                        Refused::AlreadyDecided | Refused::InFlight | Refused::WrongCode => {
+                            Error::ClaimedOrInFlight { already: service_auth }
+                        }
+                    })?;
+                    rows::save(rows, &next)?;
+                    note.put(rows, Outcome::Drawn)?;
+                    next
+                };
                 match next {
-                    Registration::Pending { request, attempt, interval } => Ok((request.id, attempt, interval)),
-                    _ => Err(Error::internal("a new attempt left the pending state")),
+                    Registration::Pending { request, interval, .. } => Ok((request.id, interval)),
+                    // Decided between the two times it was asked.
+                    _ => Err(Error::ClaimedOrInFlight { already: service_auth }),
                 }
             })
             .await?;

@@ -97,6 +97,9 @@ pub enum Error {
     Misdirected,
     #[error("the server is not ready: try again in a moment")]
     Unavailable,
+    /// Another server, asked on behalf of a client of this computer.
+    #[error("{detail}")]
+    Unreachable { detail: String },
     #[error("something went wrong on our side")]
     Internal,
 }

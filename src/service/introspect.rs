@@ -19,7 +19,7 @@ impl Service {
         let Some(key) = self.store().read(|rows| rows::key(rows, id)).await? else { return Ok(None) };
         Ok(Some(Introspection {
             active: true,
-            scope: verdict.scopes,
+            scope: (*verdict.scopes).clone(),
             client_id: match key.origin {
                 Origin::Agent { registration, .. } => Some(registration),
                 Origin::Human | Origin::Key => None,

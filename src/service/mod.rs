@@ -17,6 +17,7 @@ mod error;
 mod introspect;
 pub mod keys;
 mod known;
+mod operation;
 pub mod operator;
 pub mod overview;
 mod plans;
@@ -34,6 +35,7 @@ pub mod view;
 mod waiters;
 
 pub use error::Error;
+pub use operation::Operation;
 
 use crate::{
     config::Config,

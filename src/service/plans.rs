@@ -22,6 +22,7 @@ use governor::{
     nanos::Nanos,
     state::StateStore,
 };
+use quick_cache::DefaultHashBuilder;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -54,7 +55,9 @@ impl Clock for LimitClock {
 
 /// Per allowance, the time at which the whole of it is there again.
 /// Our own map, and not governor's, because that one can't be read without charging.
-struct Cells<K>(Arc<DashMap<K, Nanos>>);
+struct Cells<K>(Arc<CellMap<K>>);
+
+type CellMap<K> = DashMap<K, Nanos, DefaultHashBuilder>;
 
 impl<K: Eq + Hash + Clone> StateStore for Cells<K> {
     type Key = K;
@@ -75,12 +78,12 @@ impl<K: Eq + Hash + Clone> StateStore for Cells<K> {
 struct Limiter<K: Eq + Hash + Clone> {
     per_minute: NonZeroU32,
     clock: LimitClock,
-    cells: Arc<DashMap<K, Nanos>>,
+    cells: Arc<CellMap<K>>,
     governor: RateLimiter<K, Cells<K>, LimitClock, NoOpMiddleware<Nanos>>,
 }
 
 impl<K: Eq + Hash + Clone> Limiter<K> {
-    fn new(per_minute: NonZeroU32, cells: Arc<DashMap<K, Nanos>>, world: &World) -> Self {
+    fn new(per_minute: NonZeroU32, cells: Arc<CellMap<K>>, world: &World) -> Self {
         let clock = LimitClock { world: world.clone(), first: Arc::default() };
         let governor = RateLimiter::new(Quota::per_minute(per_minute), Cells(cells.clone()), clock.clone());
         Self { per_minute, clock, cells, governor }
@@ -125,7 +128,7 @@ fn tighter(one: RateLimit, other: RateLimit) -> RateLimit {
 }
 
 /// Forgets allowances that are whole again.
-fn forget_whole<K: Eq + Hash>(cells: &DashMap<K, Nanos>, world: &World) {
+fn forget_whole<K: Eq + Hash>(cells: &CellMap<K>, world: &World) {
     let now = Nanos::from(world.steady());
     cells.retain(|_, cell| *cell > now);
 }
@@ -160,9 +163,10 @@ impl FromStr for Bucket {
 
 /// One limiter per rate; every allowance is there once, so changing a plan frees nobody.
 pub struct PlanLimits {
-    plans: BTreeMap<String, NonZeroU32>,
+    plans: BTreeMap<String, Arc<Limiter<Bucket>>>,
+    /// Of keys that have a rate of their own.
     limiters: DashMap<NonZeroU32, Arc<Limiter<Bucket>>>,
-    cells: Arc<DashMap<Bucket, Nanos>>,
+    cells: Arc<CellMap<Bucket>>,
     /// What the store holds of `cells`.
     stored: Mutex<HashMap<Bucket, Nanos>>,
     world: World,
@@ -170,11 +174,12 @@ pub struct PlanLimits {
 
 impl PlanLimits {
     pub fn new(plans: &BTreeMap<String, Plan>, world: &World) -> Self {
-        let rate = |plan: &Plan| NonZeroU32::new(plan.requests_per_minute);
+        let cells: Arc<CellMap<Bucket>> = Arc::default();
+        let limiter = |plan: &Plan| Some(Arc::new(Limiter::new(NonZeroU32::new(plan.requests_per_minute)?, cells.clone(), world)));
         Self {
-            plans: plans.iter().filter_map(|(name, plan)| Some((name.clone(), rate(plan)?))).collect(),
+            plans: plans.iter().filter_map(|(name, plan)| Some((name.clone(), limiter(plan)?))).collect(),
             limiters: DashMap::new(),
-            cells: Arc::default(),
+            cells,
             stored: Mutex::default(),
             world: world.clone(),
         }
@@ -193,10 +198,11 @@ impl PlanLimits {
         }
     }
 
-    /// How many requests a minute there are: a key's own limit, else its plan's. A plan that left the configuration
-    /// fails closed onto the smallest one.
-    fn rate(&self, plan: &str, own: Option<u32>) -> Option<NonZeroU32> {
-        own.and_then(NonZeroU32::new).or_else(|| self.plans.get(plan).or_else(|| self.plans.values().min()).copied())
+    /// What limits a key: its own rate, else its plan's. A plan that left the configuration fails closed onto the
+    /// smallest one.
+    fn limiter_of(&self, plan: &str, own: Option<u32>) -> Option<Arc<Limiter<Bucket>>> {
+        let of_plan = || self.plans.get(plan).or_else(|| self.plans.values().min_by_key(|plan| plan.per_minute)).cloned();
+        own.and_then(NonZeroU32::new).map(|rate| self.limiter(rate)).or_else(of_plan)
     }
 
     fn limiter(&self, rate: NonZeroU32) -> Arc<Limiter<Bucket>> {
@@ -208,39 +214,40 @@ impl PlanLimits {
 
     /// Takes `cost` from an allowance. `Err`: it was not there, and nothing was taken.
     pub fn charge(&self, plan: &str, own: Option<u32>, bucket: Bucket, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
-        self.rate(plan, own).map(|rate| self.limiter(rate).charge(&bucket, cost)).transpose()
+        self.limiter_of(plan, own).map(|limiter| limiter.charge(&bucket, cost)).transpose()
     }
 
     /// Takes `cost` from what a key may use: the limits it and its ancestors have of their own, and its lineage's.
     pub fn charge_key(&self, key: &KeyFacts, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
-        let mut charged: Vec<(Arc<Limiter<Bucket>>, Bucket)> = Vec::new();
         let mut tightest = None;
-        let outcome = self.limiters_of(key).into_iter().try_for_each(|(limiter, bucket)| {
-            let standing = limiter.charge(&bucket, cost)?;
-            tightest = Some(tightest.map_or(standing, |so_far| tighter(so_far, standing)));
-            charged.push((limiter, bucket));
-            Ok(())
-        });
-        // A refused call costs nothing anywhere.
-        outcome.inspect_err(|_| charged.iter().for_each(|(limiter, bucket)| limiter.give_back(bucket, cost)))?;
+        for (before, (limiter, bucket)) in self.limiters_of(key).enumerate() {
+            match limiter.charge(&bucket, cost) {
+                Ok(standing) => tightest = Some(tightest.map_or(standing, |so_far| tighter(so_far, standing))),
+                Err(over) => {
+                    // A refused call costs nothing anywhere.
+                    self.limiters_of(key).take(before).for_each(|(limiter, bucket)| limiter.give_back(&bucket, cost));
+                    return Err(over);
+                }
+            }
+        }
         Ok(tightest)
     }
 
     /// Where a key stands; takes nothing.
     pub fn standing_of_key(&self, key: &KeyFacts) -> Option<RateLimit> {
-        self.limiters_of(key).iter().map(|(limiter, bucket)| limiter.standing(bucket, None)).reduce(tighter)
+        self.limiters_of(key).map(|(limiter, bucket)| limiter.standing(&bucket, None)).reduce(tighter)
     }
 
     /// The most one call of a key may cost.
     pub fn most_at_once(&self, key: &KeyFacts) -> Option<u32> {
-        self.limiters_of(key).iter().map(|(limiter, _)| limiter.per_minute.get()).min()
+        self.limiters_of(key).map(|(limiter, _)| limiter.per_minute.get()).min()
     }
 
     /// Everything a key's calls count against; its lineage's allowance last.
-    fn limiters_of(&self, key: &KeyFacts) -> Vec<(Arc<Limiter<Bucket>>, Bucket)> {
-        let own = key.limits.own.iter().filter_map(|(id, limit)| Some((NonZeroU32::new(*limit)?, Bucket::Key(*id))));
-        let lineage = self.rate(&key.account.plan, key.limits.lineage).map(|rate| (rate, Bucket::Key(key.root)));
-        own.chain(lineage).map(|(rate, bucket)| (self.limiter(rate), bucket)).collect()
+    fn limiters_of(&self, key: &KeyFacts) -> impl Iterator<Item = (Arc<Limiter<Bucket>>, Bucket)> {
+        let own = key.limits.own.iter().filter_map(|(id, limit)| Some((self.limiter(NonZeroU32::new(*limit)?), Bucket::Key(*id))));
+        let lineage = self.limiter_of(&key.account.plan, key.limits.lineage).map(|limiter| (limiter, Bucket::Key(key.root)));
+        own.chain(lineage)
     }
 
     pub fn forget_idle(&self) {

@@ -7,6 +7,7 @@ use crate::{
         id::{KeyId, RegistrationId},
         idempotency::Done,
         limit::Counter,
+        operation,
         program_session::ProgramSession,
         registration::Registration,
     },
@@ -139,6 +140,12 @@ impl Service {
                         rows::erase(rows, &counter);
                     }
                 }
+                let operations = rows::due_by(rows, Table::DueOperations, now, limit)?;
+                for key in &operations {
+                    if let Some(operation) = rows::load::<operation::Done>(rows, key)? {
+                        rows::erase(rows, &operation);
+                    }
+                }
                 let done = rows::due_by(rows, Table::DueDone, now, limit)?;
                 for key in &done {
                     if let Some(done) = rows::load::<Done>(rows, key)? {
@@ -151,7 +158,8 @@ impl Service {
                         rows::erase(rows, &portal);
                     }
                 }
-                Ok::<_, Error>([sessions.len(), programs.len(), counters.len(), done.len(), tickets.len()].into_iter().max().unwrap_or(0))
+                let most = [sessions.len(), programs.len(), counters.len(), operations.len(), done.len(), tickets.len()];
+                Ok::<_, Error>(most.into_iter().max().unwrap_or(0))
             })
             .await?;
         Ok(found == limit)

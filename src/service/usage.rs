@@ -16,6 +16,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
+use quick_cache::DefaultHashBuilder;
 use std::collections::BTreeMap;
 
 /// A key's rows are written at most this often.
@@ -30,7 +31,7 @@ pub const KEPT_DAYS: i64 = 400;
 const EVERYBODY: &str = "all";
 
 #[derive(Default)]
-pub struct UsageLog(DashMap<KeyId, Pending>);
+pub struct UsageLog(DashMap<KeyId, Pending, DefaultHashBuilder>);
 
 #[derive(Default, Clone)]
 struct Pending {
@@ -68,10 +69,11 @@ impl Pending {
 
 impl UsageLog {
     pub fn note(&self, key: KeyId, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
-        if self.0.len() >= MOST && !self.0.contains_key(&key) {
-            return;
-        }
-        let mut pending = self.0.entry(key).or_default();
+        let mut pending = match self.0.get_mut(&key) {
+            Some(pending) => pending,
+            None if self.0.len() >= MOST => return,
+            None => self.0.entry(key).or_default(),
+        };
         pending.day(date(now)).count(refused);
         if refused.is_none() {
             pending.last = Some((now, from));

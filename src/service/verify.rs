@@ -265,7 +265,7 @@ impl Service {
             account_id: Some(key.account.id),
             external_id: key.account.external_id.clone(),
             plan: Some(key.account.plan.clone()),
-            scopes: (*key.scopes).clone(),
+            scopes: key.scopes.clone(),
             missing_scopes: found.missing,
             environment: Some(key.environment),
             expires_at: key.expires_at.map(Time),

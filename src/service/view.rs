@@ -11,7 +11,7 @@ use crate::domain::{
 use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret on its one way out: it serializes, because the reply that carries it must. Never logged.
@@ -445,9 +445,9 @@ pub struct Verdict {
     pub code: Code,
     pub key_id: Option<KeyId>,
     pub account_id: Option<AccountId>,
-    pub external_id: Option<String>,
-    pub plan: Option<String>,
-    pub scopes: ScopeSet,
+    pub external_id: Option<Arc<str>>,
+    pub plan: Option<Arc<str>>,
+    pub scopes: Arc<ScopeSet>,
     pub missing_scopes: ScopeSet,
     pub environment: Option<Environment>,
     pub expires_at: Option<Time>,
@@ -463,7 +463,7 @@ impl Verdict {
             account_id: None,
             external_id: None,
             plan: None,
-            scopes: ScopeSet::default(),
+            scopes: Arc::default(),
             missing_scopes: ScopeSet::default(),
             environment: None,
             expires_at: None,
@@ -583,5 +583,5 @@ pub struct Introspection {
     pub environment: Environment,
     /// The service's own name of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_id: Option<String>,
+    pub external_id: Option<Arc<str>>,
 }

@@ -91,6 +91,9 @@ tables! {
     Counters = 50 Never,
     DueCounters = 51 Never,
     FlaggedSources = 52 Kept,
+    /// Calls of local programs that were carried out, for an hour.
+    Operations = 60 Never,
+    DueOperations = 61 Never,
 }
 
 impl Table {

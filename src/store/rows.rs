@@ -11,6 +11,7 @@ use crate::domain::{
     limit::{Counter, Limit},
     loss::Entry,
     name::{Email, ExternalId},
+    operation,
     program_session::ProgramSession,
     registration::Registration,
     secret::Digest,
@@ -305,6 +306,20 @@ impl Row for Counter {
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
         vec![(Table::DueCounters, due_second(self.ends_at, &self.row))]
+    }
+}
+
+impl Row for operation::Done {
+    const TABLE: Table = Table::Operations;
+
+    fn key(&self) -> Vec<u8> {
+        self.id.as_bytes().to_vec()
+    }
+
+    fn index(&self) -> Vec<(Table, Vec<u8>)> {
+        let mut due = due(self.at + operation::KEPT, "");
+        due.extend_from_slice(self.id.as_bytes());
+        vec![(Table::DueOperations, due)]
     }
 }
 

@@ -87,15 +87,20 @@ impl<'a> Reader<'a> {
         text(&self.document["servers"][0]["url"])
     }
 
-    /// Calls by tag, in the order of the document's tags.
+    /// Calls by tag, in the order of the document's tags, as far as this deployment has some.
     fn groups(&self) -> Vec<(&'a str, Vec<Operation<'a>>)> {
-        let operations = |tag: &str| {
+        let operations = |tag: &str| -> Vec<_> {
             members(&self.document["paths"])
                 .flat_map(|(path, item)| members(item).map(move |(method, says)| Operation { method: method.to_uppercase(), path, says }))
                 .filter(|one| one.says["tags"][0] == tag)
                 .collect()
         };
-        items(&self.document["tags"]).iter().map(|tag| text(&tag["name"])).map(|tag| (tag, operations(tag))).collect()
+        items(&self.document["tags"])
+            .iter()
+            .map(|tag| text(&tag["name"]))
+            .map(|tag| (tag, operations(tag)))
+            .filter(|(_, calls)| !calls.is_empty())
+            .collect()
     }
 
     fn operation(&self, one: &Operation<'a>) -> Markup {

@@ -152,7 +152,9 @@ pub fn explain(error: &Error) -> Explained {
             told(S::UNSUPPORTED_MEDIA_TYPE, "That form is not readable", format!("Forms are sent as {expected}."))
         }
         Error::Misdirected => told(S::MISDIRECTED_REQUEST, "Wrong address", "This server does not answer for that host name."),
-        Error::Unavailable => told(S::SERVICE_UNAVAILABLE, "Not available right now", "Nothing was changed. Try again in a moment."),
+        Error::Unavailable | Error::Unreachable { .. } => {
+            told(S::SERVICE_UNAVAILABLE, "Not available right now", "Nothing was changed. Try again in a moment.")
+        }
         Error::Internal => {
             told(S::INTERNAL_SERVER_ERROR, "Something went wrong on our side", "Try again. If it stays, tell whoever runs this service.")
         }

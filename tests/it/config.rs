@@ -210,5 +210,5 @@ fn what_would_end_in_a_shell_or_stop_the_server_is_refused() {
 
 #[test]
 fn a_setting_that_does_nothing_yet_is_refused() {
-    assert!(refused(env(&[("COUNTERSIGN_MCP__ALLOW_INLINE_DELIVERY", "true")])).contains("does nothing"));
+    assert!(refused(env(&[("COUNTERSIGN_METRICS_LISTEN", "127.0.0.1:9")])).contains("does nothing"));
 }

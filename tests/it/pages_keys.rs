@@ -276,10 +276,12 @@ async fn a45_pages_and_forms_of_anothers_key_are_not_found() {
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .chain([("confirm", "A key"), ("grace_seconds", "0"), ("name", "Mine"), ("scopes", "audience:read")])
         .collect();
-    for path in ["", "/edit", "/rotate", "/revoke"] {
+    for path in ["", "/edit", "/rotate", "/revoke", "/disable", "/enable"] {
         for id in [key.view.id.to_string(), "key_01arz3ndektsv4rrffq69g5fav".to_owned(), "nonsense".to_owned()] {
             let page = format!("/settings/keys/{id}{path}");
-            assert_eq!(alice.visit(&page).await.status, 404, "GET {page}");
+            if !path.ends_with("able") {
+                assert_eq!(alice.visit(&page).await.status, 404, "GET {page}");
+            }
             if !path.is_empty() {
                 let call = alice.http.post(&page).form(&fields).header("origin", "http://127.0.0.1:4080");
                 assert_eq!(alice.send(call).await.status, 404, "POST {page}");
@@ -306,6 +308,19 @@ async fn an_edit_holds_from_the_next_request_on() {
     assert!(page.contains("Renamed") && page.contains("Saved") && page.contains("email:send") && !page.contains("audience:read"));
     assert_eq!(app.caller(key.key.expose()).await.name(), key.view.id.to_string());
     assert!(!app.caller(key.key.expose()).await.has("audience:read"));
+}
+
+#[tokio::test]
+async fn a_key_is_switched_off_and_on_again_on_its_page() {
+    let app = app().await;
+    let mut browser = app.signed_in("alice@example.com").await;
+    let key = app.key(&owner(&app).await, &["audience:read"]).await;
+    browser.open(&url(&key)).await;
+    let off = browser.submit(&format!("{}/disable", url(&key)), &[]).await;
+    assert_eq!(app.http().projects(key.key.expose()).await.status, 401);
+    assert!(browser.open(off.location()).await.text().contains("every use is refused"));
+    browser.submit(&format!("{}/enable", url(&key)), &[]).await;
+    app.http().projects(key.key.expose()).await.ok();
 }
 
 #[tokio::test]
@@ -402,6 +417,7 @@ async fn forms(app: &TestApp) -> Vec<(String, Vec<(&'static str, &'static str)>)
     vec![
         (NEW.to_owned(), vec![("name", "Forced"), ("scopes", "audience:read"), ("form_id", "x")]),
         (format!("{}/edit", url(&key)), vec![("name", "Forced"), ("scopes", "email:send")]),
+        (format!("{}/disable", url(&key)), vec![]),
         (format!("{}/rotate", url(&key)), vec![("grace_seconds", "0"), ("form_id", "x")]),
         (format!("{}/revoke", url(&key)), vec![("confirm", "A key")]),
         (format!("/settings/agents/{}/revoke", agents[0].id), vec![("confirm", "Claude")]),
@@ -447,8 +463,8 @@ async fn a18_every_form_of_the_settings_needs_its_token_and_our_origin() {
 
 /// Every page there is for somebody who is signed in.
 async fn pages(app: &TestApp) -> Vec<String> {
-    let mut pages: Vec<String> =
-        forms(app).await.into_iter().map(|(path, _)| path).filter(|path| !path.starts_with("/settings/security/")).collect();
+    let acts_only = |path: &String| path.starts_with("/settings/security/") || path.ends_with("/disable");
+    let mut pages: Vec<String> = forms(app).await.into_iter().map(|(path, _)| path).filter(|path| !acts_only(path)).collect();
     let key = pages[1].trim_end_matches("/edit").to_owned();
     pages.extend([key, "/settings/keys".into(), "/settings/agents".into(), "/settings/security".into(), "/activity".into()]);
     pages

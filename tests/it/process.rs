@@ -22,7 +22,7 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 pub(super) const ME: &str = "me@example.com";
 
 /// The environment of a program that knows nothing of this machine's user.
-fn environment(home: &Path) -> Vec<(String, String)> {
+pub fn environment(home: &Path) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_default();
     [
         ("PATH", path.as_str()),
@@ -35,7 +35,7 @@ fn environment(home: &Path) -> Vec<(String, String)> {
 }
 
 /// A home with a data directory.
-pub(super) struct Home(TempDir);
+pub(super) struct Home(pub(super) TempDir);
 
 impl Home {
     pub(super) fn new() -> Self {
@@ -93,7 +93,7 @@ impl Home {
 }
 
 /// What a command left.
-pub(super) struct Done(Output);
+pub(super) struct Done(pub(super) Output);
 
 impl Done {
     pub(super) fn out(&self) -> String {
@@ -556,16 +556,21 @@ fn a_stored_key_goes_to_the_origin_it_was_issued_for_and_nowhere_else() {
 // MCP over stdio.
 
 /// A client that started `countersign mcp`, and every byte it was sent.
-struct Client {
-    child: Child,
+pub struct Client {
+    pub child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    seen: String,
+    pub seen: String,
     id: u64,
 }
 
 impl Client {
-    async fn start(home: &Home) -> Self {
-        let mut child = home.program(&["mcp"]).stderr(Stdio::null()).spawn().unwrap();
+    pub async fn start(home: &Home) -> Self {
+        Self::of(home.program(&["mcp"]).stderr(Stdio::null())).await
+    }
+
+    /// A client of a program that the test has prepared.
+    pub async fn of(program: &mut tokio::process::Command) -> Self {
+        let mut child = program.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut client = Self { child, lines, seen: String::new(), id: 0 };
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}});
@@ -575,11 +580,11 @@ impl Client {
         client
     }
 
-    async fn send(&mut self, message: Value) {
+    pub async fn send(&mut self, message: Value) {
         self.child.stdin.as_mut().unwrap().write_all(format!("{message}\n").as_bytes()).await.unwrap();
     }
 
-    async fn request(&mut self, method: &str, params: Value) -> Value {
+    pub async fn request(&mut self, method: &str, params: Value) -> Value {
         self.id += 1;
         let id = self.id;
         self.send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
@@ -594,7 +599,7 @@ impl Client {
         panic!("the server hung up on {method}");
     }
 
-    async fn tool(&mut self, name: &str, arguments: Value) -> Value {
+    pub async fn tool(&mut self, name: &str, arguments: Value) -> Value {
         let reply = self.request("tools/call", json!({"name": name, "arguments": arguments})).await;
         let result = &reply["result"];
         if result["isError"] == true {
@@ -605,14 +610,14 @@ impl Client {
     }
 
     /// Hangs up; how the program ended.
-    async fn done(mut self) -> (Option<i32>, String) {
+    pub async fn done(mut self) -> (Option<i32>, String) {
         drop(self.child.stdin.take());
         (self.child.wait().await.unwrap().code(), self.seen)
     }
 }
 
 /// The page of a registration that a client opened over stdio, signed in.
-async fn page_of(registered: &Value) -> Browser {
+pub async fn page_of(registered: &Value) -> Browser {
     let uri = text(registered, "verification_uri");
     let address = uri.strip_prefix("http://").unwrap().strip_suffix("/claim").unwrap().parse().unwrap();
     let mut browser = Browser::over(address);
@@ -734,4 +739,15 @@ async fn two_clients_and_a_server_share_one_directory() {
     assert_eq!(one.tool("poll_claim", json!({"claim_id": asked["claim_id"]})).await["status"], "delivered");
     assert_eq!(two.tool("list_keys", json!({})).await["keys"].as_array().unwrap().len(), 1, "the same client program, the same key");
     assert_eq!((one.done().await.0, two.done().await.0), (Some(0), Some(0)));
+}
+
+#[test]
+fn nothing_is_ended_for_good_where_nobody_can_be_asked() {
+    let home = Home::new();
+    home.account();
+    let made = home.run(&["keys", "create", "--account", ME, "--name", "One", "--scope", "audience:read", "--json"], "").ok();
+    let id = text(&serde_json::from_str(&made).unwrap(), "id");
+    home.run(&["keys", "revoke", &id], "").ended(2).says("--yes");
+    home.run(&["accounts", "disable", ME], "").ended(2).says("--yes");
+    home.run(&["keys", "revoke", &id, "--yes"], "").ok();
 }

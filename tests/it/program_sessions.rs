@@ -262,7 +262,10 @@ async fn whoever_holds_a_token_may_revoke_its_session() {
 #[tokio::test]
 async fn a83_a_new_password_or_a_disabled_account_ends_sessions_at_once() {
     let (app, human, pair) = signed_in().await;
-    app.service.reset_password("alice@example.com", password("quite another password")).await.unwrap();
+    app.service
+        .reset_password("alice@example.com", password("quite another password"), countersign::service::Operation::default())
+        .await
+        .unwrap();
     assert_eq!((list(&app, access(&pair)).await.status, refresh(&app, &pair).await.status), (401, 400));
     let body = json!({"email": "alice@example.com", "password": "quite another password"});
     let pair = grant(&app, "password", &body).send().await.ok();

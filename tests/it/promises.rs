@@ -480,7 +480,7 @@ async fn an_enterprise_contract_sets_a_keys_own_limit() {
 async fn the_simple_request_gets_the_expected_response() {
     let app = migma().await;
     let key = app.key(&app.human("ada@example.com").await, &["email:read"]).await;
-    assert_eq!(app.http().projects(key.key.expose()).await.text(), r#"{"data":{"projects":[],"total":0},"success":true}"#);
+    assert_eq!(app.http().projects(key.key.expose()).await.text(), r#"{"success":true,"data":{"projects":[],"total":0}}"#);
 }
 
 // The second product.

@@ -122,7 +122,7 @@ fn the_arguments_are_those_of_the_contract() {
     for tool in tools() {
         let expected = match name(&tool) {
             "register_agent" => "agent_name environment login_hint scopes",
-            "poll_claim" => "claim_id delivery wait_seconds",
+            "poll_claim" => "claim_id delivery env_name env_path wait_seconds",
             "list_keys" => "cursor environment limit status",
             "revoke_key" => "key_id reason",
             _ => "environment scopes",

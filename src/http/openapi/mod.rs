@@ -171,7 +171,7 @@ pub fn document(config: &Config) -> Value {
 }
 
 fn routes(config: &Config) -> ApiRouter<super::App> {
-    super::oauth_routes().merge(super::api_routes(config)).merge(super::authorize::routes())
+    super::oauth_routes().merge(super::api_routes(config)).merge(super::keys::verify_routes()).merge(super::authorize::routes())
 }
 
 fn info(config: &Config) -> Value {

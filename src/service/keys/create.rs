@@ -9,11 +9,14 @@ use crate::{
         id::AccountId,
         key::{Environment, Key, KeyFacts, Origin},
         name::Name,
+        operation::Outcome,
         scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
         source::Source,
     },
     service::{
-        Error, Service, acting, record,
+        Error, Operation, Service, acting,
+        operation::Turn,
+        record,
         view::{Created, Issued, Revealed},
     },
     store::rows,
@@ -49,12 +52,26 @@ impl Service {
         source: Source,
         once: Option<&Once>,
     ) -> Result<Issued, Error> {
+        self.create_key_as(actor, account, new, source, once, Operation::default()).await
+    }
+
+    /// The same as an operation: sent again it is answered with the secret again.
+    pub async fn create_key_as(
+        &self,
+        actor: Actor,
+        account: AccountId,
+        new: NewKey,
+        source: Source,
+        once: Option<&Once>,
+        operation: Operation,
+    ) -> Result<Issued, Error> {
         if actor.account().is_some_and(|own| own != account) {
             return Err(Error::not_found("account"));
         }
         let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = self.known_scopes(&new.scopes)?;
-        let now = self.world.now();
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let now = world.now();
         let expires_at = lifetime(new.expires_in)?.map(|lifetime| now + lifetime);
         let environment = match &actor {
             Actor::Key(key) if new.environment.is_some_and(|e| e != key.environment) => {
@@ -63,7 +80,7 @@ impl Service {
             Actor::Key(key) => key.environment,
             Actor::Owner(_) | Actor::Program(_) | Actor::Operator => new.environment.unwrap_or(self.config.environment),
         };
-        let fresh = self.fresh_key(environment, now);
+        let fresh = self.fresh_key(environment, &world);
         let draft = Key {
             id: fresh.id,
             account,
@@ -87,10 +104,13 @@ impl Service {
             redeliverable: None,
         };
         let request = self.request(once, "create", &new)?;
-        let (config, random) = (self.config.clone(), self.world.bytes());
+        let (config, random) = (self.config.clone(), world.bytes());
         let made = self
             .store
             .write(move |rows| {
+                if done.is_some() {
+                    return Ok(draft.id);
+                }
                 let actor = actor.now(rows, now)?;
                 if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
                     return Ok(made);
@@ -105,6 +125,7 @@ impl Service {
                 room_for_one_more(rows, account, config.keys.max_active_per_account, None, now)?;
                 rows::save(rows, &key)?;
                 record(rows, account, Some(source), What::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
+                note.put(rows, Outcome::Drawn)?;
                 if let Some(request) = &request {
                     request.remember(rows, key.id)?;
                 }

@@ -34,6 +34,7 @@ use crate::{
         secret::{ApiKey, Digest, KeyStream, Purpose},
     },
     store::{Read, Write, rows},
+    world::World,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -89,11 +90,11 @@ struct Fresh {
 }
 
 impl Service {
-    fn fresh_key(&self, environment: Environment, now: Timestamp) -> Fresh {
-        let mut stream = KeyStream::fresh(self.world.bytes());
+    fn fresh_key(&self, environment: Environment, world: &World) -> Fresh {
+        let mut stream = KeyStream::fresh(world.bytes());
         let (secret, shown) = self.config.key_format().make(environment, &mut stream);
         let hash = self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
-        Fresh { id: KeyId::new(now, self.world.bytes()), secret, hash, shown }
+        Fresh { id: KeyId::new(world.now(), world.bytes()), secret, hash, shown }
     }
 
     /// Reads the names of scopes a key is to have: at least one, all of the catalogue.

@@ -7,12 +7,15 @@ use crate::{
         id::KeyId,
         key::{Key, Status},
         name::Name,
+        operation::Outcome,
         scope::{KEYS_READ, KEYS_REVOKE, KEYS_WRITE},
         secret::ApiKey,
         source::Source,
     },
     service::{
-        Error, Service, record,
+        Error, Operation, Service,
+        operation::Turn,
+        record,
         view::{Revoked, Time},
     },
     store::{Read, Write, rows},
@@ -22,11 +25,33 @@ use jiff::Timestamp;
 impl Service {
     /// Revokes a key and everything made by it, in one commit. Holds from the moment this returns. Idempotent.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId, reason: Option<String>, source: Source) -> Result<Revoked, Error> {
+        self.revoke_key_once(actor, id, reason, source, Operation::default()).await
+    }
+
+    /// What an operation revoked already: asked before its credential, which may have been what it revoked.
+    pub async fn revoked_by(&self, operation: Operation) -> Result<Option<Revoked>, Error> {
+        Ok(match self.turn(operation).await?.done {
+            Some(Outcome::Revoked { key, revoked_at, descendants }) => {
+                Some(Revoked { id: key, status: Status::Revoked, revoked_at: Time(revoked_at), descendants })
+            }
+            _ => None,
+        })
+    }
+
+    pub async fn revoke_key_once(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        reason: Option<String>,
+        source: Source,
+        operation: Operation,
+    ) -> Result<Revoked, Error> {
         let reason = reason
             .map(|text| text.parse::<Name>().map(String::from))
             .transpose()
             .map_err(|error| Error::invalid("reason", format!("{error}")))?;
-        let (now, random, actor) = (self.world.now(), self.world.bytes(), actor.clone());
+        let Turn { world, note, .. } = self.turn(operation).await?;
+        let (now, random, actor) = (world.now(), world.bytes(), actor.clone());
         self.store
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
@@ -39,6 +64,7 @@ impl Service {
                     record(rows, key.account, Some(source), what, now, random)?;
                 }
                 let at = rows::key(rows, id)?.and_then(|key| key.revoked).map_or(now, |revocation| revocation.at);
+                note.put(rows, Outcome::Revoked { key: id, revoked_at: at, descendants })?;
                 Ok::<_, Error>(Revoked { id, status: Status::Revoked, revoked_at: Time(at), descendants })
             })
             .await

@@ -11,9 +11,10 @@ use crate::{
         activity::What,
         id::KeyId,
         key::{Key, Status},
+        operation::Outcome,
         source::Source,
     },
-    service::{Error, Service, acting, record, view::Issued},
+    service::{Error, Operation, Service, acting, operation::Turn, record, view::Issued},
     store::{Read, Write, rows},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +37,19 @@ pub struct Rotate {
 impl Service {
     /// Rotates a key. The new secret is in the reply and nowhere else.
     pub async fn rotate_key(&self, actor: &Actor, id: KeyId, rotate: Rotate, source: Source, once: Option<&Once>) -> Result<Issued, Error> {
+        self.rotate_key_as(actor, id, rotate, source, once, Operation::default()).await
+    }
+
+    /// The same as an operation: sent again it is answered with the secret again.
+    pub async fn rotate_key_as(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        rotate: Rotate,
+        source: Source,
+        once: Option<&Once>,
+        operation: Operation,
+    ) -> Result<Issued, Error> {
         let grace = match rotate.grace_seconds.map(SignedDuration::from_secs) {
             None => DEFAULT_GRACE,
             Some(grace) if (SignedDuration::ZERO..=MAX_GRACE).contains(&grace) => grace,
@@ -43,14 +57,18 @@ impl Service {
         };
         let asked = lifetime(rotate.expires_in)?;
         let request = self.request(once, &format!("rotate {id}"), &rotate)?;
-        let (now, random, actor) = (self.world.now(), self.world.bytes(), actor.clone());
+        let Turn { world, note, done } = self.turn(operation).await?;
+        let (now, random, actor) = (world.now(), world.bytes(), actor.clone());
         // Outside the transaction, where the randomness is; an environment never changes.
         let environment = self.store.read(|rows| writable(rows, &actor, id)).await?.environment;
-        let (fresh, secret_id) = (self.fresh_key(environment, now), self.secret_id.clone());
+        let (fresh, secret_id) = (self.fresh_key(environment, &world), self.secret_id.clone());
         let (new_id, hash, shown) = (fresh.id, fresh.hash, fresh.shown);
         let made = self
             .store
             .write(move |rows| {
+                if done.is_some() {
+                    return Ok(new_id);
+                }
                 let actor = actor.now(rows, now)?;
                 let mut old = writable(rows, &actor, id)?;
                 if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
@@ -80,6 +98,7 @@ impl Service {
                 let until = old.expires_at.filter(|_| old.revoked.is_none());
                 let what = What::KeyRotated { key: id, name: old.name, to: new_id, until };
                 record(rows, old.account, Some(source), what, now, random)?;
+                note.put(rows, Outcome::Drawn)?;
                 if let Some(request) = &request {
                     request.remember(rows, new_id)?;
                 }

@@ -1,4 +1,4 @@
-//! A key's name and permissions.
+//! A key's name and permissions, and whether it works.
 
 use super::{key_id, url};
 use crate::{
@@ -38,6 +38,20 @@ pub async fn edit(State(app): State<App>, human: Human, Path(id): Path<String>, 
         Ok(edited) => Ok(Redirect::to(&format!("{}?saved", url(edited.id))).into_response()),
         Err(error) => Ok(with_retry_after(page(&human.visitor, &key, &name, &scopes, Some(&Problem::of(&error))), &error)),
     }
+}
+
+pub async fn disable(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> Answer {
+    switch(&app, &human, &id, true).await
+}
+
+pub async fn enable(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> Answer {
+    switch(&app, &human, &id, false).await
+}
+
+async fn switch(app: &App, human: &Human, id: &str, disabled: bool) -> Answer {
+    let edit = Edit { disabled: Some(disabled), ..Edit::default() };
+    let edited = app.edit_key(&Actor::Owner(human.account.id), key_id(id)?, edit, human.visitor.source).await?;
+    Ok(Redirect::to(&format!("{}?saved", url(edited.id))).into_response())
 }
 
 fn page(visitor: &Visitor, key: &KeyView, name: &str, ticked: &[String], problem: Option<&Problem>) -> Response {

@@ -17,7 +17,10 @@ use crate::{
     },
     web::time,
 };
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
@@ -27,6 +30,8 @@ pub fn router() -> Router<App> {
         .route("/settings/keys/new", get(create::show).post(create::create))
         .route("/settings/keys/{key}", get(show::show))
         .route("/settings/keys/{key}/edit", get(edit::show).post(edit::edit))
+        .route("/settings/keys/{key}/disable", post(edit::disable))
+        .route("/settings/keys/{key}/enable", post(edit::enable))
         .route("/settings/keys/{key}/rotate", get(rotate::show).post(rotate::rotate))
         .route("/settings/keys/{key}/revoke", get(revoke::show).post(revoke::revoke))
 }

@@ -43,11 +43,11 @@ fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> 
         p.back { a href="/settings/keys" { "Keys" } }
         div.heading {
             div.title { h1 { bdi { (key.name) } } (badges(key)) }
-            (actions(key))
+            (actions(visitor, key))
         }
         @if visitor.query("saved").is_some() { p.alert.good role="status" { "Saved. It holds from the next request on." } }
         @if key.status == Status::Disabled {
-            p.alert.warn { "Disabled: every use is refused until it is enabled again, by you (" code { "PATCH /v1/keys/" (key.id) } " with a session) or whoever runs this service." }
+            p.alert.warn { "Disabled: every use is refused until you or whoever runs this service enables it again." }
         }
         (successor(key))
         section.panel {
@@ -66,12 +66,15 @@ fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> 
     visitor.page(StatusCode::OK, Width::Wide, &key.name, &content)
 }
 
-fn actions(key: &KeyView) -> Markup {
+fn actions(visitor: &Visitor, key: &KeyView) -> Markup {
     let usable = key.status == Status::Active;
     html! {
-        p.actions {
+        div.actions {
             @if usable { a.button href={ (url(key.id)) "/edit" } { "Edit" } }
             @if usable && key.replaced_by.is_none() { a.button href={ (url(key.id)) "/rotate" } { "Rotate" } }
+            @for (is_so, act, label) in [(usable, "disable", "Disable"), (key.status == Status::Disabled, "enable", "Enable")] {
+                @if is_so { form method="post" action={ (url(key.id)) "/" (act) } { (visitor.token_field()) button type="submit" { (label) } } }
+            }
             @if key.status != Status::Revoked { a.button.danger href={ (url(key.id)) "/revoke" } { "Revoke" } }
         }
     }

@@ -1,0 +1,160 @@
+//! Fills a data directory with keys for the benches, much faster than anybody could ask for them: the rows are the
+//! product's own, written in large transactions. Run: `fill DATA KEYS FILE`; FILE gets each key in a line of its own,
+//! FILE.operator the key of a service that verifies them,
+//! FILE.unlimited keys of its own.
+
+use countersign::{
+    domain::{
+        account::Account,
+        id::{AccountId, KeyId},
+        key::{Body, Environment, Key, KeyFormat, Origin},
+        scope::ScopeSet,
+        secret::{ApiKey, KeyStream, Purpose, ServerSecret},
+    },
+    owner::secret,
+    store::{
+        SledEngine, Store, StoreError, Table,
+        rows::{self, Row},
+    },
+    world::World,
+};
+use jiff::{SignedDuration, Timestamp};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    sync::Arc,
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+const PER_ACCOUNT: u64 = 10;
+const UNLIMITED: u64 = 10_000;
+/// Rows of one transaction.
+const PER_WRITE: usize = 10_000;
+
+/// Bytes that are the same in every run.
+fn drawn<const N: usize>(what: &str, number: u64) -> [u8; N] {
+    let mut bytes = [0; N];
+    blake3::Hasher::new().update(what.as_bytes()).update(&number.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn account(number: u64, operator: bool, now: Timestamp) -> Result<Account, Failure> {
+    Ok(Account {
+        id: AccountId::new(now, drawn("account", number)),
+        email: format!("owner{number}@bench.example").parse()?,
+        email_verified: true,
+        password: None,
+        operator,
+        plan: "bench".to_owned(),
+        external_id: Some(format!("user-{number}").parse()?),
+        created_at: now,
+        disabled_at: None,
+    })
+}
+
+fn key(number: u64, account: AccountId, scopes: &ScopeSet, secret: &ServerSecret, now: Timestamp) -> Result<(ApiKey, Key), Failure> {
+    let format = KeyFormat { prefix: "cs".to_owned(), body: Body::Checksummed, environments: true };
+    let (plain, shown) = format.make(Environment::Live, &mut KeyStream::fresh(drawn("key", number)));
+    let row = Key {
+        id: KeyId::new(now, drawn("id", number)),
+        account,
+        name: format!("Bench {number}").parse()?,
+        hash: secret.hash(Purpose::ApiKey, plain.expose().as_bytes()),
+        secret: secret.id(),
+        shown,
+        environment: Environment::Live,
+        scopes: scopes.clone(),
+        created_at: now,
+        expires_at: Some(now + SignedDuration::from_hours(24 * 90)),
+        revoked: None,
+        disabled_at: None,
+        disabled_reason: None,
+        parent: None,
+        root: None,
+        origin: Origin::Human,
+        requests_per_minute: None,
+        replaces: None,
+        replaced_by: None,
+        redeliverable: None,
+    };
+    Ok((plain, row))
+}
+
+#[expect(clippy::disallowed_methods, reason = "keys of this run end some time after it")]
+async fn fill(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
+    let secret = secret::read_or_make(&data.join("secret"), false, &World::system())?;
+    let store = Store::new(Arc::new(SledEngine::open(data, None)?));
+    let (now, scopes) = (Timestamp::now(), ScopeSet::parse("audience:read email:send")?);
+
+    let operator = account(u64::MAX, true, now)?;
+    let (verifier, row) = key(u64::MAX, operator.id, &ScopeSet::parse("keys:verify")?, &secret, now)?;
+    std::fs::write(format!("{file}.operator"), verifier.expose())?;
+    let (mut rows, mut hashes) = (Rows::new(), Rows::new());
+    add(&operator, &mut rows, &mut hashes)?;
+    add(&row, &mut rows, &mut hashes)?;
+    // The operator's own keys that verify are under no limit.
+    let (mut unlimited, wide) = (lines(&format!("{file}.unlimited"))?, ScopeSet::parse("audience:read email:send keys:verify")?);
+    for number in 0..UNLIMITED {
+        let (plain, row) = key(u64::MAX / 2 + number, operator.id, &wide, &secret, now)?;
+        writeln!(unlimited, "{}", plain.expose())?;
+        add(&row, &mut rows, &mut hashes)?;
+    }
+    let (mut plain, mut owner) = (lines(file)?, operator);
+    for number in 0..count {
+        // Made one after the other, as keys are.
+        let made = now - SignedDuration::from_millis(i64::try_from(count - number)?);
+        if number % PER_ACCOUNT == 0 {
+            owner = account(number / PER_ACCOUNT, false, made)?;
+            add(&owner, &mut rows, &mut hashes)?;
+        }
+        let (secret, row) = key(number, owner.id, &scopes, &secret, made)?;
+        writeln!(plain, "{}", secret.expose())?;
+        add(&row, &mut rows, &mut hashes)?;
+        if rows.len() > PER_WRITE {
+            save(&store, std::mem::take(&mut rows)).await?;
+            eprint!("\r{number} of {count} keys");
+        }
+    }
+    save(&store, rows).await?;
+    // In order: scattered over the whole tree they would take ten times as long.
+    hashes.sort();
+    for some in hashes.chunks(PER_WRITE) {
+        save(&store, some.to_vec()).await?;
+    }
+    eprintln!("\r{count} of {count} keys");
+    store.close().await;
+    plain.flush()?;
+    Ok(unlimited.flush()?)
+}
+
+/// A row and its index entries; those by hash apart.
+type Rows = Vec<(u8, Vec<u8>, Vec<u8>)>;
+
+fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreError> {
+    for (table, entry) in row.index() {
+        let to = if table == Table::KeyHashes { &mut *hashes } else { &mut *rows };
+        to.push((table as u8, entry, row.key()));
+    }
+    rows.push((R::TABLE as u8, row.key(), rows::encode(row)?));
+    Ok(())
+}
+
+async fn save(store: &Store, all: Rows) -> Result<(), StoreError> {
+    let write = move |rows: &mut dyn countersign::store::Write| {
+        all.iter().try_for_each(|(table, key, value)| Ok(rows.put(Table::of(&[*table])?, key, value.clone())))
+    };
+    store.write(write).await
+}
+
+fn lines(file: &str) -> std::io::Result<BufWriter<File>> {
+    Ok(BufWriter::new(File::create(file)?))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, data, count, file] = arguments.as_slice() else { return Err("usage: fill DATA KEYS FILE".into()) };
+    fill(Path::new(data), count.parse()?, file).await
+}
