@@ -73,10 +73,21 @@ impl<T: DeserializeOwned> FromContextPart<ToolCallContext<'_, Tools>> for Args<T
     fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {
         let arguments = serde_json::Value::Object(context.arguments.take().unwrap_or_default());
         Ok(Self(serde_path_to_error::deserialize(arguments).map_err(|error| {
-            let path = error.path().to_string();
-            Error::invalid(if path == "." { "arguments".to_owned() } else { path }, error.inner().to_string())
+            let (path, said) = (error.path().to_string(), error.inner().to_string());
+            match said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+                Some(field) => Error::invalid(field, "is missing"),
+                None => Error::invalid(if path == "." { "arguments".to_owned() } else { path }, in_words(&said)),
+            }
         })))
     }
+}
+
+/// What the parser says, without the names of its own types.
+fn in_words(said: &str) -> String {
+    let said = said.replace("expected a sequence", "expected a list");
+    [" u64", " u32", " u16", " usize"]
+        .iter()
+        .fold(said, |said, kind| said.replace(&format!("expected{kind}"), "expected a whole number, 0 or more"))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -5,11 +5,13 @@ use super::{
     claims::{Asked, Claim, Claims},
     error::ToolError,
     results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult},
-    stdio::{Desk, Destination, NOT_INLINE},
+    stdio::{Desk, Destination, NOT_INLINE, slug},
     tools::{Tools, Way, strings, unexpected},
 };
 use crate::{
+    config::Config,
     domain::{
+        key::Status,
         registration::Registration,
         secret::{ClaimHandle, CodeVerifier},
     },
@@ -121,6 +123,7 @@ impl Tools {
             code_expires_at: now + SignedDuration::from_secs(*expires_in),
             expires_at: registered.claim_token_expires.0,
             stored: None,
+            denied: false,
         }
     }
 
@@ -175,6 +178,9 @@ impl Tools {
         if let Some(stored) = &claim.stored {
             return Ok(desk.delivered(stored.clone(), requested).await);
         }
+        if claim.denied {
+            return Ok(undecided(ClaimStatus::Denied, requested, DENIED));
+        }
         let to = desk.destination(context, args)?;
         let (Some(claim_token), Some(code_verifier)) = (claim.claim_token.clone(), claim.code_verifier.clone()) else {
             return Err(Error::not_found("claim").into());
@@ -200,7 +206,8 @@ impl Tools {
             Ok(_) => Err(unexpected()),
             Err(Error::AuthorizationPending { .. } | Error::SlowDown { .. }) => Ok(undecided(ClaimStatus::Pending, requested, PENDING)),
             Err(Error::AccessDenied) => {
-                claims.forget(claim_id, self.world.now())?;
+                let over = Claim { denied: true, claim_token: None, code_verifier: None, ..claim };
+                claims.remember(over, self.world.now())?;
                 Ok(undecided(ClaimStatus::Denied, requested, DENIED))
             }
             Err(Error::ExpiredToken { .. }) => Ok(undecided(ClaimStatus::Expired, requested, EXPIRED)),
@@ -219,6 +226,13 @@ impl Tools {
             None | Some(Delivery::Pickup) => false,
             // Whoever has nothing but the handle gets a pickup, which tells the owner when somebody else was first.
             Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery && http.name().is_some() => true,
+            Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery => {
+                return Err(Error::invalid(
+                    "delivery",
+                    "\"inline\" takes a session or a key, so that nobody else can ask: leave `delivery` out",
+                )
+                .into());
+            }
             Some(Delivery::Inline) => return Err(Error::invalid("delivery", NOT_INLINE).into()),
             Some(Delivery::Store | Delivery::EnvFile) => return Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
         };
@@ -254,7 +268,7 @@ impl Tools {
                     next: format!("Tell your human the key belongs to {}. It is shown once and kept nowhere else.", delivered.approved_by),
                 })
             }
-            Registration::Approved { .. } => {
+            Registration::Approved { request, .. } => {
                 let (token, expires) = service.offer_pickup(id).await?;
                 Ok(PollResult {
                     status: ClaimStatus::Approved,
@@ -264,7 +278,7 @@ impl Tools {
                     approved_by: service.approver(id).await?,
                     stored_at: None,
                     pickup: Some(PickupOut {
-                        command: pickup_command(&service.config.public_url, &service.config.api.key_env, token.expose()),
+                        command: pickup_command(&service.config, request.agent_name.as_str(), token.expose()),
                         expires_at: Time(expires).to_string(),
                     }),
                     next: "Run pickup.command once, in a shell on the computer that needs the key; it prints where the key is and never the key. Then call poll_claim again to see that it was delivered.".to_owned(),
@@ -272,6 +286,18 @@ impl Tools {
             }
             Registration::Delivered { key, .. } => {
                 let view = service.delivered_key(key).await?;
+                let next = if view.status == Status::Active {
+                    format!(
+                        "The key was fetched: use it where it was put, such as with `curl -H @FILE`. This connection knows it once your human \
+                         puts it into {}, as the command printed, and starts this client again from that shell; until then its tools don't.",
+                        service.config.api.key_env
+                    )
+                } else {
+                    format!(
+                        "The key was fetched and is {} since: tell your human, and register again if the task still needs one.",
+                        view.status.as_str()
+                    )
+                };
                 Ok(PollResult {
                     status: ClaimStatus::Delivered,
                     key: Some(KeyRef {
@@ -286,21 +312,20 @@ impl Tools {
                     approved_by: service.approver(id).await?,
                     stored_at: None,
                     pickup: None,
-                    next:
-                        "The key was picked up: use it with `curl -H @FILE`, or set it as the Authorization header of this MCP connection."
-                            .to_owned(),
+                    next,
                 })
             }
         }
     }
 }
 
-/// A shell line that leaves the key, as a header, in a 0600 file. `printf` is the shell's own, so neither token nor
-/// key is ever in an argument list.
-fn pickup_command(base: &str, env: &str, token: &str) -> String {
+/// A shell line that leaves the key, as a header, in a 0600 file of server and agent. `printf` is the shell's own, so
+/// neither token nor key is ever in an argument list.
+fn pickup_command(config: &Config, agent: &str, token: &str) -> String {
+    let (base, env, agent) = (&config.public_url, &config.api.key_env, slug(agent));
     let host: String = base.chars().skip_while(|c| *c != '/').map(|c| if c == ':' { '_' } else { c }).filter(|c| *c != '/').collect();
     format!(
-        "(umask 077; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}.header\"; mkdir -p \"$d\" && \
+        "(umask 077; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}-{agent}.header\"; mkdir -p \"$d\" && \
          k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -q -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) || \
          {{ printf 'No key. This command works once and for two minutes; a second use revokes the key. Call poll_claim for what to do.\\n' >&2; exit 1; }}; \
          rm -f \"$f\" && printf 'Authorization: Bearer %s\\n' \"$k\" > \"$f\" && \

@@ -48,6 +48,8 @@ pub struct Claim {
     pub expires_at: Timestamp,
     /// Set once the key is in place.
     pub stored: Option<Stored>,
+    #[serde(default)]
+    pub denied: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,6 +58,9 @@ pub struct Stored {
     pub approved_by: String,
     /// `None`: it was in the result.
     pub stored_at: Option<String>,
+    /// It is in the place where the tools look for their key.
+    #[serde(default)]
+    pub ours: bool,
 }
 
 /// The claims of one client.
@@ -114,10 +119,6 @@ impl Claims {
     /// The claim an identical call opened, if its registration still lives.
     pub fn same(&self, asked: &Asked, now: Timestamp) -> Option<Claim> {
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter().rev().find(|claim| claim.asked == *asked && claim.stored.is_none() && now < claim.expires_at).cloned()
-    }
-
-    pub fn forget(&self, claim_id: &str, now: Timestamp) -> Result<(), Error> {
-        self.with(now, |list| list.retain(|claim| claim.claim_id.expose() != claim_id))
+        list.iter().rev().find(|claim| claim.asked == *asked && claim.stored.is_none() && !claim.denied && now < claim.expires_at).cloned()
     }
 }

@@ -9,11 +9,21 @@ use rmcp::{
 use serde_json::json;
 
 /// An error on its way into an `isError` result.
-pub struct ToolError(pub Error);
+pub struct ToolError {
+    pub error: Error,
+    /// What to do, where the tool knows better than the error.
+    next: Option<String>,
+}
 
 impl<E: Into<Error>> From<E> for ToolError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { error: error.into(), next: None }
+    }
+}
+
+impl ToolError {
+    pub fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
     }
 }
 
@@ -44,14 +54,17 @@ fn words(error: &Error) -> (&'static str, String) {
         Error::Unauthorized { presented: true } => told("invalid_key", REGISTER),
         Error::InsufficientScope { missing } => {
             let scopes: Vec<_> = missing.iter().map(ToString::to_string).collect();
-            ("insufficient_scope", format!("If the task needs it, call register_agent with scopes {} and ask your human.", json!(scopes)))
+            let next = format!(
+                "If the task needs it, call register_agent with the scopes your key has (check_scope names them) and {}: the new key replaces it here.",
+                json!(scopes)
+            );
+            ("insufficient_scope", next)
         }
         Error::NotFound { what } if what == "claim" => told("unknown_claim", REGISTER),
         Error::NotFound { .. } | Error::NoRoute => told("not_found", "Call list_keys for the ids you can see."),
         Error::Forbidden { .. } => told("forbidden", "Don't try again; tell your human what you wanted to do."),
-        Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged | Error::IdempotencyKeyReused => {
-            told("conflict", "Tell your human what happened.")
-        }
+        Error::Conflict { .. } => told("conflict", "Do what it says and call the tool again; if you can't, tell your human."),
+        Error::AlreadyDecided | Error::ReviewChanged | Error::IdempotencyKeyReused => told("conflict", "Tell your human what happened."),
         Error::Busy | Error::Unavailable => told("unavailable", LATER),
         Error::Unreachable { .. } => told("unavailable", "Tell your human what happened; once the server answers, call the tool again."),
         Error::WrongCode
@@ -92,8 +105,8 @@ pub const CODES: [&str; 18] = [
 
 impl IntoCallToolResult for ToolError {
     fn into_call_tool_result(self) -> Result<CallToolResponse, ErrorData> {
-        let (code, next) = words(&self.0);
-        let body = json!({"error": code, "error_description": self.0.to_string(), "next": next});
+        let (code, next) = words(&self.error);
+        let body = json!({"error": code, "error_description": self.error.to_string(), "next": self.next.unwrap_or(next)});
         // Text only: structured content that misses the output schema makes the TypeScript SDK throw.
         Ok(CallToolResult::error(vec![ContentBlock::text(body.to_string())]).into())
     }

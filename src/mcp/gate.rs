@@ -3,6 +3,7 @@
 use super::args::{Credential, HttpCaller};
 use crate::{
     domain::{
+        id::{KeyId, ProgramSessionId},
         scope::{KEYS_REVOKE, KEYS_WRITE},
         source::Source,
     },
@@ -44,9 +45,13 @@ fn is_placeholder(headers: &HeaderMap) -> bool {
     rest.is_empty() || (rest.starts_with("${") && rest.ends_with('}'))
 }
 
+/// `register_agent` needs no key, but a wrong one lets nobody in.
+const NOT_VALID: &str =
+    "the presented key is not valid: take it out of this connection (unset COUNTERSIGN_API_KEY), connect again and register for another";
+
 fn refused(app: &App, error: &Error) -> Response {
     let (status, code, message) = match error {
-        Error::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, -32001, "the presented key is not valid"),
+        Error::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, -32001, NOT_VALID),
         Error::InsufficientScope { .. } => (StatusCode::FORBIDDEN, -32003, "insufficient_scope"),
         Error::Malformed { .. } => (StatusCode::BAD_REQUEST, -32600, "two credentials in one request"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, -32603, "try again in a moment"),
@@ -129,7 +134,9 @@ async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Op
 
 /// Another key than its own takes a scope: said with 403 here, where a status can still be given.
 fn may_revoke(caller: &Caller, target: &str) -> Result<(), Error> {
-    if target == caller.name() || caller.has(KEYS_REVOKE) || caller.has(KEYS_WRITE) {
+    // What is no id is wrong, whoever asks.
+    let no_id = target.parse::<KeyId>().is_err() && target.parse::<ProgramSessionId>().is_err();
+    if no_id || target == caller.name() || caller.has(KEYS_REVOKE) || caller.has(KEYS_WRITE) {
         return Ok(());
     }
     Err(Error::InsufficientScope { missing: KEYS_REVOKE.parse().into_iter().collect() })

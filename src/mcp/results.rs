@@ -146,7 +146,7 @@ pub struct ListResult {
     pub next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RevokeResult {
     /// The key that ended.

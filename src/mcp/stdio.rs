@@ -4,7 +4,7 @@ use super::{
     args::{Delivery, PollArgs},
     claims::{Claims, Stored},
     elicit,
-    results::{ClaimStatus, KeyRef, PollResult},
+    results::{ClaimStatus, KeyRef, PollResult, RevokeResult},
     tools::{Tools, Way},
 };
 use crate::{
@@ -44,17 +44,23 @@ pub struct Desk {
     given: Option<Revealed>,
     credentials: Credentials,
     claims: Mutex<HashMap<String, Arc<Claims>>>,
+    /// What this client ended: told again when it asks again, although the key it had is gone.
+    revoked: Mutex<HashMap<KeyId, RevokeResult>>,
     world: World,
 }
 
 /// A shorter head tells nothing about whose a value is.
 const MIN_PREFIX: usize = 8;
 
-/// A client's name as a file name.
-fn slug(name: &str) -> String {
+/// A client's name as a file name. Names that differ have names of files that differ.
+pub fn slug(name: &str) -> String {
     let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
     let slug: String = kept.take(40).collect();
-    if slug.is_empty() { "default".to_owned() } else { slug }
+    match slug.as_str() {
+        "" => "default".to_owned(),
+        same if same == name => slug,
+        _ => format!("{slug}-{}", &blake3::hash(name.as_bytes()).to_hex()[..8]),
+    }
 }
 
 impl Desk {
@@ -76,16 +82,24 @@ impl Desk {
         self.origins.get_or_try_init(|| self.backend.origins()).await
     }
 
-    /// The key from the environment, else the one this client's own claim stored for this server.
+    pub fn is_given_its_key(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// The key from the environment, else the one this client's own claim stored last for this server.
     pub async fn credential(&self, context: &RequestContext<RoleServer>) -> Result<Option<Revealed>, Error> {
         if self.given.is_some() {
             return Ok(self.given.clone());
         }
+        Ok(self.stored(context).await?.map(|credential| credential.key))
+    }
+
+    /// The key this client's own claim stored last for this server.
+    pub async fn stored(&self, context: &RequestContext<RoleServer>) -> Result<Option<Credential>, Error> {
         let (server, profile) = (self.origins().await?.server.clone(), self.profile(context));
         let stored = self.blocking(move |credentials| credentials.list(None, Some(&profile))).await?;
         // Of this server itself: what opens an API is not for every server that says it has one.
-        let stored = stored.unwrap_or_default().into_iter().find(|credential| credential.origin == server);
-        Ok(stored.map(|credential| credential.key))
+        Ok(stored.unwrap_or_default().into_iter().find(|credential| credential.origin == server))
     }
 
     /// A keychain may take its time.
@@ -136,7 +150,8 @@ impl Desk {
             }
             Destination::Inline => None,
         };
-        Ok(Stored { key: KeyRef::from(key), approved_by: key.approved_by.clone(), stored_at })
+        let ours = matches!(to, Destination::Store);
+        Ok(Stored { key: KeyRef::from(key), approved_by: key.approved_by.clone(), stored_at, ours })
     }
 
     async fn store(&self, context: &RequestContext<RoleServer>, key: &Delivered) -> Result<Result<Place, CredentialError>, Error> {
@@ -157,19 +172,30 @@ impl Desk {
     }
 
     pub async fn delivered(&self, stored: Stored, requested_scopes: Vec<String>) -> PollResult {
+        const NOT_HERE: &str = "These tools don't know it: they use keys delivered with \"store\".";
         let (id, program) = (&stored.key.id, &self.program);
         let kept = match id.parse() {
             Ok(id) => self.blocking(move |credentials| credentials.find(id)).await.is_ok_and(|found| found.is_ok_and(|key| key.is_some())),
             Err(_) => false,
         };
-        let how = match &stored.stored_at {
+        let mut how = match &stored.stored_at {
             Some(_) if kept => format!(
                 "Use it without reading it: `{program} curl --key {id} {}`, or `{program} exec --key {id} --env NAME -- COMMAND`.",
                 self.config.api.r#try
             ),
-            Some(place) => format!("It is {place}, which only this user can read: let your program load it, and don't print it."),
-            None => "It was shown once and is kept nowhere else.".to_owned(),
+            Some(_) if stored.ours => {
+                "It is no longer kept here, because it was revoked or removed: register again if you need one.".to_owned()
+            }
+            Some(place) => {
+                format!("It is {place}, which only this user can read: let your program load it, and don't print it. {NOT_HERE}")
+            }
+            None => format!("It was shown once and is kept nowhere else. {NOT_HERE}"),
         };
+        if kept && self.is_given_its_key() {
+            how.push_str(
+                " These tools go on with the key in COUNTERSIGN_API_KEY until your human removes it and starts this client again.",
+            );
+        }
         PollResult {
             status: ClaimStatus::Delivered,
             next: format!("Tell your human the key belongs to {}. {how}", stored.approved_by),
@@ -182,8 +208,14 @@ impl Desk {
         }
     }
 
+    /// What was said when this client revoked a key.
+    pub fn revoked(&self, id: KeyId) -> Option<RevokeResult> {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
     /// A revoked key is of no use: its file goes.
-    pub async fn forget_key(&self, id: KeyId) {
+    pub async fn forget_key(&self, id: KeyId, said: &RevokeResult) {
+        self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, said.clone());
         if let Ok(Err(error)) = self.blocking(move |credentials| credentials.remove(id)).await {
             tracing::warn!(%error, "could not remove the file of a revoked key");
         }
@@ -199,7 +231,7 @@ pub enum Destination {
 }
 
 /// Said by every way in.
-pub const NOT_INLINE: &str = "\"inline\" is not allowed here: results are kept in transcripts";
+pub const NOT_INLINE: &str = "\"inline\" is not allowed here, because results are kept in transcripts: leave `delivery` out";
 
 /// What the command line says of the one client.
 pub struct Client {
@@ -231,6 +263,7 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
             .map(|key| Revealed::new(&key)),
         credentials: Credentials::new(data),
         claims: Mutex::default(),
+        revoked: Mutex::default(),
         world: world.clone(),
     };
     let tools = Tools {

@@ -10,7 +10,10 @@ use super::{
     stdio::Desk,
 };
 use crate::{
-    domain::scope::{KEYS_REVOKE, ScopeSet},
+    domain::{
+        id::KeyId,
+        scope::{KEYS_REVOKE, ScopeSet},
+    },
     owner::{Backend, Call, Reply},
     service::{Error, MAX_WAIT, Service, view::Revealed},
     world::World,
@@ -37,6 +40,9 @@ use std::{
 };
 
 const DEFAULT_WAIT: u64 = 45;
+/// Registering again would not help.
+const GIVEN: &str = "This client was given its key in COUNTERSIGN_API_KEY, which goes before any key you register for: ask your human to \
+                     replace or remove it and to start this client again.";
 /// How long a client may keep the list of tools, in milliseconds.
 const TOOLS_KEPT: u64 = 5 * 60 * 1000;
 /// Which way in a call came decides where claims are remembered and where a key may go.
@@ -68,7 +74,7 @@ pub fn strings(scopes: &ScopeSet) -> Vec<String> {
 
 /// A reply of the wrong kind: only a bug of ours makes one.
 pub fn unexpected() -> ToolError {
-    ToolError(Error::internal("the backend answered something else"))
+    Error::internal("the backend answered something else").into()
 }
 
 #[tool_router]
@@ -159,7 +165,8 @@ impl Tools {
         let args = args?;
         let (backend, credential) = self.signed_in(http, &context).await?;
         let ListArgs { status, environment, cursor, limit } = args;
-        match backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await? {
+        let listed = backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await;
+        match listed.map_err(|error| self.refused(error))? {
             Reply::Keys(list) => {
                 Ok(Json(ListResult { keys: list.keys.into_iter().map(Into::into).collect(), next_cursor: list.next_cursor }))
             }
@@ -180,33 +187,42 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
+        let id: KeyId = args
+            .key_id
+            .parse()
+            .map_err(|_| Error::invalid("key_id", "is not a key's id, key_…: list_keys has it; never the key itself"))?;
+        if let Way::Stdio(desk) = &self.way
+            && let Some(revoked) = desk.revoked(id)
+        {
+            return Ok(Json(revoked));
+        }
         let (backend, credential) = self.signed_in(http, &context).await?;
         let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
         let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
-            Err(error @ Error::NotFound { .. }) => return Err(unless_it_lacks(&backend, KEYS_REVOKE, credential, error).await),
-            answer => answer?,
-        };
-        match answer {
-            Reply::Revoked(revoked) => {
-                if let Way::Stdio(desk) = &self.way {
-                    desk.forget_key(revoked.id).await;
-                }
-                Ok(Json(RevokeResult {
-                    key_id: revoked.id.to_string(),
-                    status: revoked.status,
-                    revoked_at: revoked.revoked_at.to_string(),
-                    next: format!(
-                        "Nothing more to do: the key and {} made by it stopped working at once.",
-                        match revoked.descendants {
-                            0 => "any key".to_owned(),
-                            n => format!("{n} key(s)"),
-                        }
-                    ),
-                }))
+            Err(error @ Error::NotFound { .. }) => {
+                return Err(self.refused(unless_it_lacks(&backend, KEYS_REVOKE, credential, error).await));
             }
-            _ => Err(unexpected()),
+            answer => answer.map_err(|error| self.refused(error))?,
+        };
+        let Reply::Revoked(revoked) = answer else { return Err(unexpected()) };
+        let made = match revoked.descendants {
+            0 => "any key".to_owned(),
+            n => format!("{n} key(s)"),
+        };
+        let mut result = RevokeResult {
+            key_id: revoked.id.to_string(),
+            status: revoked.status,
+            revoked_at: revoked.revoked_at.to_string(),
+            next: format!("Nothing more to do: the key and {made} made by it stopped working at once."),
+        };
+        if let Way::Stdio(desk) = &self.way {
+            desk.forget_key(revoked.id, &result).await;
+            if let Some(other) = desk.stored(&context).await? {
+                result.next.push_str(&format!(" These tools use {} from now on, the key stored before.", other.key_id));
+            }
         }
+        Ok(Json(result))
     }
 
     #[doc = include_str!("../../tools/check_scope.md")]
@@ -224,14 +240,22 @@ impl Tools {
         let args = args?;
         let (backend, credential) = self.signed_in(http, &context).await?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
-        let Reply::ScopeCheck(check) = backend.call(call).await? else { return Err(unexpected()) };
+        let checked = backend.call(call).await.map_err(|error| self.refused(error))?;
+        let Reply::ScopeCheck(check) = checked else { return Err(unexpected()) };
         let missing = strings(&check.missing);
         let next = if check.allowed {
             "Go on: the key may do this.".to_owned()
         } else if missing.is_empty() {
-            format!("The key works in the {} environment only: call register_agent with the environment you need.", check.environment)
+            format!(
+                "The key works in the {} environment only. If the service offers the other one, call register_agent with it.",
+                check.environment
+            )
+        } else if self.is_given_its_key() {
+            GIVEN.to_owned()
         } else {
-            format!("If the task needs it, call register_agent with scopes {} and ask your human.", serde_json::json!(missing))
+            // All of them: the new key takes the place of this one.
+            let all: ScopeSet = check.scopes.iter().chain(check.missing.iter()).cloned().collect();
+            format!("If the task needs it, call register_agent with scopes {} and ask your human.", serde_json::json!(strings(&all)))
         };
         Ok(Json(CheckResult {
             allowed: check.allowed,
@@ -257,7 +281,19 @@ impl Tools {
             Way::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
             Way::Http(_) => http.and_then(|http| http.credential).map(|it| (self.backend.for_caller(it.caller), it.key)),
         };
-        found.ok_or(ToolError(Error::Unauthorized { presented: false }))
+        found.ok_or(Error::Unauthorized { presented: false }.into())
+    }
+
+    /// Whether the client's configuration names the key, which no new key takes the place of.
+    fn is_given_its_key(&self) -> bool {
+        matches!(&self.way, Way::Stdio(desk) if desk.is_given_its_key())
+    }
+
+    /// A refusal that another key would help against says where the key comes from.
+    fn refused(&self, error: impl Into<ToolError>) -> ToolError {
+        let refused = error.into();
+        let another = matches!(refused.error, Error::Unauthorized { presented: true } | Error::InsufficientScope { .. });
+        if another && self.is_given_its_key() { refused.next(GIVEN) } else { refused }
     }
 
     /// Where this caller's claims are remembered, and by what name.
@@ -273,8 +309,8 @@ impl Tools {
 async fn unless_it_lacks(backend: &Backend, scope: &str, credential: Revealed, error: Error) -> ToolError {
     let call = Call::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
     match backend.call(call).await {
-        Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => ToolError(Error::InsufficientScope { missing: check.missing }),
-        _ => ToolError(error),
+        Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => Error::InsufficientScope { missing: check.missing }.into(),
+        _ => error.into(),
     }
 }
 
@@ -293,7 +329,7 @@ impl ServerHandler for Tools {
             .with_server_info(Implementation::new("countersign", env!("CARGO_PKG_VERSION")))
             .with_instructions(
                 "Gives you an API key of your own once your human approves it. register_agent, show the link and code, poll_claim. \
-                 Keys never appear in results.",
+                 A key goes where your programs find it, not into what you read.",
             )
     }
 
