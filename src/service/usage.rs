@@ -238,7 +238,7 @@ mod tests {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
         let key = |n: usize| KeyId::new(now, (n as u128).to_be_bytes());
         (0..MOST + 1000).for_each(|n| log.note(key(n), None, None, now));
-        let batch = log.take_due(now, true);
+        let batch = log.take(&log.due(now, true), now);
         log.give_back(batch);
         assert_eq!(log.0.len(), MOST);
         log.note(key(0), None, None, now);
