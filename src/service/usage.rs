@@ -88,12 +88,14 @@ impl UsageLog {
         stored
     }
 
-    /// Whose numbers are to be written now.
+    /// Whose numbers are to be written now, in the order of their rows: neighbours are written together.
     fn due(&self, now: Timestamp, all: bool) -> Vec<KeyId> {
         // What was written and not used since says nothing any more.
         self.0.retain(|_, p| !p.days.is_empty() || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
         let due = |p: &Pending| !p.days.is_empty() && (all || p.written_at.is_none_or(|at| now.duration_since(at) >= STEP));
-        self.0.iter().filter(|entry| due(entry.value())).map(|entry| *entry.key()).collect()
+        let mut keys: Vec<KeyId> = self.0.iter().filter(|entry| due(entry.value())).map(|entry| *entry.key()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     fn take(&self, keys: &[KeyId], now: Timestamp) -> Vec<(KeyId, Pending)> {

@@ -196,7 +196,10 @@ fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreE
 
 async fn save(store: &Store, all: Rows) -> Result<(), StoreError> {
     let write = move |rows: &mut dyn countersign::store::Write| {
-        all.iter().try_for_each(|(table, key, value)| Ok(rows.put(Table::of(&[*table])?, key, value.clone())))
+        for (table, key, value) in &all {
+            rows.put(Table::of(&[*table])?, key, value.clone());
+        }
+        Ok(())
     };
     store.write(write).await
 }
