@@ -8,6 +8,7 @@
 //! * [`http`]: JSON for programs; [`web`]: pages for humans; [`mcp`]: tools for agents.
 //! * [`owner`]: which process of this computer holds the store, and how the others reach it.
 //! * [`credentials`]: keys this computer's user received.
+//! * [`memory`]: small pages for few keys, huge ones for many.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod credentials;
 pub mod domain;
 pub mod http;
 pub mod mcp;
+pub mod memory;
 pub mod owner;
 pub mod service;
 pub mod store;

@@ -188,6 +188,7 @@ impl Service {
             if page.len() < PAGE {
                 break;
             }
+            crate::memory::many_keys();
             after = page.into_iter().last().map(|(hash, _)| hash);
         }
         self.known.learned.store(true, Ordering::Release);
