@@ -81,7 +81,7 @@ async fn a_server_that_is_not_there_or_not_safe_is_said() {
 }
 
 /// A listener that answers everything with `answer` and keeps what it was sent.
-async fn listening(answer: String) -> (String, Arc<Mutex<Vec<u8>>>) {
+pub async fn listening(answer: String) -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -138,6 +138,8 @@ async fn a82_a_planted_socket_gets_no_byte() {
     let path = home.data().join("owner.sock");
     let planted = tokio::net::UnixListener::bind(&path).unwrap();
     // Somebody else's: only root can give a file away, so elsewhere a file takes its place.
+    let announced = json!({"pid": 1, "role": "mcp", "url": "http://127.0.0.1:1", "socket": path});
+    fs::write(home.data().join("owner.lock"), announced.to_string()).unwrap();
     let foreign = std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).is_ok();
     if !foreign {
         fs::remove_file(&path).unwrap();

@@ -59,6 +59,7 @@ mod read_path;
 mod review;
 mod revoked;
 mod secrets;
+mod squatters;
 mod store;
 mod takeover;
 mod tools_contract;
