@@ -9,6 +9,7 @@ mod keychain;
 pub use env_file::EnvFile;
 
 use crate::{
+    config::is_loopback_url,
     domain::{id::KeyId, key::Environment, scope::ScopeSet},
     service::view::{Revealed, Time},
 };
@@ -43,6 +44,16 @@ pub struct Credential {
     pub environment: Environment,
     pub expires_at: Option<Time>,
     pub stored_at: Time,
+    /// Whether a server elsewhere issued it, one that was reached by its URL; else the one of this data directory did.
+    #[serde(default)]
+    pub elsewhere: bool,
+}
+
+impl Credential {
+    /// Whether it goes with the data directory, wherever that is served: a port of this computer proves nobody.
+    pub fn goes_with_the_data(&self) -> bool {
+        !self.elsewhere && [&self.origin, &self.api_origin].into_iter().any(|origin| is_loopback_url(origin))
+    }
 }
 
 /// What a file holds.

@@ -5,11 +5,12 @@
 
 use super::{
     Done, Failure,
-    exec::{exit_code, no_key, still_works},
+    exec::exit_code,
+    print,
     settings::{Global, Settings},
+    stored::{Stored, no_key},
 };
-use crate::credentials::{Credential, Credentials};
-use crate::domain::id::KeyId;
+use crate::{credentials::Credential, domain::id::KeyId};
 use clap::Args;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
@@ -129,15 +130,16 @@ impl Curl {
     pub async fn run(self, global: &Global) -> Done {
         let Settings { config, data } = global.load(&[], false)?;
         let (args, urls) = sorted(&self.args).map_err(Failure::Usage)?;
-        let store = Credentials::new(&data);
+        let stored = Stored::open(&data).await;
         let origin = urls.iter().find(|url| url.contains("://")).and_then(|url| url::Url::parse(url).ok());
         let origin = origin.map(|url| url.origin().ascii_serialization());
-        let credential =
-            chosen(&store, self.key, origin.as_deref().unwrap_or(&config.public_url), origin.is_some(), self.profile.as_deref())?;
-        if !still_works(&store, &data, &credential).await? {
-            return Err(no_key(&credential.origin));
+        let issued = chosen(&stored, self.key, origin.as_deref(), self.profile.as_deref())?;
+        let issued = issued.ok_or_else(|| no_key(origin.as_deref().unwrap_or(&config.public_url)))?;
+        if !stored.works(&issued).await? {
+            return Err(no_key(&issued.origin));
         }
-        let targets = urls.iter().map(|url| target(url, &credential)).collect::<Result<Vec<_>, _>>()?;
+        let credential = stored.placed(issued.clone())?;
+        let targets = urls.iter().map(|url| target(url, &issued, &credential)).collect::<Result<Vec<_>, _>>()?;
 
         // `-q` first: a ~/.curlrc must not add a proxy, a trace or a second URL.
         let mut child = tokio::process::Command::new("curl")
@@ -162,52 +164,49 @@ impl Curl {
         }
         let code = exit_code(child.wait().await?);
         if code == COULD_NOT_CONNECT {
-            eprintln!("countersign: nothing answers at {}; on this computer, start it with `countersign`", credential.api_origin);
+            print::note(&format!(
+                "countersign: nothing answers at {}; on this computer, start it with `countersign`",
+                credential.api_origin
+            ));
         }
         Ok(code)
     }
 }
 
-/// The key asked for, else the newest of the URL's origin; a bare path takes the newest of all if this server has none.
-fn chosen(store: &Credentials, id: Option<KeyId>, origin: &str, named: bool, profile: Option<&str>) -> Result<Credential, Failure> {
-    let found = match id {
-        Some(id) => store.find(id).map_err(Failure::failed)?,
-        None => match store.latest(Some(origin), profile).map_err(Failure::failed)? {
-            None if !named => store.latest(None, profile).map_err(Failure::failed)?,
-            found => found,
-        },
-    };
-    match found {
-        Some(credential) => Ok(credential),
+/// The key asked for, else the newest of the URL's origin; without one, the usual.
+fn chosen(stored: &Stored, id: Option<KeyId>, origin: Option<&str>, profile: Option<&str>) -> Result<Option<Credential>, Failure> {
+    let Some(origin) = origin else { return stored.usual(id, profile) };
+    match stored.find(id, profile, |key| stored.is_for(key, origin))? {
         // A key exists, but not for there: say so rather than that there is none.
-        None if id.is_none() && store.latest(None, profile).map_err(Failure::failed)?.is_some() => {
+        None if id.is_none() && stored.usual(None, profile)?.is_some() => {
             Err(Failure::NotAllowed(format!("no stored key was issued for {origin}, and a key goes only to the origin it was issued for")))
         }
-        None => Err(no_key(origin)),
+        found => Ok(found),
     }
 }
 
-/// The URL to ask: a path at the key's own service, or a URL whose origin is literally the key's.
-fn target(url: &str, credential: &Credential) -> Result<String, Failure> {
+/// The URL to ask: a path at the key's own service, or a URL whose origin is literally the key's; or was, when `issued`.
+fn target(url: &str, issued: &Credential, key: &Credential) -> Result<String, Failure> {
     if url.starts_with('/') && !url.starts_with("//") {
-        return Ok(format!("{}{url}", credential.api_origin.trim_end_matches('/')));
+        return Ok(format!("{}{url}", key.api_origin.trim_end_matches('/')));
     }
-    // Compared as text, so that no two parsers can read the host differently.
-    let belongs = [&credential.origin, &credential.api_origin].into_iter().any(|origin| {
-        url.strip_prefix(origin.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
-    });
-    if belongs {
-        return Ok(url.to_owned());
+    let places = [
+        (&key.origin, &key.origin),
+        (&key.api_origin, &key.api_origin),
+        (&issued.origin, &key.origin),
+        (&issued.api_origin, &key.api_origin),
+    ];
+    for (known, now) in places {
+        // Compared as text, so that no two parsers can read the host differently.
+        let rest = url.strip_prefix(known.trim_end_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
+        let Some(rest) = rest else { continue };
+        if known != now {
+            print::note(&format!("countersign: {known} is at {now} now"));
+        }
+        return Ok(format!("{}{rest}", now.trim_end_matches('/')));
     }
-    Err(Failure::NotAllowed(format!(
-        "{url} is not at {}: {}… goes only to the origin it was issued for",
-        if credential.origin == credential.api_origin {
-            credential.origin.clone()
-        } else {
-            format!("{} or {}", credential.origin, credential.api_origin)
-        },
-        credential.prefix
-    )))
+    let both = if key.origin == key.api_origin { key.origin.clone() } else { format!("{} or {}", key.origin, key.api_origin) };
+    Err(Failure::NotAllowed(format!("{url} is not at {both}: {}… goes only to the origin it was issued for", key.prefix)))
 }
 
 /// Tells options and their values from URLs; refuses what is not known to be safe.

@@ -8,6 +8,7 @@ use crate::credentials::Credentials;
 use crate::{
     config::{Config, is_loopback},
     owner::{self, Opened, Role, secret},
+    store::lock,
     world::World,
 };
 use clap::Args;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -128,9 +129,8 @@ fn directory(data: &Path, findings: &mut Findings) {
         Err(error) => findings.fail("data directory", format!("{}: {error}", data.display()), "choose another with --data DIR"),
         Ok(found) => {
             let mode = found.permissions().mode() & 0o777;
-            let own = owner::socket::own_uid().is_ok_and(|uid| uid == found.uid());
-            if !own {
-                findings.fail("data directory", format!("{} belongs to another user", data.display()), "run countersign as that user");
+            if let Err(error) = lock::ours(data, &found) {
+                findings.failed("data directory", error);
             } else if mode & 0o077 != 0 {
                 let todo = format!("chmod 700 {}", data.display());
                 findings.fail("data directory", format!("{} can be entered by others (mode {mode:03o})", data.display()), todo);

@@ -166,10 +166,10 @@ impl Keys {
                     print::json(&created)?;
                 } else {
                     let until = created.view.expires_at.map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {at}"));
-                    eprintln!(
+                    print::note(&format!(
                         "Made {} ({}), good for {} {until}. This is the only time it is shown:",
                         created.view.id, created.view.name, created.view.scopes
-                    );
+                    ));
                     print::line(created.key.expose())?;
                 }
                 Ok(0)
@@ -216,7 +216,7 @@ impl Keys {
                         Some(at) if old.status == Status::Active => format!("works on until {at}"),
                         _ => "is dead".to_owned(),
                     };
-                    eprintln!("Made {} in the place of {id}, which {until}. This is the only time it is shown:", new.view.id);
+                    print::note(&format!("Made {} in the place of {id}, which {until}. This is the only time it is shown:", new.view.id));
                     print::line(secret.expose())?;
                 }
                 Ok(0)

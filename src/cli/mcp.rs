@@ -6,14 +6,14 @@
 //! of this is settled; its first call waits for it.
 
 use super::{
-    Done, Failure, port,
+    Done, Failure, port, print,
     serve::{Asked, DRAIN, Pages, following_port, shell_line},
     settings::{Global, Settings, text},
 };
 use crate::{
     config::Config,
     mcp::stdio,
-    owner::{self, Backend, Mine, Role, ServerClient, SocketClient, Taken},
+    owner::{self, Backend, Mine, OpenFailure, Role, ServerClient, SocketClient, Taken},
     store::lock::private_dir,
     world::World,
 };
@@ -41,7 +41,7 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let mut asked = Asked::listen()?;
     let exe = text(&std::env::current_exe()?)?;
     let program = shell_line(&[vec![exe], global.repeated()?].concat());
-    private_dir(&data)?;
+    private_dir(&data).map_err(|error| OpenFailure::Directory { data: data.clone(), error })?;
     let client = |server| stdio::Client { profile: args.profile.clone(), program, server };
     if let Some(url) = &global.server {
         let server = ServerClient::new(url, None)?;
@@ -77,30 +77,25 @@ enum Holder {
 }
 
 impl Holder {
-    /// Takes the directory and serves its pages, or finds who does. `again`: links that were shown lead to the last port.
+    /// Takes the directory and serves its pages, or finds who does. `again`: it did so before.
     async fn find(config: &Arc<Config>, data: &Path, again: bool) -> Result<Self, Failure> {
-        let lock = match owner::take(data, Role::Mcp).await? {
+        let lock = match owner::take(data, false).await? {
             Taken::Lock(lock) => lock,
             Taken::Theirs(theirs) => {
-                eprintln!("countersign: passing calls on to the process that serves {}", theirs.standing.url);
+                print::note(&format!("countersign: passing calls on to the process that serves {}", theirs.standing.url));
                 return Ok(Self::Them(theirs.client));
             }
         };
-        // Before the store is opened: the links an agent shows need the port. The configured one, the last one, or one
-        // the system chooses: a client must not fail because a port is taken.
-        let listen = config.listen;
-        let (configured, last) = (Some(listen).filter(|listen| listen.port() != 0), port::last(listen, data));
-        let wanted = if again { [last, configured] } else { [configured, last] };
-        let any = std::net::SocketAddr::new(listen.ip(), 0);
-        let listener = port::bind(wanted.into_iter().flatten().chain([any])).await?;
+        // Before the store is opened: the links an agent shows need the port.
+        let listener = port::bind(&port::for_mcp(config, data, again)).await?;
         port::note(&listener, data);
         let here = following_port(config.clone(), &listener)?;
-        if listen.port() != 0 && here.listen != listen {
-            tracing::warn!("{listen} is taken by another program");
+        if config.port_is_chosen && !again && here.listen != config.listen {
+            tracing::warn!("{} is taken by another program", config.listen);
         }
         let mut mine = owner::open_store(here.clone(), lock, Role::Mcp).await?;
         let pages = Pages::start(&mut mine, listener)?;
-        eprintln!("countersign: pages on {}", here.public_url);
+        print::note(&format!("countersign: pages on {}", here.public_url));
         Ok(Self::Us(pages, Box::new(mine)))
     }
 }

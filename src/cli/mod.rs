@@ -15,6 +15,7 @@ mod print;
 mod prompt;
 mod serve;
 mod settings;
+mod stored;
 
 use crate::{
     domain::id::AccountId,
@@ -24,7 +25,7 @@ use crate::{
         view::{AccountView, Revealed},
     },
 };
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use settings::{Global, Settings};
 use std::{collections::HashMap, process::ExitCode};
 
@@ -133,9 +134,22 @@ impl From<std::io::Error> for Failure {
 /// What a command that went through leaves as exit code.
 type Done = Result<u8, Failure>;
 
+/// The commands that work on a server elsewhere.
+const ELSEWHERE: [&str; 3] = ["mcp", "keys", "connect"];
+
+/// The command line, with `--server` in the help of the commands that take it.
+fn command() -> clap::Command {
+    let server =
+        Arg::new("server").long("server").global(true).value_name("URL").help("Ask this server instead of the data on this computer");
+    ELSEWHERE.iter().fold(Cli::command(), |all, name| all.mut_subcommand(name, |command| command.arg(&server)))
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     settings::start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -151,7 +165,7 @@ pub fn main() -> ExitCode {
 }
 
 fn report(failure: &Failure) -> ExitCode {
-    eprintln!("countersign: {failure}");
+    print::note(&format!("countersign: {failure}"));
     ExitCode::from(failure.code())
 }
 
@@ -159,7 +173,7 @@ async fn run(cli: Cli) -> Done {
     let global = &cli.global;
     let elsewhere = matches!(cli.command, Some(Command::Mcp(_) | Command::Keys(_) | Command::Connect(_)));
     if global.server.is_some() && !elsewhere {
-        return Err(Failure::Usage("--server goes with mcp, keys and connect".to_owned()));
+        return Err(Failure::Usage(format!("--server goes with {}", ELSEWHERE.join(", "))));
     }
     match cli.command {
         None => serve::run(global, cli.serve).await,
@@ -183,7 +197,7 @@ async fn run(cli: Cli) -> Done {
         }
         Some(Command::Completion { shell }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut script);
+            clap_complete::generate(shell, &mut command(), "countersign", &mut script);
             print::text(&String::from_utf8_lossy(&script))?;
             Ok(0)
         }

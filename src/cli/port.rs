@@ -1,5 +1,6 @@
 //! The port of the pages. Links that an agent has shown lead there, so whoever serves them next takes the same one.
 
+use crate::config::Config;
 use std::{
     fs, io,
     net::SocketAddr,
@@ -17,6 +18,28 @@ pub fn last(listen: SocketAddr, data: &Path) -> Option<SocketAddr> {
     Some(SocketAddr::new(listen.ip(), port))
 }
 
+/// The addresses for `serve`, best first: the chosen one and no other; else where the pages were last, then the default.
+pub fn for_serve(config: &Config, data: &Path) -> Vec<SocketAddr> {
+    let last = last(config.listen, data).filter(|_| !config.port_is_chosen);
+    last.into_iter().chain([config.listen]).collect()
+}
+
+/// The addresses for `mcp`, best first, and at last any: a client must not fail because a port is taken.
+/// `again`: it takes over, and links that were shown lead to the last port, whichever was chosen.
+pub fn for_mcp(config: &Config, data: &Path, again: bool) -> Vec<SocketAddr> {
+    let mut wanted: Vec<_> = last(config.listen, data).into_iter().chain([config.listen]).collect();
+    if config.port_is_chosen && !again {
+        wanted.reverse();
+    }
+    wanted.push(SocketAddr::new(config.listen.ip(), 0));
+    wanted
+}
+
+/// Whether one of these addresses could be had, once whoever serves the pages now lets go of its own.
+pub fn may_be_had(wanted: &[SocketAddr], data: &Path) -> bool {
+    wanted.iter().any(|address| last(*address, data) == Some(*address) || std::net::TcpListener::bind(address).is_ok())
+}
+
 /// Notes the port for whoever comes next. Losing the note costs old links, not this process.
 pub fn note(listener: &TcpListener, data: &Path) {
     let noted = listener.local_addr().and_then(|bound| fs::write(file(data), bound.port().to_string()));
@@ -26,7 +49,7 @@ pub fn note(listener: &TcpListener, data: &Path) {
 }
 
 /// The first of these addresses that can be had.
-pub async fn bind(wanted: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpListener> {
+pub async fn bind(wanted: &[SocketAddr]) -> io::Result<TcpListener> {
     let mut failed = None;
     for address in wanted {
         match TcpListener::bind(address).await {

@@ -5,7 +5,7 @@ use super::{
     settings::{Global, Settings, text},
 };
 use crate::{
-    config::{Config, is_loopback},
+    config::{Config, is_loopback, is_loopback_url},
     http::{self, listen::Limits},
     owner::{self, Mine, Role, Taken},
     service::Service,
@@ -62,15 +62,20 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
     flags.extend(serve.public_url.map(|url| ("public_url", url)));
     let Settings { config, data } = global.load(&flags, serve.insecure)?;
+    let wanted = port::for_serve(&config, &data);
+    let taken = |error: &dyn std::fmt::Display| {
+        Failure::Failed(format!("can't listen on {}: {error}; choose another with --listen 127.0.0.1:PORT", config.listen))
+    };
+    // Nobody hands over to a process that could not serve.
+    let ready = port::may_be_had(&wanted, &data);
     // The lock first: whoever has it, and nobody else, takes the port.
-    let lock = match owner::take(&data, Role::Serve).await? {
+    let lock = match owner::take(&data, ready).await? {
         Taken::Lock(lock) => lock,
+        Taken::Theirs(theirs) if !ready && theirs.standing.role == Role::Mcp => return Err(taken(&"another program has that address")),
         Taken::Theirs(theirs) => return Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
     };
-    let last = port::last(config.listen, &data).filter(|_| config.listen.port() == 0);
-    let listener = port::bind(last.into_iter().chain([config.listen])).await.map_err(|error| {
-        Failure::Failed(format!("can't listen on {}: {error}; choose another with --listen 127.0.0.1:PORT", config.listen))
-    })?;
+    // What was noted while another had the directory counts.
+    let listener = port::bind(&port::for_serve(&config, &data)).await.map_err(|error| taken(&error))?;
     port::note(&listener, &data);
     let config = following_port(config, &listener)?;
     let mut mine = owner::open_store(config, lock, Role::Serve).await?;
@@ -233,7 +238,7 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
     print::line(&format!("Claude   claude mcp add countersign -- {}", shell_line(&command)))?;
     let flags: String = command.iter().skip(2).map(|word| format!(" {}", shell_line(std::slice::from_ref(word)))).collect();
     print::line(&format!("Others   countersign connect cursor | vscode | claude-desktop{flags}"))?;
-    if url::Url::parse(public_url).is_ok_and(|url| is_loopback(&url)) {
+    if is_loopback_url(public_url) {
         print::line("Only this computer can reach it; for others use --public-url https://…")?;
     }
     let secret = service.config.secret_path(data);

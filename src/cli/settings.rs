@@ -20,8 +20,8 @@ pub struct Global {
     /// Data directory [default: $XDG_DATA_HOME/countersign, else ~/.local/share/countersign]
     #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA")]
     pub data: Option<PathBuf>,
-    /// Ask this server instead of the data on this computer (`mcp`, `keys`)
-    #[arg(long, global = true, value_name = "URL")]
+    /// Shown in the help of `mcp`, `keys` and `connect` only
+    #[arg(long, global = true, value_name = "URL", hide = true)]
     pub server: Option<String>,
 }
 

@@ -54,6 +54,8 @@ impl Config {
         for (path, value) in &sources.flags {
             insert(&mut table, &known, path, value);
         }
+        // A published address comes with the port it leads to.
+        let port_is_chosen = table.contains_key("listen") || table.contains_key("public_url");
         let mut unknown = Vec::new();
         let mut track = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
         let mut config: Self = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(Value::Table(table), &mut track))
@@ -63,6 +65,7 @@ impl Config {
             let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             return Err(wrong(format!("unknown setting `{key}`{hint}")));
         }
+        config.port_is_chosen = port_is_chosen && config.listen.port() != 0;
         config.settle(sources.insecure)?;
         Ok(config)
     }
@@ -179,7 +182,7 @@ impl Config {
         match self.signup {
             Signup::Open => true,
             Signup::Closed => false,
-            Signup::Auto => Url::parse(&self.public_url).is_ok_and(|url| is_loopback(&url)),
+            Signup::Auto => is_loopback_url(&self.public_url),
         }
     }
 
@@ -226,6 +229,11 @@ pub fn origin(name: &str, text: &str) -> Result<String, ConfigError> {
         return Err(wrong(format!("`{name}` = {text} must be scheme, host and port only: published URLs are built on it")));
     }
     Ok(url.origin().ascii_serialization())
+}
+
+/// The same, of an address as text.
+pub fn is_loopback_url(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| is_loopback(&url))
 }
 
 pub fn is_loopback(url: &Url) -> bool {

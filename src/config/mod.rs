@@ -5,7 +5,7 @@ pub mod brand;
 mod load;
 mod values;
 
-pub use load::{Sources, is_loopback, origin};
+pub use load::{Sources, is_loopback, is_loopback_url, origin};
 pub use values::{Lifetime, Ttl};
 
 use crate::domain::{
@@ -66,6 +66,9 @@ pub enum UnknownScopes {
 pub struct Config {
     pub service_name: String,
     pub listen: SocketAddr,
+    /// Whether that port was chosen, rather than being what it is by default.
+    #[serde(skip)]
+    pub port_is_chosen: bool,
     pub public_url: String,
     pub pages_url: String,
     pub environment: Environment,
@@ -208,6 +211,7 @@ impl Default for Config {
         Self {
             service_name: "Countersign".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 4080)),
+            port_is_chosen: false,
             public_url: String::new(),
             pages_url: String::new(),
             environment: Environment::Live,

@@ -364,9 +364,11 @@ impl ServerSecret {
         KeyStream(hasher.finalize_xof())
     }
 
-    /// All that an operation draws, ids, codes and secrets: the same for the same name and time.
-    pub fn operation_stream(&self, name: &[u8; 32], at: Timestamp) -> KeyStream {
-        let mut hasher = blake3::Hasher::new_keyed(&self.keys[Purpose::DeriveOperation as usize]);
+    /// All that an operation draws, ids, codes and secrets: the same for the same name and time, with the secret it is
+    /// remembered under as `id`.
+    pub fn operation_stream(&self, id: &Digest, name: &[u8; 32], at: Timestamp) -> KeyStream {
+        let keys = self.older.iter().find(|keys| keyed(keys, Purpose::Operation, name) == *id).unwrap_or(&self.keys);
+        let mut hasher = blake3::Hasher::new_keyed(&keys[Purpose::DeriveOperation as usize]);
         hasher.update(name);
         hasher.update(&at.as_millisecond().to_be_bytes());
         KeyStream(hasher.finalize_xof())

@@ -98,9 +98,11 @@ impl Desk {
     /// The key this client's own claim stored last for this server.
     pub async fn stored(&self, context: &RequestContext<RoleServer>) -> Result<Option<Credential>, Error> {
         let (server, profile) = (self.origins().await?.server.clone(), self.profile(context));
+        let here = !matches!(self.backend, Backend::Server(_));
         let stored = self.blocking(move |credentials| credentials.list(None, Some(&profile))).await?;
         // Of this server itself: what opens an API is not for every server that says it has one.
-        Ok(stored.unwrap_or_default().into_iter().find(|credential| credential.origin == server))
+        let is_its_key = |key: &Credential| if key.goes_with_the_data() { here } else { key.origin == server };
+        Ok(stored.unwrap_or_default().into_iter().find(is_its_key))
     }
 
     /// A keychain may take its time.
@@ -168,6 +170,7 @@ impl Desk {
             environment: key.environment,
             expires_at: key.expires_at,
             stored_at: Time(self.world.now()),
+            elsewhere: matches!(self.backend, Backend::Server(_)),
         };
         self.blocking(move |credentials| credentials.store(&credential)).await
     }

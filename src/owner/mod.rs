@@ -22,13 +22,13 @@ use crate::{
     service::{Error, OpenError, Operation, Service, verify::Caller},
     store::{
         SledEngine, Store, StoreError,
-        lock::{Acquired, Owner, OwnerLock, private_dir},
+        lock::{Acquired, Owner, OwnerLock, ours, private_dir},
     },
     world::World,
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fmt, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -141,7 +141,6 @@ pub struct Mine {
 
 /// The directory is another process's, which answers.
 pub struct Theirs {
-    pub owner: Owner,
     pub standing: Standing,
     pub client: SocketClient,
 }
@@ -217,26 +216,27 @@ pub enum Taken {
 
 /// Opens the data directory, or finds who has it open. Never fails only because somebody has it.
 pub async fn open(config: Arc<Config>, data: &Path, role: Role) -> Result<Opened, OpenFailure> {
-    match take(data, role).await? {
+    match take(data, role == Role::Serve).await? {
         Taken::Lock(lock) => Ok(Opened::Mine(open_store(config, lock, role).await?)),
         Taken::Theirs(theirs) => Ok(Opened::Theirs(*theirs)),
     }
 }
 
-/// Takes the lock. `serve` outranks `mcp`: an MCP process that has it hands it over.
-pub async fn take(data: &Path, role: Role) -> Result<Taken, OpenFailure> {
+/// Takes the lock. For a `serve` that is ready, as it `outranks` them, an MCP process that has it hands it over.
+pub async fn take(data: &Path, outranks: bool) -> Result<Taken, OpenFailure> {
     let directory = |error| OpenFailure::Directory { data: data.to_owned(), error };
     private_dir(data).map_err(directory)?;
     let data = data.canonicalize().map_err(directory)?;
+    let client = SocketClient::of(&data).map_err(directory)?;
     let mut seen = None;
     let found = tokio::time::timeout(PATIENCE, async {
         loop {
             match OwnerLock::acquire(&data)? {
                 Acquired::Mine(lock) => return Ok(Taken::Lock(lock)),
-                Acquired::Theirs(Some(owner)) if role == Role::Serve && hands_over(&owner).await => {}
+                Acquired::Theirs(Some(owner)) if outranks && owner.role == Role::Mcp.to_string() && hands_over(&client).await => {}
                 Acquired::Theirs(owner) => {
-                    if let Some(theirs) = answering(owner.as_ref()).await {
-                        return Ok(Taken::Theirs(Box::new(theirs)));
+                    if let Ok(Ok(Reply::Status(standing))) = client.ask(&Call::Status).await {
+                        return Ok(Taken::Theirs(Box::new(Theirs { standing, client: client.clone() })));
                     }
                     seen = owner;
                 }
@@ -256,26 +256,13 @@ pub async fn take(data: &Path, role: Role) -> Result<Taken, OpenFailure> {
 }
 
 /// Asks an MCP process for the directory; returns once it has let go.
-async fn hands_over(owner: &Owner) -> bool {
-    if owner.role != Role::Mcp.to_string() || owner.socket.as_os_str().is_empty() {
-        return false;
-    }
-    let client = SocketClient::new(owner.socket.clone());
+async fn hands_over(client: &SocketClient) -> bool {
     // A lost reply is as good as one: the owner is on its way out.
     if matches!(client.ask(&Call::HandOver).await, Ok(Err(_))) {
         return false;
     }
     client.gone().await;
     true
-}
-
-async fn answering(owner: Option<&Owner>) -> Option<Theirs> {
-    let owner = owner.filter(|owner| !owner.socket.as_os_str().is_empty())?;
-    let client = SocketClient::new(owner.socket.clone());
-    match client.ask(&Call::Status).await {
-        Ok(Ok(Reply::Status(standing))) => Some(Theirs { owner: owner.clone(), standing, client }),
-        _ => None,
-    }
 }
 
 /// The journal, also for a command that was not told of the configuration: a change that is missing in it would come
@@ -299,6 +286,14 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
     let (world, data) = (World::system(), lock.dir().to_owned());
     let directory = config.store_dir(&data);
     private_dir(&directory).map_err(|error| OpenFailure::Directory { data: directory.clone(), error })?;
+    for path in [directory.join("store"), directory.join("store/db")] {
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => {
+                found.and_then(|found| ours(&path, &found)).map_err(|error| OpenFailure::Directory { data: directory.clone(), error })?
+            }
+        }
+    }
     let secret = secret::read_or_make(&config.secret_path(&data), directory.join("store").exists(), &world)?;
     let (opening, journal) = (directory.clone(), journal_of(&config, &data)?);
     let store = |error| match error {

@@ -1,7 +1,7 @@
 //! The server secret's file, outside the store and for its owner's eyes only: 32 bytes, and after a rotation those
 //! before it, newest first.
 
-use crate::{credentials::write_private, domain::secret::ServerSecret, world::World};
+use crate::{credentials::write_private, domain::secret::ServerSecret, store::lock::ours, world::World};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -24,6 +24,8 @@ pub enum SecretError {
     Missing(PathBuf),
     #[error("the secret {0} is a symbolic link: replace it by the file itself, or point `secret_file` at the file")]
     Link(PathBuf),
+    #[error("the secret {0}, so somebody else knows it, or could change it")]
+    Foreign(io::Error),
     #[error("others can read the secret {path} (mode {mode:03o}): run `chmod 600 {path}`", path = .path.display())]
     Open { path: PathBuf, mode: u32 },
     #[error("the secret {path} has {length} bytes instead of 32 or a few times 32: put the right file back", path = .path.display())]
@@ -73,6 +75,7 @@ fn read_bytes(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
     if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
         return Err(SecretError::Link(path.to_owned()));
     }
+    ours(path, &opened).map_err(SecretError::Foreign)?;
     let mode = opened.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(SecretError::Open { path: path.to_owned(), mode });

@@ -6,23 +6,24 @@
 use super::calls::{Call, Local, Reply};
 use crate::{
     service::{Error, Operation},
-    store::lock::private_dir,
+    store::lock::{Owner, ours, own_uid, private_dir},
     world::World,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
     task::JoinSet,
 };
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 /// A call is small; anything longer is a mistake or an attack on memory.
@@ -36,14 +37,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(25);
 /// Connections at once; each waiting poll is one.
 const MAX_CONNECTIONS: usize = 512;
+/// Who connects has something to say.
+const SILENCE: Duration = Duration::from_secs(5);
 
-/// This process's user, as the kernel tells it to the other end of a socket.
-pub fn own_uid() -> io::Result<u32> {
-    let (here, _there) = UnixStream::pair()?;
-    Ok(here.peer_cred()?.uid())
-}
-
-/// Where the owner of `data` listens. A path too long for a socket moves to the user's runtime directory.
+/// Where the owner of `data` listens. A path too long for a socket moves to the user's runtime directory. Others find
+/// it where the owner announced it: their environment may be another.
 fn socket_path(data: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(data)?.join("owner.sock");
     if path.as_os_str().len() <= MAX_PATH {
@@ -56,18 +54,27 @@ fn socket_path(data: &Path) -> io::Result<PathBuf> {
     {
         return Ok(dir.join(format!("countersign-{name}.sock")));
     }
-    let dir = PathBuf::from(format!("/tmp/countersign-{}", own_uid()?));
-    if !dir.exists() {
-        fs::DirBuilder::new().mode(0o700).create(&dir)?;
-    }
-    own_private_dir(&dir)?;
+    // Who took the first name is not asked to give it back.
+    let usual = format!("/tmp/countersign-{}", own_uid());
+    let other = format!("{usual}-{:016x}", u64::from_be_bytes(World::system().bytes()));
+    let dir = first_private([usual.into(), other.into()]);
+    let dir = dir.ok_or_else(|| io::Error::other("there is no private place for a socket: set XDG_RUNTIME_DIR, or use a shorter path"))?;
     Ok(dir.join(format!("{name}.sock")))
+}
+
+/// The first of these directories that is, or can be made, this user's alone.
+fn first_private(dirs: [PathBuf; 2]) -> Option<PathBuf> {
+    dirs.into_iter().find(|dir| {
+        let _ = fs::DirBuilder::new().mode(0o700).create(dir);
+        own_private_dir(dir).is_ok()
+    })
 }
 
 /// `/tmp` is everybody's: a directory there counts only if it is ours, no link, and closed to others.
 fn own_private_dir(dir: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(dir)?;
-    if found.is_dir() && found.uid() == own_uid()? && found.permissions().mode() & 0o077 == 0 {
+    ours(dir, &found)?;
+    if found.is_dir() && found.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is not a private directory of this user", dir.display())))
@@ -99,8 +106,7 @@ impl Listening {
 
     /// Answers calls until the task is dropped.
     pub async fn serve(self, here: Local) {
-        let (here, places) = (Arc::new(here), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
-        let Ok(uid) = own_uid() else { return };
+        let (here, idle) = (Arc::new(here), Arc::new(Idle::default()));
         // Dropped with this future: a client whose owner lets go notices at once.
         let mut conversations = JoinSet::new();
         loop {
@@ -113,25 +119,70 @@ impl Listening {
                     continue;
                 }
             };
-            if !stream.peer_cred().is_ok_and(|peer| peer.uid() == uid) {
+            if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own_uid()) {
                 tracing::warn!("a process of another user tried the owner's socket");
                 continue;
             }
-            let Ok(place) = places.clone().try_acquire_owned() else { continue };
-            let here = here.clone();
+            if conversations.len() >= MAX_CONNECTIONS && !idle.end_oldest() {
+                continue;
+            }
+            let (here, idle) = (here.clone(), idle.clone());
             conversations.spawn(async move {
-                if let Err(error) = converse(stream, &here).await {
+                if let Err(error) = converse(stream, &here, &idle).await {
                     tracing::debug!(%error, "a local client left in the middle of a call");
                 }
-                drop(place);
             });
         }
+    }
+}
+
+/// The connections that wait for a call, the one that waits longest first: it goes when another needs its place.
+#[derive(Default)]
+struct Idle(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    ends: BTreeMap<u64, CancellationToken>,
+}
+
+impl Idle {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether there was one.
+    fn end_oldest(&self) -> bool {
+        self.waiting().ends.pop_first().map(|(_, end)| end.cancel()).is_some()
+    }
+
+    /// What a connection's wait brings; nothing, if it had to go.
+    async fn wait<T>(&self, next: impl Future<Output = io::Result<Option<T>>>) -> io::Result<Option<T>> {
+        let end = CancellationToken::new();
+        let place = {
+            let mut waiting = self.waiting();
+            waiting.next += 1;
+            let place = waiting.next;
+            waiting.ends.insert(place, end.clone());
+            place
+        };
+        let next = tokio::select! {
+            next = next => next,
+            () = end.cancelled() => Ok(None),
+        };
+        self.waiting().ends.remove(&place);
+        next
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
+        // A folder that was made because another had the usual name.
+        let made = format!("/tmp/countersign-{}-", own_uid());
+        if let Some(dir) = self.path.parent().and_then(Path::to_str).filter(|dir| dir.starts_with(&made)) {
+            let _ = fs::remove_dir(dir);
+        }
     }
 }
 
@@ -151,10 +202,11 @@ struct Received {
 }
 
 /// Answers one client's calls, in order, until it hangs up.
-async fn converse(stream: UnixStream, here: &Local) -> io::Result<()> {
+async fn converse(stream: UnixStream, here: &Local, idle: &Idle) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
-    while let Some(line) = line(&mut read, MAX_CALL).await? {
+    let mut next = idle.wait(async { tokio::time::timeout(SILENCE, line(&mut read, MAX_CALL)).await? }).await?;
+    while let Some(line) = next {
         let result = match serde_json::from_slice::<Received>(&line) {
             Err(error) => Err(Error::Malformed { detail: format!("not a call this version knows: {error}") }),
             Ok(Received { operation, call }) => {
@@ -170,6 +222,7 @@ async fn converse(stream: UnixStream, here: &Local) -> io::Result<()> {
             }
         };
         write.write_all(&encoded(&result)?).await?;
+        next = idle.wait(self::line(&mut read, MAX_CALL)).await?;
     }
     Ok(())
 }
@@ -208,18 +261,13 @@ fn encoded(value: &impl serde::Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Calls the process that owns a data directory. Each call is a connection of its own: dropping the call hangs up.
 #[derive(Debug, Clone)]
 pub struct SocketClient {
-    path: PathBuf,
+    data: PathBuf,
 }
 
 impl SocketClient {
-    /// A client for the socket an owner announced. Nothing is sent yet.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
-    }
-
-    /// A client for whoever owns `data`, now and later.
+    /// A client for whoever owns `data`, now and later. Nothing is sent yet.
     pub fn of(data: &Path) -> io::Result<Self> {
-        socket_path(&data.canonicalize()?).map(Self::new)
+        Ok(Self { data: data.canonicalize()? })
     }
 
     /// Asks the owner. While one owner ends and the next begins, the call waits, and is sent again as the same operation.
@@ -253,16 +301,22 @@ impl SocketClient {
     }
 
     fn unavailable(&self, error: &io::Error) -> Result<Reply, Error> {
-        tracing::warn!(%error, socket = %self.path.display(), "the process that owns the data directory did not answer");
+        tracing::warn!(%error, data = %self.data.display(), "the process that owns the data directory did not answer");
         Err(Error::Unavailable)
     }
 
     /// Returns once the owner is gone.
     pub async fn gone(&self) {
-        if let Ok(mut stream) = self.connect().await {
+        let watched = async {
+            let (read, mut write) = self.connect().await?.into_split();
+            let mut read = BufReader::new(read);
+            // Who says nothing is sent away.
+            write.write_all(&encoded(&Call::Status)?).await?;
+            line(&mut read, MAX_REPLY).await?;
             // It never speaks first: whatever ends this read ends the connection.
-            let _ = stream.read(&mut [0]).await;
-        }
+            line(&mut read, MAX_REPLY).await
+        };
+        let _ = watched.await;
     }
 
     /// One call, tried once; the outer error means that the owner could not be asked.
@@ -271,13 +325,16 @@ impl SocketClient {
     }
 
     async fn connect(&self) -> io::Result<UnixStream> {
-        let (uid, found) = (own_uid()?, fs::symlink_metadata(&self.path)?);
-        let foreign = || io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is not a socket of this user", self.path.display()));
-        if !found.file_type().is_socket() || found.uid() != uid {
+        let Owner { socket, .. } = Owner::announced(&self.data)?;
+        let found = fs::symlink_metadata(&socket)?;
+        let foreign = || io::Error::new(io::ErrorKind::PermissionDenied, format!("{} is not a socket of this user", socket.display()));
+        own_private_dir(socket.parent().ok_or_else(foreign)?)?;
+        ours(&socket, &found)?;
+        if !found.file_type().is_socket() {
             return Err(foreign());
         }
-        let stream = UnixStream::connect(&self.path).await?;
-        if stream.peer_cred()?.uid() != uid {
+        let stream = UnixStream::connect(&socket).await?;
+        if stream.peer_cred()?.uid() != own_uid() {
             return Err(foreign());
         }
         Ok(stream)
@@ -290,4 +347,22 @@ async fn converse_once(stream: UnixStream, call: &impl Serialize) -> io::Result<
     let reply = line(&mut BufReader::new(read), MAX_REPLY).await?;
     let reply = reply.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"))?;
     Ok(serde_json::from_slice(&reply)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_another_took_is_passed_over() {
+        let root = tempfile::TempDir::new().unwrap();
+        let [taken, linked, free] = ["taken", "linked", "free"].map(|name| root.path().join(name));
+        // As open as another user's would be closed: neither is private to us.
+        fs::create_dir(&taken).unwrap();
+        fs::set_permissions(&taken, fs::Permissions::from_mode(0o777)).unwrap();
+        std::os::unix::fs::symlink(root.path(), &linked).unwrap();
+        assert_eq!(first_private([taken.clone(), linked.clone()]), None);
+        assert_eq!(first_private([taken, free.clone()]), Some(free.clone()));
+        assert_eq!(first_private([free.clone(), linked]), Some(free));
+    }
 }

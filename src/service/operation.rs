@@ -6,7 +6,7 @@ use crate::{
         operation::{Done, Outcome},
         secret::{Digest, KeyStream, Purpose},
     },
-    store::{Write, rows},
+    store::{Read, Write, rows},
     world::{Clock, Entropy, World},
 };
 use jiff::Timestamp;
@@ -52,10 +52,17 @@ impl Note {
 impl Service {
     pub(super) async fn turn(&self, operation: Operation) -> Result<Turn, Error> {
         let Some(name) = operation.0 else { return Ok(Turn { world: self.world.clone(), note: Note(None), done: None }) };
-        let id = self.secret.hash(Purpose::Operation, &name);
-        let done = self.store.read(|rows| rows::load::<Done>(rows, id.as_bytes())).await?;
-        let at = done.as_ref().map_or_else(|| self.world.now(), |done| done.at);
-        let drawn = Drawn(Mutex::new(self.secret.operation_stream(&name, at)));
+        // Under secrets before the newest, too: the first time may have been before a rotation.
+        let find = |rows: &dyn Read| {
+            let known = self.secret.hashes(Purpose::Operation, &name).map(|id| rows::load::<Done>(rows, id.as_bytes()));
+            known.filter_map(Result::transpose).next().transpose()
+        };
+        let done = self.store.read(find).await?;
+        let (id, at) = match &done {
+            Some(done) => (done.id, done.at),
+            None => (self.secret.hash(Purpose::Operation, &name), self.world.now()),
+        };
+        let drawn = Drawn(Mutex::new(self.secret.operation_stream(&id, &name, at)));
         let world = World::new(Arc::new(Then(at)), Arc::new(drawn));
         Ok(Turn { world, note: Note(Some((id, at))), done: done.map(|done| done.outcome) })
     }

@@ -21,6 +21,22 @@ pub struct Owner {
     pub socket: PathBuf,
 }
 
+impl Owner {
+    fn file(dir: &Path) -> PathBuf {
+        dir.join("owner.lock")
+    }
+
+    /// What the last owner of a directory announced, be it alive or not.
+    pub fn announced(dir: &Path) -> io::Result<Self> {
+        let path = Self::file(dir);
+        let mut file = File::open(&path)?;
+        ours(&path, &file.metadata()?)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        serde_json::from_str(&text).map_err(|_| io::Error::new(io::ErrorKind::NotFound, "nobody has announced himself"))
+    }
+}
+
 pub enum Acquired {
     Mine(OwnerLock),
     /// Somebody else's; unknown who until it has finished starting.
@@ -38,11 +54,9 @@ impl OwnerLock {
     /// Takes the directory's lock, or tells who has it. Never waits.
     pub fn acquire(dir: &Path) -> io::Result<Acquired> {
         private_dir(dir)?;
-        let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(dir.join("owner.lock"))?;
-        // What we make is ours; a directory that is not could be rearranged under us.
-        if file.metadata()?.uid() != fs::metadata(dir)?.uid() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} belongs to another user", dir.display())));
-        }
+        let path = Owner::file(dir);
+        let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+        ours(&path, &file.metadata()?)?;
         match file.try_lock() {
             Ok(()) => {
                 // From here on nobody reads a dead owner's address.
@@ -73,16 +87,31 @@ impl OwnerLock {
     }
 }
 
+/// This process's user.
+pub fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Refuses what belongs to another user, be this one root: its owner could read it, and rearrange it under us.
+pub fn ours(path: &Path, found: &fs::Metadata) -> io::Result<()> {
+    if found.uid() == own_uid() {
+        return Ok(());
+    }
+    let why = format!("{} belongs to another user (uid {}): run countersign as that user", path.display(), found.uid());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
 /// Makes a directory only its owner can enter. One that others can enter is closed to them if it is ours alone;
-/// a shared one (`/tmp`, a home) is refused rather than changed.
+/// a shared one (`/tmp`, a home) is refused rather than changed, and so is another user's.
 pub fn private_dir(dir: &Path) -> io::Result<()> {
     if !dir.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    let mode = fs::metadata(dir)?.permissions().mode();
+    let found = fs::metadata(dir)?;
+    ours(dir, &found)?;
+    let mode = found.permissions().mode();
     if mode & 0o077 != 0 {
-        let ours =
-            dir.join("owner.lock").exists() || fs::read_dir(dir)?.all(|entry| entry.is_ok_and(|e| e.file_name() == "countersign.toml"));
+        let ours = Owner::file(dir).exists() || fs::read_dir(dir)?.all(|entry| entry.is_ok_and(|e| e.file_name() == "countersign.toml"));
         if mode & 0o1000 != 0 || !ours {
             let why = format!("{} is open to others and holds other things: name a directory of its own", dir.display());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));

@@ -63,11 +63,61 @@ async fn writing_keeps_order_comments_and_everything_else() {
 async fn a_file_that_is_not_what_it_should_be_is_not_touched() {
     let home = Home::new();
     let path = home.0.path().join(".mcp.json");
-    for broken in ["{ \"mcpServers\": ", "[]", "{\"mcpServers\": []}"] {
+    let twice = "{\"mcpServers\": {\"countersign\": {\"command\": \"/a\"}, \"countersign\": {\"command\": \"/b\"}}}";
+    for broken in ["{ \"mcpServers\": ", "[]", "{\"mcpServers\": []}", "{\"mcpServers\": {}, \"mcpServers\": {}}", twice] {
         fs::write(&path, broken).unwrap();
         connect(&home, &["claude", "--write"]).await.ended(1).says("was not touched");
         assert_eq!(fs::read_to_string(&path).unwrap(), broken);
     }
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(home.0.path().join("nothing"), &path).unwrap();
+    connect(&home, &["claude", "--write"]).await.ended(1).says("leads nowhere");
+    assert!(path.is_symlink() && !path.exists());
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    connect(&home, &["claude", "--write"]).await.ended(1).says("it is no file");
+}
+
+#[tokio::test]
+async fn an_entry_of_another_kind_is_replaced_with_a_word_and_keeps_its_environment() {
+    let home = Home::new();
+    let path = home.0.path().join(".mcp.json");
+    let before = json!({"type": "http", "url": "https://keys.example.com/mcp", "env": {"COUNTERSIGN_DATA": "/mine"}});
+    fs::write(&path, format!("\u{feff}{}", json!({"mcpServers": {"countersign": before}}))).unwrap();
+    let said = connect(&home, &["claude", "--write"]).await.ok();
+    assert!(said.contains("for this project only") && said.contains("over HTTP; its env is kept"), "{said}");
+    let written = fs::read_to_string(&path).unwrap();
+    let written: Value = serde_json::from_str(written.strip_prefix('\u{feff}').unwrap()).unwrap();
+    let entry = &written["mcpServers"]["countersign"];
+    assert!(entry["url"].is_null() && entry["command"] == PROGRAM && entry["env"]["COUNTERSIGN_DATA"] == "/mine", "{entry}");
+    assert!(!connect(&home, &["claude", "--write"]).await.ok().contains("replaced"));
+}
+
+#[tokio::test]
+async fn an_entry_may_have_another_name_and_no_server_that_can_not_work() {
+    let home = Home::new();
+    connect(&home, &["claude", "--write"]).await.ok();
+    connect(&home, &["claude", "--write", "--name", "remote", "--server", "https://keys.example.com"]).await.ok();
+    let written: Value = serde_json::from_slice(&fs::read(home.0.path().join(".mcp.json")).unwrap()).unwrap();
+    assert_eq!(written["mcpServers"].as_object().unwrap().keys().collect::<Vec<_>>(), ["countersign", "remote"]);
+    connect(&home, &["claude", "--name", "a b"]).await.ended(2);
+    for wrong in ["http://keys.example.com", "nonsense"] {
+        let refused = home.run(&["mcp", "--server", wrong], "");
+        connect(&home, &["claude", "--server", wrong]).await.ended(2).says(refused.said().trim());
+    }
+}
+
+#[tokio::test]
+async fn doctor_gives_an_entry_none_of_its_callers_keys_and_takes_no_endless_line() {
+    let home = Home::new();
+    let (program, path) = (home.0.path().join("countersign"), home.0.path().join("mcp.json"));
+    fs::write(&program, "#!/bin/sh\nenv > \"$HOME/env\"\nexec tr '\\0' x < /dev/zero\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&path, json!({"mcpServers": {"x": {"command": program, "args": ["mcp"]}}}).to_string()).unwrap();
+    let doctor = home.program(&["doctor", "--mcp-config", path.to_str().unwrap()]).env("COUNTERSIGN_API_KEY", "cs_live_x").output().await;
+    assert!(Done(doctor.unwrap()).ended(1).out().contains("did not answer"));
+    let seen = fs::read_to_string(home.0.path().join("env")).unwrap();
+    assert!(seen.contains("PATH=") && !seen.contains("COUNTERSIGN"), "{seen}");
 }
 
 #[tokio::test]
@@ -85,20 +135,51 @@ async fn doctor_says_what_is_wrong_with_a_clients_file() {
     let (home, server) = (Home::new(), Home::new());
     let server = server.serve().await;
     let program = PROGRAM;
+    let url = |path: &str| format!("http://{}{path}", server.address);
     let path = home.0.path().join("mcp.json");
     let cases = [
         (json!({"mcpServers": {}}), 1, "connect CLIENT --write"),
         (json!({"mcpServers": {"countersign": {"command": "countersign", "args": ["mcp"]}}}), 1, "absolute path"),
-        (json!({"servers": {"countersign": {"command": "/nowhere/countersign", "args": ["mcp"]}}}), 1, "can't be started"),
+        (json!({"servers": {"countersign": {"command": "/nowhere/countersign", "args": ["mcp"]}}}), 1, "there is no such program"),
         (json!({"servers": {"countersign": {"command": program, "args": ["serve"]}}}), 1, "\"mcp\""),
+        (json!({"servers": {"countersign": {"command": program, "args": ["mcp", "--server", "x"]}}}), 1, "server: countersign: `server`"),
+        (json!({"servers": {"countersign": {"command": program, "args": ["--data", home.data(), "mcp"]}}}), 0, "5 tools"),
+        (
+            json!({"servers": {"countersign": {"command": program, "args": ["mcp", "--server", "https://nosuch.invalid"]}}}),
+            1,
+            "can't be reached",
+        ),
+        (json!({"servers": {"countersign\u{1b}[2J": {"command": "countersign"}}}), 1, "countersign\\u001b[2J"),
+        (
+            json!({"projects": {"/work": {"mcpServers": {"countersign": {"command": "countersign"}}}}}),
+            1,
+            "(project /work): countersign is no",
+        ),
+        (
+            json!({"mcpServers": {"countersign": {"command": program, "args": ["mcp"], "env": {"COUNTERSIGN_API_KEY": "x"}}}}),
+            1,
+            "a key stands",
+        ),
+        (json!({"mcpServers": {"countersign": {"url": url("/mcp"), "headers": {"X-API-Key": "acme_123"}}}}), 1, "a key stands"),
+        (json!({"mcpServers": {"countersign": {"url": url("/mcp"), "headers": {"Authorization": "bearer acme_123"}}}}), 1, "a key stands"),
+        (
+            json!({"mcpServers": {"countersign": {"url": url("/mcp"), "headers": {"Authorization": "Bearer ${A:-acme_1}"}}}}),
+            1,
+            "a key stands",
+        ),
+        (json!({"mcpServers": {"countersign": {"url": url("/mcp?key=cs_live_x")}}}), 1, "a key stands"),
+        (json!({"mcpServers": {"countersign": {"url": url("/mcp"), "headers": {"Authorization": "Bearer ${env:KEY}"}}}}), 0, "answers"),
+        (json!({"mcpServers": {"countersign": {"type": "sse", "url": url("/sse")}}}), 0, "answers"),
+        (json!({"mcpServers": {"countersign": {"type": "sse", "url": url("/mcp")}}}), 1, "does not answer as"),
+        (json!({"mcpServers": {"countersign": {"type": "http", "url": url("/sse")}}}), 1, "does not answer as"),
         (json!({"mcpServers": {"countersign": {"url": "http://example.com/mcp"}}}), 1, "https"),
         (
             json!({"mcpServers": {"countersign": {"url": "https://example.com/mcp", "headers": {"Authorization": "Bearer cs_live_abc"}}}}),
             1,
             "a key stands in the file",
         ),
-        (json!({"mcpServers": {"countersign": {"url": format!("http://{}/mcp", server.address)}}}), 0, "answers"),
-        (json!({"mcpServers": {"countersign": {"url": format!("http://{}/other", server.address)}}}), 1, "does not answer as"),
+        (json!({"mcpServers": {"countersign": {"url": url("/mcp")}}}), 0, "answers"),
+        (json!({"mcpServers": {"countersign": {"url": url("/other")}}}), 1, "does not answer as"),
     ];
     for (file, code, says) in cases {
         fs::write(&path, file.to_string()).unwrap();

@@ -138,6 +138,8 @@ async fn a82_a_planted_socket_gets_no_byte() {
     let path = home.data().join("owner.sock");
     let planted = tokio::net::UnixListener::bind(&path).unwrap();
     // Somebody else's: only root can give a file away, so elsewhere a file takes its place.
+    let announced = json!({"pid": 1, "role": "mcp", "url": "http://127.0.0.1:1", "socket": path});
+    fs::write(home.data().join("owner.lock"), announced.to_string()).unwrap();
     let foreign = std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).is_ok();
     if !foreign {
         fs::remove_file(&path).unwrap();

@@ -60,6 +60,7 @@ mod read_path;
 mod review;
 mod revoked;
 mod secrets;
+mod squatters;
 mod store;
 mod takeover;
 mod tools_contract;

@@ -505,6 +505,7 @@ fn with_a_stored_key(home: &Home, key: &str) -> std::path::PathBuf {
         environment: domain::key::Environment::Live,
         expires_at: None,
         stored_at: view::Time(now),
+        elsewhere: true,
     };
     credentials::Credentials::new(&home.data()).store(&credential).unwrap();
     let tools = home.0.path().join("bin");
