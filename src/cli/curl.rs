@@ -5,8 +5,9 @@
 
 use super::{
     Done, Failure,
-    exec::{exit_code, no_key, still_works},
+    exec::exit_code,
     settings::{Global, Settings},
+    stored::{Wanted, chosen, no_key, still_works},
 };
 use crate::credentials::{Credential, Credentials};
 use crate::domain::id::KeyId;
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub struct Curl {
-    /// Use this stored key [default: the one stored last]
+    /// Use this stored key [default: the one stored last, where one client alone has keys]
     #[arg(long, value_name = "ID")]
     key: Option<KeyId>,
     /// Use only keys of this profile
@@ -132,8 +133,8 @@ impl Curl {
         let store = Credentials::new(&data);
         let origin = urls.iter().find(|url| url.contains("://")).and_then(|url| url::Url::parse(url).ok());
         let origin = origin.map(|url| url.origin().ascii_serialization());
-        let credential =
-            chosen(&store, self.key, origin.as_deref().unwrap_or(&config.public_url), origin.is_some(), self.profile.as_deref())?;
+        let wanted = Wanted { id: self.key, profile: self.profile.as_deref(), url: origin.as_deref() };
+        let credential = chosen(&store, &wanted, &config.public_url)?;
         if !still_works(&store, &data, &credential).await? {
             return Err(no_key(&credential.origin));
         }
@@ -165,25 +166,6 @@ impl Curl {
             eprintln!("countersign: nothing answers at {}; on this computer, start it with `countersign`", credential.api_origin);
         }
         Ok(code)
-    }
-}
-
-/// The key asked for, else the newest of the URL's origin; a bare path takes the newest of all if this server has none.
-fn chosen(store: &Credentials, id: Option<KeyId>, origin: &str, named: bool, profile: Option<&str>) -> Result<Credential, Failure> {
-    let found = match id {
-        Some(id) => store.find(id).map_err(Failure::failed)?,
-        None => match store.latest(Some(origin), profile).map_err(Failure::failed)? {
-            None if !named => store.latest(None, profile).map_err(Failure::failed)?,
-            found => found,
-        },
-    };
-    match found {
-        Some(credential) => Ok(credential),
-        // A key exists, but not for there: say so rather than that there is none.
-        None if id.is_none() && store.latest(None, profile).map_err(Failure::failed)?.is_some() => {
-            Err(Failure::NotAllowed(format!("no stored key was issued for {origin}, and a key goes only to the origin it was issued for")))
-        }
-        None => Err(no_key(origin)),
     }
 }
 

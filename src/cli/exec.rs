@@ -3,18 +3,13 @@
 use super::{
     Done, Failure,
     settings::{Global, Settings},
+    stored::{Wanted, chosen, no_key, still_works},
 };
-use crate::{
-    credentials::{Credential, Credentials},
-    domain::id::KeyId,
-    owner::{Call, Reply, SocketClient},
-    service::{Error, view::Revealed},
-};
+use crate::{credentials::Credentials, domain::id::KeyId, service::view::Revealed};
 use clap::Args;
 use std::{
     ffi::OsString,
     os::unix::process::ExitStatusExt,
-    path::Path,
     process::{ExitStatus, Stdio},
 };
 use tokio::{
@@ -25,7 +20,7 @@ use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub struct Exec {
-    /// Use this stored key [default: the one stored last]
+    /// Use this stored key [default: the one stored last, where one client alone has keys]
     #[arg(long, value_name = "ID")]
     key: Option<KeyId>,
     /// Use only keys of this profile
@@ -50,17 +45,10 @@ impl Exec {
     pub async fn run(self, global: &Global) -> Done {
         let Settings { config, data } = global.load(&[], false)?;
         let store = Credentials::new(&data);
-        let (origin, profile) = (config.public_url.as_str(), self.profile.as_deref());
-        let found = match self.key {
-            Some(id) => store.find(id).map_err(Failure::failed)?,
-            None => match store.latest(Some(origin), profile).map_err(Failure::failed)? {
-                None => store.latest(None, profile).map_err(Failure::failed)?,
-                found => found,
-            },
-        };
-        let credential = found.ok_or_else(|| no_key(origin))?;
+        let wanted = Wanted { id: self.key, profile: self.profile.as_deref(), url: None };
+        let credential = chosen(&store, &wanted, &config.public_url)?;
         if !still_works(&store, &data, &credential).await? {
-            return Err(no_key(origin));
+            return Err(no_key(&config.public_url));
         }
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(Failure::Usage("say which program to run, after --".to_owned()));
@@ -101,31 +89,6 @@ async fn optional(work: Option<impl Future<Output = ()>>) {
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
-}
-
-/// Whether a stored key still works, asked of the server on this computer if that is the one that issued it.
-/// A dead one is forgotten, so that the next call takes another or says what to do.
-pub async fn still_works(store: &Credentials, data: &Path, credential: &Credential) -> Result<bool, Failure> {
-    let Ok(owner) = SocketClient::of(data) else { return Ok(true) };
-    match owner.ask(&Call::Status).await {
-        Ok(Ok(Reply::Status(standing))) if standing.url == credential.origin => {}
-        _ => return Ok(true),
-    }
-    let check = Call::CheckScope { credential: credential.key.clone(), scopes: Vec::new(), environment: None };
-    if !matches!(owner.ask(&check).await, Ok(Err(Error::Unauthorized { .. }))) {
-        return Ok(true);
-    }
-    eprintln!("countersign: {}… was revoked or has expired; forgetting it", credential.prefix);
-    store.remove(credential.key_id).map_err(Failure::failed)?;
-    Ok(false)
-}
-
-/// What to say when nothing is stored.
-pub fn no_key(origin: &str) -> Failure {
-    Failure::NotAllowed(format!(
-        "no key that works is stored on this computer. Ask for one: call register_agent and poll_claim over MCP \
-         (`countersign connect claude`), or follow {origin}/auth.md"
-    ))
 }
 
 /// Copies a child's output as it comes, masked.
