@@ -48,6 +48,13 @@ pub struct AccountFacts {
 }
 
 impl Account {
+    /// As an agent names it to its human: enough to know one's own. Anybody can sign up with an address that begins
+    /// like another's, so one that nobody verified says so.
+    pub fn named(&self) -> String {
+        let masked = self.email.masked();
+        if self.email_verified { masked } else { format!("{masked} (address not verified)") }
+    }
+
     pub fn facts(&self) -> AccountFacts {
         AccountFacts {
             id: self.id,

@@ -270,7 +270,7 @@ impl Key {
             disabled: self.disabled_at.is_some(),
             requests_per_minute: self.requests_per_minute,
             limits,
-            redeliverable: self.redeliverable,
+            redeliverable: self.redeliverable.map(Box::new),
         }
     }
 
@@ -325,13 +325,14 @@ pub struct KeyFacts {
     pub account: Arc<AccountFacts>,
     pub environment: Environment,
     pub scopes: Arc<ScopeSet>,
-    pub shown: Arc<str>,
+    pub shown: Box<str>,
     pub expires_at: Option<Timestamp>,
     pub revoked: bool,
     pub disabled: bool,
     pub requests_per_minute: Option<u32>,
     pub limits: Limits,
-    pub redeliverable: Option<RegistrationId>,
+    /// Rare, so the others do not keep room for one.
+    pub redeliverable: Option<Box<RegistrationId>>,
 }
 
 impl KeyFacts {

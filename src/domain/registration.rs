@@ -233,6 +233,48 @@ pub enum Poll {
     },
 }
 
+/// What polls ask of a registration that waits for its human: small, so that many fit in memory.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub id: RegistrationId,
+    challenge: Option<CodeChallenge>,
+    expires_at: Timestamp,
+    code_expires_at: Timestamp,
+    interval: u16,
+}
+
+impl Waiting {
+    fn of(request: &Request, attempt: &Attempt, interval: u16) -> Self {
+        let (expires_at, code_expires_at) = (request.expires_at, attempt.expires_at);
+        Self { id: request.id, challenge: request.challenge.clone(), expires_at, code_expires_at, interval }
+    }
+
+    /// Step 5, as long as nobody decided.
+    pub fn poll(&self, verifier: Option<&CodeVerifier>, too_early: bool, now: Timestamp) -> Poll {
+        match self.interval {
+            _ if !proven(self.challenge.as_ref(), verifier) => Poll::WrongVerifier,
+            _ if now >= self.expires_at => Poll::Expired(Retry::Register),
+            _ if now >= self.code_expires_at => Poll::Expired(Retry::Claim),
+            _ if too_early => Poll::SlowDown,
+            interval => Poll::Pending { interval },
+        }
+    }
+
+    /// Whether polling too soon slows it down no further.
+    pub fn is_slowest(&self) -> bool {
+        self.interval >= SLOWEST
+    }
+}
+
+fn proven(challenge: Option<&CodeChallenge>, verifier: Option<&CodeVerifier>) -> bool {
+    match (challenge, verifier) {
+        (None, None) => true,
+        (Some(challenge), Some(verifier)) => challenge.met_by(verifier),
+        // A verifier without a challenge is a downgrade (RFC 9700 §2.1.1).
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
 impl Registration {
     /// Step 1. Nothing is granted: a request and its first code.
     pub fn open(request: Request, attempt: Attempt, interval: u16) -> Self {
@@ -348,16 +390,8 @@ impl Registration {
     /// Step 5. What a poll is told. `too_early` says that it came before the interval was over: once decided,
     /// no poll is too early (RFC 8628 §3.5).
     pub fn poll(&self, verifier: Option<&CodeVerifier>, too_early: bool, now: Timestamp) -> Poll {
-        let proven = match (&self.request().challenge, verifier) {
-            (None, None) => true,
-            (Some(challenge), Some(verifier)) => challenge.met_by(verifier),
-            // A verifier without a challenge is a downgrade (RFC 9700 §2.1.1).
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if !proven {
-            return Poll::WrongVerifier;
-        }
         match self {
+            _ if !proven(self.request().challenge.as_ref(), verifier) => Poll::WrongVerifier,
             Self::Delivered { approval, key, at, .. } => match approval.salt {
                 Some(salt) if now < *at + REDELIVERY => Poll::Again { key: *key, salt },
                 _ => Poll::Spent,
@@ -365,10 +399,14 @@ impl Registration {
             Self::Denied { .. } => Poll::Denied,
             Self::Approved { request, .. } if now < request.deliverable_until() => Poll::Deliver,
             Self::Approved { .. } | Self::Expired { .. } => Poll::Expired(Retry::Register),
-            Self::Pending { request, .. } if now >= request.expires_at => Poll::Expired(Retry::Register),
-            Self::Pending { attempt, .. } if now >= attempt.expires_at => Poll::Expired(Retry::Claim),
-            Self::Pending { .. } if too_early => Poll::SlowDown,
-            Self::Pending { interval, .. } => Poll::Pending { interval: *interval },
+            Self::Pending { request, attempt, interval } => Waiting::of(request, attempt, *interval).poll(verifier, too_early, now),
+        }
+    }
+
+    pub fn waiting(&self) -> Option<Waiting> {
+        match self {
+            Self::Pending { request, attempt, interval } => Some(Waiting::of(request, attempt, *interval)),
+            Self::Approved { .. } | Self::Delivered { .. } | Self::Denied { .. } | Self::Expired { .. } => None,
         }
     }
 

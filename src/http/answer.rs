@@ -1,15 +1,14 @@
 //! What a handler answers, as a type: what it sends and what the document says of it are the same.
 
-use super::{App, NO_STORE, openapi};
-use crate::config::Profile;
+use super::{App, error::Failed, no_store, openapi};
+use crate::{config::Profile, service::Error};
 use aide::{
     OperationOutput,
     generate::GenContext,
     openapi::{Operation, Response as Described, StatusCode as Status},
 };
 use axum::{
-    Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
@@ -23,6 +22,15 @@ pub type Success<T, const STATUS: u16 = 200> = Answer<T, STATUS, true>;
 /// A success as it is, whatever the profile.
 pub type Plain<T> = Answer<T, 200, false>;
 
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // Room for most answers, so that they are written without growing.
+    let mut body = Vec::with_capacity(512);
+    match serde_json::to_writer(&mut body, value) {
+        Ok(()) => (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+        Err(error) => Failed(Error::internal(error)).into_response(),
+    }
+}
+
 #[derive(Serialize)]
 struct Flat<T> {
     success: bool,
@@ -33,8 +41,8 @@ impl<T: Serialize, const STATUS: u16> Success<T, STATUS> {
     pub fn new(app: &App, value: T) -> Self {
         let status = StatusCode::from_u16(STATUS).unwrap_or_default();
         let response = match app.config.profile {
-            Profile::Flat => (status, Json(Flat { success: true, data: value })).into_response(),
-            Profile::Nested | Profile::Problem => (status, Json(value)).into_response(),
+            Profile::Flat => json(status, &Flat { success: true, data: value }),
+            Profile::Nested | Profile::Problem => json(status, &value),
         };
         Self(response, PhantomData)
     }
@@ -42,7 +50,7 @@ impl<T: Serialize, const STATUS: u16> Success<T, STATUS> {
 
 impl<T: Serialize> Plain<T> {
     pub fn new(value: T) -> Self {
-        Self(Json(value).into_response(), PhantomData)
+        Self(json(StatusCode::OK, &value), PhantomData)
     }
 }
 
@@ -59,7 +67,7 @@ impl<T, const STATUS: u16, const ENVELOPE: bool> Answer<T, STATUS, ENVELOPE> {
 
     /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).
     pub fn secret(self) -> Self {
-        Self((NO_STORE, self.0).into_response(), PhantomData)
+        Self((no_store(), self.0).into_response(), PhantomData)
     }
 }
 

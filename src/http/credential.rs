@@ -71,27 +71,26 @@ impl Presented {
 /// Reads `Authorization: Bearer`, and with `extra` also `ApiKey` and `X-API-Key`. Two credentials at once are
 /// ambiguous: 400 (RFC 6750 §2). A credential in a form no key has is presented all the same, and invalid.
 pub fn presented(headers: &HeaderMap, extra: bool) -> Result<Option<ApiKey>, Error> {
-    let mut found = Vec::new();
+    let mut found = None;
+    let mut find = |credential| if found.replace(credential).is_some() { Err(two_credentials()) } else { Ok(()) };
     for value in headers.get_all(header::AUTHORIZATION) {
         let text = value.to_str().map_err(|_| Error::Unauthorized { presented: true })?;
         let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
         if scheme.eq_ignore_ascii_case("bearer") || (extra && scheme.eq_ignore_ascii_case("apikey")) {
-            found.push(rest.trim().to_owned());
+            find(rest.trim())?;
         } else {
             // Another scheme is no credential of ours, and still one: not to be mixed with a second.
-            found.push(String::new());
+            find("")?;
         }
     }
     if extra {
         for value in headers.get_all("x-api-key") {
-            found.push(value.to_str().map_err(|_| Error::Unauthorized { presented: true })?.trim().to_owned());
+            find(value.to_str().map_err(|_| Error::Unauthorized { presented: true })?.trim())?;
         }
     }
-    match found.as_slice() {
-        [] => Ok(None),
-        [one] if one.is_empty() => Ok(None),
-        [one] => ApiKey::presented(one).map(Some).ok_or(Error::Unauthorized { presented: true }),
-        _ => Err(two_credentials()),
+    match found {
+        None | Some("") => Ok(None),
+        Some(one) => ApiKey::presented(one).map(Some).ok_or(Error::Unauthorized { presented: true }),
     }
 }
 

@@ -10,14 +10,19 @@ use crate::{
     service::Error,
 };
 use axum::{
+    body::Body,
     extract::{Request, State},
+    handler::Handler,
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode, header,
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header,
         uri::{Authority, Uri},
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
+use tower_http::catch_panic::{DefaultResponseForPanic, ResponseForPanic};
 use tracing::Instrument;
 use url::Url;
 
@@ -44,7 +49,7 @@ fn fresh_id(app: &App) -> String {
 
 fn named(mut response: Response, id: String) -> Response {
     if let Ok(value) = HeaderValue::try_from(id) {
-        response.headers_mut().insert("x-request-id", value);
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
     response
 }
@@ -64,7 +69,7 @@ fn refused_query(address: &Uri) -> Option<Failed> {
 
 /// All that is done around a call which services make for each of their own, in one piece: as layers of their own, the
 /// same would cost more than the call. It has no span; what fails is named in a line of its own.
-pub async fn at_once(State((app, family)): State<(App, Family)>, mut request: Request, next: Next) -> Response {
+pub async fn at_once<H: Handler<T, App>, T>(app: App, family: Family, mut request: Request, handler: H) -> Response {
     let (id, slot) = (fresh_id(&app), LimitSlot::default());
     let response = if !names_us(&app, &request) {
         misdirected(app.clone(), request)
@@ -72,7 +77,8 @@ pub async fn at_once(State((app, family)): State<(App, Family)>, mut request: Re
         refused.into_response()
     } else {
         request.extensions_mut().insert(slot.clone());
-        next.run(request).await
+        let answered = AssertUnwindSafe(handler.call(request, app.clone())).catch_unwind().await;
+        answered.unwrap_or_else(|panic| DefaultResponseForPanic::default().response_for_panic(panic).map(Body::new))
     };
     let response = slot.told(envelope::wrapped(&app, family, response));
     if response.status().is_server_error() {

@@ -27,9 +27,10 @@ use crate::{config::Config, service::Service};
 use aide::axum::ApiRouter;
 use axum::{
     Extension, Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderName, HeaderValue, header},
     middleware::{from_fn_with_state, map_response_with_state},
-    routing::any,
+    routing::{any, get, post},
 };
 use envelope::Family;
 use openapi::Document;
@@ -78,17 +79,23 @@ pub fn router(app: App) -> Router {
         .merge(hot(&app))
 }
 
-/// What services call for each call of theirs: around it is one layer.
+/// What services call for each call of theirs, without layers.
 fn hot(app: &App) -> Router {
-    let at_once = |family| (from_fn_with_state((app.clone(), family), guard::at_once), CatchPanicLayer::new());
-    let verify = Router::from(keys::verify_routes())
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(at_once(Family::Api(app.config.profile)));
-    let forward_auth = Router::from(authorize::routes())
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(at_once(Family::Bare))
-        .layer(axum::middleware::from_fn(authorize::status_only));
-    with_cors(app, verify.merge(forward_auth)).with_state(app.clone())
+    let (api, bare) = (Family::Api(app.config.profile), Family::Bare);
+    let verify = post(async move |State(app), request| guard::at_once(app, api, request, keys::verify).await);
+    let authorize = get(async move |State(app), request| guard::at_once(app, bare, request, authorize::authorize).await);
+    let routes = Router::new()
+        .route(
+            "/v1/keys/verify",
+            verify.fallback(async move |State(app), request| guard::at_once(app, api, request, error::method_not_allowed).await),
+        )
+        .route(
+            "/v1/authorize",
+            authorize
+                .fallback(async move |State(app), request| guard::at_once(app, bare, request, error::method_not_allowed).await)
+                .layer(axum::middleware::from_fn(authorize::status_only)),
+        );
+    with_cors(app, routes).with_state(app.clone())
 }
 
 /// Off but for the configured origins; never with credentials.
@@ -116,4 +123,6 @@ fn api_routes(config: &Config) -> ApiRouter<App> {
 }
 
 /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).
-const NO_STORE: [(&str, &str); 2] = [("cache-control", "no-store"), ("pragma", "no-cache")];
+fn no_store() -> [(HeaderName, HeaderValue); 2] {
+    [(header::CACHE_CONTROL, HeaderValue::from_static("no-store")), (header::PRAGMA, HeaderValue::from_static("no-cache"))]
+}

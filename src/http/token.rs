@@ -1,11 +1,12 @@
 //! `/oauth2/*`: the token endpoint with the claim grant, and revocation.
 
 use super::{
-    App, NO_STORE,
+    App,
     answer::{Plain, described},
     body::{AnyBody, required},
     client::ClientSource,
     error::Failed,
+    no_store,
     openapi::{self, Told},
 };
 use crate::{
@@ -117,7 +118,7 @@ impl KeyReply {
         } else {
             Json(delivered).into_response()
         };
-        Self((NO_STORE, body).into_response())
+        Self((no_store(), body).into_response())
     }
 }
 

@@ -50,9 +50,10 @@ impl HttpCaller {
         self.caller().map(|caller| caller.account.id)
     }
 
-    /// What a claim is bound to: the account of the credential, else the session, else nothing.
+    /// What a claim is bound to: the credential, else the session, else nothing. Not the account: a key must not
+    /// collect what a wider key of the same human asked for.
     pub fn name(&self) -> Option<String> {
-        self.account().map(|id| id.to_string()).or_else(|| self.session.as_ref().map(|hash| format!("session {hash}")))
+        self.credential_name().or_else(|| self.session.as_ref().map(|hash| format!("session {hash}")))
     }
 }
 

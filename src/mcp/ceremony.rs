@@ -70,6 +70,8 @@ fn undecided(status: ClaimStatus, requested: Vec<String>, next: &str) -> PollRes
     }
 }
 
+/// Not the address itself: others choose theirs, and this sentence is ours.
+pub(super) const WHOSE: &str = "Tell your human whose account the key belongs to: `approved_by`.";
 const PENDING: &str = "Call poll_claim again with the same claim_id; your human has not decided yet.";
 const DENIED: &str = "Your human said no: stop, and register again only if they ask you to.";
 const EXPIRED: &str = "Call register_agent again for a fresh code and show it to your human.";
@@ -120,7 +122,7 @@ impl Tools {
             ignored_scopes: registered.ignored_scopes.clone(),
             interval: *interval,
             created_at: now,
-            code_expires_at: now + SignedDuration::from_secs(*expires_in),
+            code_expires_at: now.checked_add(SignedDuration::from_secs(*expires_in)).unwrap_or(registered.claim_token_expires.0),
             expires_at: registered.claim_token_expires.0,
             stored: None,
             denied: false,
@@ -271,7 +273,7 @@ impl Tools {
                     approved_by: Some(delivered.approved_by.clone()),
                     stored_at: None,
                     pickup: None,
-                    next: format!("Tell your human the key belongs to {}. It is shown once and kept nowhere else.", delivered.approved_by),
+                    next: format!("{WHOSE} It is shown once and kept nowhere else."),
                 })
             }
             Registration::Approved { request, .. } => {

@@ -17,7 +17,7 @@ use crate::{
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -40,9 +40,11 @@ fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
 
 /// What a client sends that has nothing yet: an empty bearer, or a placeholder its configuration left as it was.
 fn is_placeholder(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else { return false };
-    let rest = value.split_once(' ').map_or("", |(_, rest)| rest.trim());
-    rest.is_empty() || (rest.starts_with("${") && rest.ends_with('}'))
+    let given = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let bearer = given(header::AUTHORIZATION).map(|value| value.split_once(' ').map_or("", |(_, rest)| rest));
+    let Some(value) = bearer.or_else(|| given(HeaderName::from_static("x-api-key"))) else { return false };
+    let value = value.trim();
+    value.is_empty() || (value.starts_with("${") && value.ends_with('}'))
 }
 
 /// `register_agent` needs no key, but a wrong one lets nobody in.
@@ -82,10 +84,16 @@ fn key_to_revoke(message: &Value) -> Option<&str> {
 
 /// Lets a request through with its [`HttpCaller`], or says in JSON-RPC why not.
 pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
-    match let_in(&app, request).await {
+    let ends = request.method() == Method::DELETE;
+    let mut response = match let_in(&app, request).await {
         Ok(request) => in_json_rpc(next.run(request).await).await,
-        Err(refusal) => refusal,
+        Err(refusal) => return refusal,
+    };
+    // A session that was ended is gone, not about to go: clients warn of 202.
+    if ends && response.status() == StatusCode::ACCEPTED {
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
+    response
 }
 
 async fn let_in(app: &App, request: Request) -> Result<Request, Response> {

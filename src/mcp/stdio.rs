@@ -2,6 +2,7 @@
 
 use super::{
     args::{Delivery, PollArgs},
+    ceremony::WHOSE,
     claims::{Claims, Stored},
     elicit,
     results::{ClaimStatus, KeyRef, PollResult, RevokeResult},
@@ -194,7 +195,7 @@ impl Desk {
         }
         PollResult {
             status: ClaimStatus::Delivered,
-            next: format!("Tell your human the key belongs to {}. {how}", stored.approved_by),
+            next: format!("{WHOSE} {how}"),
             key: Some(stored.key),
             secret: None,
             requested_scopes,

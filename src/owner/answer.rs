@@ -10,6 +10,9 @@ use reqwest::{
 };
 use serde_json::{Map, Value};
 
+/// Seconds: nobody is told to wait longer than for tomorrow.
+const LONGEST_WAIT: u64 = 24 * 60 * 60;
+
 /// The limit as its headers tell it; none of them, no limit.
 pub fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
@@ -30,8 +33,9 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value
     let code = if text("code").is_empty() { text("error") } else { text("code") };
     let said = [text("error_description"), text("detail"), text("message"), text("error")];
     // Somebody else's words: as many as a refusal takes.
-    let detail: String = said.into_iter().find(|text| !text.is_empty()).unwrap_or("refused").chars().take(500).collect();
-    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or("refused");
+    let detail: String = detail.chars().filter(|c| !c.is_control()).take(500).collect();
+    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(|wait: u64| wait.min(LONGEST_WAIT));
     match code {
         "invalid_grant" => Error::InvalidGrant,
         "authorization_pending" => Error::AuthorizationPending { interval },

@@ -8,11 +8,17 @@ use super::{
 };
 use crate::{
     config::{is_loopback, origin},
-    domain::{id::KeyId, scope::ScopeSet},
+    domain::{
+        id::KeyId,
+        scope::{Scope, ScopeSet},
+    },
     service::{
         Error,
         keys::Filter,
-        view::{Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict, Whoami},
+        view::{
+            ClaimBlock, Created, Delivered, Issued, KeyList, KeyView, NewAttempt, Registered, Revealed, Revoked, ScopeCheck, Verdict,
+            Whoami,
+        },
     },
 };
 use reqwest::{
@@ -30,6 +36,8 @@ const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
 const CONNECT: Duration = Duration::from_secs(10);
 /// For an answer, beside what the call itself waits for a human.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Seconds; a code that would live longer is none.
+const LONGEST_CODE: i64 = 24 * 60 * 60;
 /// A page of 100 keys with many scopes each still fits.
 const MAX_REPLY: usize = 4 << 20;
 
@@ -87,16 +95,16 @@ impl ServerClient {
                 set(&mut body, "scope", scopes.as_ref().map(|scopes| scopes.join(" ")));
                 set(&mut body, "login_hint", login_hint.clone());
                 set(&mut body, "environment", environment.map(|environment| environment.to_string()));
-                let registered: Registered = self.json(self.request(Method::POST, "/agent/identity", None).json(&body)).await?;
-                // An agent shows it as it is: nothing but an address may stand there.
-                let page = Url::parse(&registered.claim.verification_uri).ok();
-                page.filter(|page| page.scheme() == "https" || is_loopback(page)).ok_or_else(|| self.foreign())?;
+                let mut registered: Registered = self.json(self.request(Method::POST, "/agent/identity", None).json(&body)).await?;
+                self.sanitize(&mut registered.claim)?;
+                registered.ignored_scopes.retain(|scope| scope.parse::<Scope>().is_ok());
                 Ok(Reply::Registered(Box::new(registered)))
             }
             Call::NewAttempt { claim_token, login_hint } => {
                 let mut body = json!({"claim_token": claim_token});
                 set(&mut body, "login_hint", login_hint.clone());
-                let attempt: NewAttempt = self.json(self.request(Method::POST, "/agent/identity/claim", None).json(&body)).await?;
+                let mut attempt: NewAttempt = self.json(self.request(Method::POST, "/agent/identity/claim", None).json(&body)).await?;
+                self.sanitize(&mut attempt.attempt)?;
                 Ok(Reply::NewAttempt(Box::new(attempt)))
             }
             Call::Poll { claim_token, code_verifier, wait_seconds } => {
@@ -105,7 +113,8 @@ impl ServerClient {
                 let request = self.request(Method::POST, "/oauth2/token", None).json(&body).timeout(PATIENCE + wait);
                 let waiting = if *wait_seconds > 0 { request.header("Prefer", format!("wait={}", wait.as_secs())) } else { request };
                 let delivered: Delivered = self.json(waiting).await?;
-                if !is_token(delivered.access_token.expose()) {
+                let plain = |text: &str, most| text.len() <= most && !text.chars().any(char::is_control);
+                if !is_token(delivered.access_token.expose()) || !is_token(&delivered.key_prefix) || !plain(&delivered.approved_by, 320) {
                     return Err(self.foreign());
                 }
                 Ok(Reply::Delivered(Box::new(delivered)))
@@ -195,6 +204,16 @@ impl ServerClient {
                 Err(Error::Forbidden { detail: format!("that is done on the computer {} runs on, without --server", self.origin) })
             }
         }
+    }
+
+    /// What an agent shows its human as it is: nothing but an address and a code may stand there.
+    fn sanitize(&self, claim: &mut ClaimBlock) -> Result<(), Error> {
+        let page = Url::parse(&claim.verification_uri).ok().filter(|page| page.scheme() == "https" || is_loopback(page));
+        let code = claim.user_code.expose();
+        let fits = (4..=32).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let lives = (1..=LONGEST_CODE).contains(&claim.expires_in);
+        claim.verification_uri = page.filter(|_| fits && lives).ok_or_else(|| self.foreign())?.into();
+        Ok(())
     }
 
     fn key(&self) -> Result<&Revealed, Error> {

@@ -17,7 +17,7 @@ use crate::{
     },
     store::{StoreError, rows},
 };
-use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::PoisonError;
 use subtle::ConstantTimeEq;
@@ -37,6 +37,14 @@ pub struct SetupCode {
 pub fn hash_password(password: &Password, salt: [u8; 16]) -> Result<String, argon2::password_hash::Error> {
     let hash = Argon2::default().hash_password_with_salt(password.expose().as_bytes(), &salt)?;
     Ok(hash.to_string())
+}
+
+/// The hash of no password, as costly as a real one: what an unknown account's is checked against, so that both take the
+/// same time.
+fn decoy() -> String {
+    let (m, t, p) = (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST);
+    let (salt, hash) = ("A".repeat(22), "A".repeat(43));
+    format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${hash}")
 }
 
 fn matches(password: &Password, hash: &str) -> bool {
@@ -253,7 +261,7 @@ impl Service {
     ) -> Result<bool, Error> {
         let stored = account.and_then(|account| account.password.clone());
         let known = stored.is_some();
-        let hash = stored.unwrap_or_else(|| self.decoy.clone());
+        let hash = stored.unwrap_or_else(decoy);
         let fits = password.expose().len() <= Password::MAX_BYTES;
         Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
     }
@@ -359,4 +367,19 @@ impl Service {
 /// A session that begins now.
 pub(super) fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> Session {
     Session { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_account_costs_as_much_as_a_known_one() {
+        let real = hash_password(&Password::typed("correct horse".to_owned()), [7; 16]).unwrap();
+        let (real, decoy) = (PasswordHash::new(&real).unwrap(), decoy());
+        let decoy = PasswordHash::new(&decoy).unwrap();
+        assert_eq!((&decoy.algorithm, &decoy.version, &decoy.params), (&real.algorithm, &real.version, &real.params));
+        assert_eq!(decoy.salt.map(|salt| salt.len()), real.salt.map(|salt| salt.len()));
+        assert_eq!(decoy.hash.map(|hash| hash.len()), real.hash.map(|hash| hash.len()));
+    }
 }

@@ -42,12 +42,26 @@ impl Service {
         paced: bool,
     ) -> Result<Delivered, Error> {
         let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let now = self.world.now();
+        if let Some(waiting) = self.open_claims.get(&hash)
+            && let Poll::Pending { interval } = waiting.poll(verifier, false, now)
+        {
+            return match paced && self.polled_too_early(waiting.id, interval, now) {
+                false => Err(Error::AuthorizationPending { interval }),
+                // Nothing changes any more, so nothing is written.
+                true if waiting.is_slowest() => Err(Error::SlowDown { interval }),
+                true => self.slow_down(waiting.id).await,
+            };
+        }
+        let generation = self.open_claims.generation();
         let registration = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
         let Some(registration) = registration else {
             self.unknown_tokens.charge(&source)?;
             return Err(Error::InvalidGrant);
         };
-        let now = self.world.now();
+        if let Some(waiting) = registration.waiting() {
+            self.open_claims.keep(&hash, waiting, generation);
+        }
         let mut answer = registration.poll(verifier, false, now);
         // Only polls that prove themselves are paced: a stolen claim token slows nobody down.
         if let Poll::Pending { interval } = answer
@@ -263,7 +277,7 @@ impl Service {
             token_type: "Bearer".to_owned(),
             scope: key.scopes.clone(),
             key_id: key.id,
-            approved_by: account.email.masked(),
+            approved_by: account.named(),
             environment: key.environment,
             expires_in: key.expires_at.map(|at| at.duration_since(self.world.now()).as_secs()),
             expires_at: key.expires_at.map(Time),
@@ -319,7 +333,7 @@ impl Service {
         self.store
             .read(|rows| {
                 let Some(account) = rows::registration(rows, id)?.and_then(|registration| registration.account()) else { return Ok(None) };
-                Ok(rows::account(rows, account)?.map(|account| account.email.masked()))
+                Ok(rows::account(rows, account)?.map(|account| account.named()))
             })
             .await
     }

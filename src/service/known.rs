@@ -28,7 +28,7 @@ use std::{
 };
 
 /// Of a keyed BLAKE3 hash, 128 bits: nobody without the server secret can search for a second key with the same.
-type Fingerprint = [u8; 16];
+pub type Fingerprint = [u8; 16];
 
 /// One unknown key in a hundred costs a read.
 const FALSE_POSITIVES: f64 = 0.01;
@@ -61,7 +61,7 @@ fn limits_of(rows: &dyn Read, key: &Key) -> Result<Limits, StoreError> {
     Ok(Limits { lineage, own: own.into() })
 }
 
-fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
+pub fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
     hash.first_chunk().copied()
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod introspect;
 pub mod keys;
 mod known;
+mod open_claims;
 mod operation;
 pub mod operator;
 pub mod overview;
@@ -75,6 +76,7 @@ pub struct Service {
     plans: plans::PlanLimits,
     usage: usage::UsageLog,
     known: Arc<known::KnownKeys>,
+    open_claims: Arc<open_claims::OpenClaims>,
     waiters: waiters::Waiters,
     /// Told after each commit that changes keys or accounts.
     endings: Arc<tokio::sync::Notify>,
@@ -91,8 +93,6 @@ pub struct Service {
     setup: Mutex<Option<accounts::SetupCode>>,
     /// Where the configuration lets programs sign in.
     session_tokens: Option<session_tokens::SessionTokens>,
-    /// argon2 of nothing: what an unknown account's password is checked against, so that both take the same time.
-    decoy: String,
     /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
     draining: CancellationToken,
 }
@@ -134,10 +134,12 @@ impl Service {
             })
             .await?;
         let known = Arc::new(known::KnownKeys::new(config.store.cached_keys));
-        let told = known.clone();
+        let open_claims = Arc::new(open_claims::OpenClaims::new(config.limits.pending_registrations as usize));
+        let (told, also_told) = (known.clone(), open_claims.clone());
         let endings = Arc::new(tokio::sync::Notify::new());
         let ended = endings.clone();
         store.observe(move |changed| {
+            also_told.forget(changed);
             if told.forget(changed) {
                 ended.notify_waiters();
             }
@@ -150,8 +152,6 @@ impl Service {
             .await?;
         let plans = plans::PlanLimits::new(&config.plans, &world);
         plans.restore(limits);
-        let decoy = accounts::hash_password(&crate::domain::secret::Password::typed("decoy".to_owned()), world.bytes())
-            .map_err(|error| OpenError::Store(StoreError::Unavailable(error.to_string())))?;
         let catalogue = config.catalogue();
         let session_tokens = if config.sessions.password_grant {
             let scopes = catalogue.iter().map(|(scope, _)| scope.clone()).collect();
@@ -167,6 +167,7 @@ impl Service {
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),
             known,
+            open_claims,
             walk: activity::Walk::default(),
             waiters: waiters::Waiters::default(),
             endings,
@@ -183,7 +184,6 @@ impl Service {
             secret_id,
             store,
             formats,
-            decoy,
         })
     }
 

@@ -88,16 +88,22 @@ impl UsageLog {
         stored
     }
 
-    fn take_due(&self, now: Timestamp, all: bool) -> Vec<(KeyId, Pending)> {
+    /// Whose numbers are to be written now, in the order of their rows: neighbours are written together.
+    fn due(&self, now: Timestamp, all: bool) -> Vec<KeyId> {
         // What was written and not used since says nothing any more.
         self.0.retain(|_, p| !p.days.is_empty() || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
         let due = |p: &Pending| !p.days.is_empty() && (all || p.written_at.is_none_or(|at| now.duration_since(at) >= STEP));
-        let keys: Vec<KeyId> = self.0.iter().filter(|entry| due(entry.value())).take(BATCH).map(|entry| *entry.key()).collect();
-        let take = |key: KeyId| {
-            let mut pending = self.0.get_mut(&key)?;
-            Some((key, std::mem::replace(&mut *pending, Pending { written_at: Some(now), ..Pending::default() })))
+        let mut keys: Vec<KeyId> = self.0.iter().filter(|entry| due(entry.value())).map(|entry| *entry.key()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn take(&self, keys: &[KeyId], now: Timestamp) -> Vec<(KeyId, Pending)> {
+        let take = |key: &KeyId| {
+            let mut pending = self.0.get_mut(key)?;
+            Some((*key, std::mem::replace(&mut *pending, Pending { written_at: Some(now), ..Pending::default() })))
         };
-        keys.into_iter().filter_map(take).collect()
+        keys.iter().filter_map(take).collect()
     }
 
     /// Puts back what could not be written.
@@ -198,11 +204,9 @@ impl Service {
 
     /// Writes counts that are due; all of them before a stop.
     pub(super) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
-        loop {
-            let batch = self.usage.take_due(self.world.now(), all);
-            if batch.is_empty() {
-                return Ok(());
-            }
+        let now = self.world.now();
+        for keys in self.usage.due(now, all).chunks(BATCH) {
+            let batch = self.usage.take(keys, now);
             let rows_to_write = batch.clone();
             let written = self.store().write(move |rows| {
                 let mut everybody = BTreeMap::<Date, Day>::new();
@@ -223,6 +227,7 @@ impl Service {
                 return Err(error);
             }
         }
+        Ok(())
     }
 }
 
@@ -235,7 +240,7 @@ mod tests {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
         let key = |n: usize| KeyId::new(now, (n as u128).to_be_bytes());
         (0..MOST + 1000).for_each(|n| log.note(key(n), None, None, now));
-        let batch = log.take_due(now, true);
+        let batch = log.take(&log.due(now, true), now);
         log.give_back(batch);
         assert_eq!(log.0.len(), MOST);
         log.note(key(0), None, None, now);

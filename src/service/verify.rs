@@ -160,7 +160,7 @@ impl Service {
 
     /// The first use ends the possibility to have the key delivered again.
     async fn end_redelivery(&self, key: &KeyFacts) -> Result<(), Error> {
-        let Some(registration) = key.redeliverable else { return Ok(()) };
+        let Some(registration) = key.redeliverable.as_deref().copied() else { return Ok(()) };
         let id = key.id;
         self.store
             .write(move |rows| {

@@ -1,15 +1,18 @@
-//! Fills a data directory with keys for the benches, much faster than anybody could ask for them: the rows are the
-//! product's own, written in large transactions. Run: `fill DATA KEYS FILE`; FILE gets each key in a line of its own,
+//! Fills a data directory for the benches, much faster than anybody could ask for it: the rows are the product's own,
+//! written in large transactions. Run: `fill keys DATA COUNT FILE`; FILE gets each key in a line of its own,
 //! FILE.operator the key of a service that verifies them,
 //! FILE.unlimited keys of its own.
+//! `fill registrations DATA COUNT FILE`: registrations that wait, and their claim tokens.
 
 use countersign::{
     domain::{
         account::Account,
-        id::{AccountId, KeyId},
+        id::{AccountId, AttemptId, KeyId, RegistrationId},
         key::{Body, Environment, Key, KeyFormat, Origin},
+        registration::{Attempt, Registration, Request},
         scope::ScopeSet,
-        secret::{ApiKey, KeyStream, Purpose, ServerSecret},
+        secret::{ApiKey, ClaimToken, KeyStream, Purpose, ServerSecret},
+        source::Source,
     },
     owner::secret,
     store::{
@@ -83,7 +86,7 @@ fn key(number: u64, account: AccountId, scopes: &ScopeSet, secret: &ServerSecret
 }
 
 #[expect(clippy::disallowed_methods, reason = "keys of this run end some time after it")]
-async fn fill(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
+async fn fill_keys(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
     let secret = secret::read_or_make(&data.join("secret"), false, &World::system())?;
     let store = Store::new(Arc::new(SledEngine::open(data, None)?));
     let (now, scopes) = (Timestamp::now(), ScopeSet::parse("audience:read email:send")?);
@@ -129,12 +132,62 @@ async fn fill(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
     Ok(unlimited.flush()?)
 }
 
+#[expect(clippy::disallowed_methods, reason = "they wait for some time after this run")]
+async fn fill_claims(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
+    let secret = secret::read_or_make(&data.join("secret"), false, &World::system())?;
+    let store = Store::new(Arc::new(SledEngine::open(data, None)?));
+    let (now, mut plain) = (Timestamp::now(), lines(file)?);
+    let (mut rows, mut hashes) = (Rows::new(), Rows::new());
+    for number in 0..count {
+        let made = now - SignedDuration::from_millis(i64::try_from(count - number)?);
+        let token = ClaimToken::new(drawn("claim", number));
+        writeln!(plain, "{}", token.expose())?;
+        let expires_at = now + SignedDuration::from_hours(24 * 30);
+        let request = Request {
+            id: RegistrationId::new(made, drawn("registration", number)),
+            created_at: made,
+            expires_at,
+            agent_name: format!("Agent {number}").parse()?,
+            scopes: ScopeSet::parse("audience:read")?,
+            ignored: Vec::new(),
+            login_hint: None,
+            environment: Environment::Live,
+            source: Source::Local,
+            claim_token: secret.hash(Purpose::ClaimToken, token.expose().as_bytes()),
+            challenge: None,
+            handle: None,
+        };
+        let attempt = Attempt {
+            id: AttemptId::new(made, drawn("attempt", number)),
+            code: secret.hash(Purpose::UserCode, &number.to_be_bytes()),
+            started_at: made,
+            expires_at,
+            number: 1,
+            bound_to: None,
+            typed: false,
+        };
+        add(&Registration::open(request, attempt, 5), &mut rows, &mut hashes)?;
+        if rows.len() > PER_WRITE {
+            save(&store, std::mem::take(&mut rows)).await?;
+            eprint!("\r{number} of {count} registrations");
+        }
+    }
+    save(&store, rows).await?;
+    hashes.sort();
+    for some in hashes.chunks(PER_WRITE) {
+        save(&store, some.to_vec()).await?;
+    }
+    eprintln!("\r{count} of {count} registrations");
+    store.close().await;
+    Ok(plain.flush()?)
+}
+
 /// A row and its index entries; those by hash apart.
 type Rows = Vec<(u8, Vec<u8>, Vec<u8>)>;
 
 fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreError> {
     for (table, entry) in row.index() {
-        let to = if table == Table::KeyHashes { &mut *hashes } else { &mut *rows };
+        let to = if matches!(table, Table::KeyHashes | Table::ClaimTokens | Table::UserCodes) { &mut *hashes } else { &mut *rows };
         to.push((table as u8, entry, row.key()));
     }
     rows.push((R::TABLE as u8, row.key(), rows::encode(row)?));
@@ -143,7 +196,10 @@ fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreE
 
 async fn save(store: &Store, all: Rows) -> Result<(), StoreError> {
     let write = move |rows: &mut dyn countersign::store::Write| {
-        all.iter().try_for_each(|(table, key, value)| Ok(rows.put(Table::of(&[*table])?, key, value.clone())))
+        for (table, key, value) in &all {
+            rows.put(Table::of(&[*table])?, key, value.clone());
+        }
+        Ok(())
     };
     store.write(write).await
 }
@@ -155,6 +211,9 @@ fn lines(file: &str) -> std::io::Result<BufWriter<File>> {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, data, count, file] = arguments.as_slice() else { return Err("usage: fill DATA KEYS FILE".into()) };
-    fill(Path::new(data), count.parse()?, file).await
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [_, "keys", data, count, file] => fill_keys(Path::new(data), count.parse()?, file).await,
+        [_, "registrations", data, count, file] => fill_claims(Path::new(data), count.parse()?, file).await,
+        _ => Err("usage: fill keys|registrations DATA COUNT FILE".into()),
+    }
 }

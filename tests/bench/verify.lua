@@ -1,5 +1,6 @@
 -- wrk script: verifies keys. Arguments: host, bearer, a file with a key per line, how many of them (spread over the
 -- whole file), and "once" to ask for each line one time, in order.
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "report.lua")
 local requests, next_one = {}, 0
 
 function init(args)
@@ -19,11 +20,4 @@ end
 function request()
   next_one = next_one % #requests + 1
   return requests[next_one]
-end
-
-function done(summary, latency)
-  local e = summary.errors
-  io.write(string.format('\nJSON {"requests":%d,"rps":%.1f,"p50":%d,"p99":%d,"failed":%d}\n', summary.requests,
-    summary.requests / (summary.duration / 1e6), latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.timeout + e.status))
 end

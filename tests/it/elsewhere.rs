@@ -9,7 +9,7 @@ use tokio::{
     sync::Mutex,
 };
 
-async fn client_of(home: &Home, url: &str, settings: &[(&str, &str)]) -> Client {
+pub(crate) async fn client_of(home: &Home, url: &str, settings: &[(&str, &str)]) -> Client {
     Client::of(home.program(&["mcp", "--server", url]).stderr(Stdio::null()).envs(settings.iter().copied())).await
 }
 
@@ -81,7 +81,7 @@ async fn a_server_that_is_not_there_or_not_safe_is_said() {
 }
 
 /// A listener that answers everything with `answer` and keeps what it was sent.
-async fn listening(answer: String) -> (String, Arc<Mutex<Vec<u8>>>) {
+pub(crate) async fn listening(answer: String) -> (String, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -382,7 +382,7 @@ async fn a_poll_in_form_encoding_and_one_in_json_say_the_same() {
     approved(&app, &code).await;
     let body = form().send().await.ok();
     assert_eq!((&body["token_type"], &body["scope"]), (&json!("Bearer"), &json!("audience:read")));
-    assert_eq!(body["approved_by"], "a•••@example.com");
+    assert_eq!(body["approved_by"], "a•••@example.com (address not verified)");
     assert!(body["key_id"].as_str().unwrap().starts_with("key_"));
     assert_eq!(body["expires_in"], 90 * 86_400);
 }

@@ -222,6 +222,25 @@ async fn a77_at_the_bound_idle_connections_make_place_and_busy_ones_stay() {
     assert!(waits.answer().await.contains("authorization_pending"), "who waited was told");
 }
 
+#[tokio::test]
+async fn a_program_that_is_out_of_files_goes_on_and_takes_connections_again() {
+    let (_home, server, key) = serving().await;
+    let mut kept = Wire::open(server.address).await;
+    assert!(kept.get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    let pid = server.child.id().unwrap().to_string();
+    let files = |limit: &str| {
+        let limited = std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:")]).status();
+        assert!(limited.unwrap().success());
+    };
+    files("1");
+    let mut waits = Wire::open(server.address).await;
+    waits.send(format!("GET /healthz HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", server.address)).await;
+    assert!(kept.get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    files("1024");
+    assert!(waits.answer().await.starts_with("HTTP/1.1 200 "));
+    works(&server, &key).await;
+}
+
 /// A router of our own behind the listener, with little patience.
 async fn listening(router: Router, limits: Limits) -> (SocketAddr, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

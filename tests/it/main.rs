@@ -42,6 +42,7 @@ mod limits;
 mod mcp_eras;
 mod mcp_http;
 mod mcp_sse;
+mod next_steps;
 mod openapi;
 mod operations;
 mod pages;

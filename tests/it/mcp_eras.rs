@@ -181,6 +181,23 @@ async fn a67_the_claim_of_another_account_looks_like_an_unknown_one_in_both_eras
 }
 
 #[tokio::test]
+async fn a67_a_key_collects_nothing_that_another_key_of_its_human_asked_for() {
+    let (app, http) = started().await;
+    let alice = app.human("alice@example.com").await;
+    let (mine, other) = (app.key(&alice, &["audience:read"]).await, app.key(&alice, &["audience:read"]).await);
+    for version in ERAS {
+        let client = Client::new(&http, version, Some(mine.key.expose())).await;
+        let thief = Client::new(&http, version, Some(other.key.expose())).await;
+        let ask = json!({"agent_name": "Planner", "scopes": ["email:send", "keys:read"]});
+        let asked = client.done("register_agent", ask.clone()).await;
+        let same = thief.done("register_agent", ask).await;
+        assert!(same["claim_id"] != asked["claim_id"] && same["user_code"] != asked["user_code"], "{version}");
+        let poll = json!({"claim_id": asked["claim_id"], "wait_seconds": 0});
+        assert_eq!(thief.refused("poll_claim", poll).await["error"], "unknown_claim", "{version}");
+    }
+}
+
+#[tokio::test]
 async fn a67_without_a_key_or_a_session_the_handle_is_the_only_proof_and_lives_an_hour() {
     let (app, http) = started().await;
     let asked = Client::new(&http, "2026-07-28", None).await.done("register_agent", json!({"agent_name": "Claude"})).await;

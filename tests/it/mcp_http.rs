@@ -121,7 +121,7 @@ async fn a65_through_all_five_tools_no_byte_of_a_secret_is_received() {
     assert_eq!(mcp.done("poll_claim", claim.clone()).await["status"], "pending");
     approve(&app, &asked).await;
     let approved = mcp.done("poll_claim", claim.clone()).await;
-    assert_eq!((&approved["status"], &approved["approved_by"]), (&json!("approved"), &json!("a•••@example.com")));
+    assert_eq!((&approved["status"], &approved["approved_by"]), (&json!("approved"), &json!("a•••@example.com (address not verified)")));
     let config = tempfile::TempDir::new().unwrap();
     let command = approved["pickup"]["command"].as_str().unwrap().to_owned();
     let place = config.path().to_owned();
@@ -267,8 +267,11 @@ async fn a67_a_foreign_claim_id_looks_like_an_unknown_one() {
 async fn without_a_key_the_other_tools_name_register_agent() {
     let (_app, address) = listening().await;
     let mut mcp = Mcp::open(address, "2025-11-25", None).await;
-    for (tool, arguments) in [("list_keys", json!({})), ("check_scope", json!({"scopes": []})), ("revoke_key", json!({"key_id": "key_x"}))]
-    {
+    for (tool, arguments) in [
+        ("list_keys", json!({})),
+        ("check_scope", json!({"scopes": []})),
+        ("revoke_key", json!({"key_id": "key_01arz3ndektsv4rrffq69g5fav"})),
+    ] {
         let refused = mcp.refused(tool, arguments).await;
         assert_eq!(refused["error"], "not_signed_in", "{tool}");
         assert!(refused["next"].as_str().unwrap().contains("register_agent"), "{tool}: {refused}");
@@ -350,7 +353,7 @@ async fn a69_revoking_another_key_takes_the_scope_and_the_403_names_it() {
     let foreign = app.key(&bob, &["audience:read"]).await;
     let (foreign, unknown) = (
         mcp.refused("revoke_key", json!({"key_id": foreign.view.id.to_string()})).await,
-        mcp.refused("revoke_key", json!({"key_id": "key_nothing"})).await,
+        mcp.refused("revoke_key", json!({"key_id": "key_01arz3ndektsv4rrffq69g5fav"})).await,
     );
     assert_eq!((&foreign["error"], &foreign), (&json!("not_found"), &unknown));
 }

@@ -123,7 +123,7 @@ async fn take(from: &Semaphore) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a52_a_key_that_64_connections_use_is_refused_from_the_reply_on() {
-    let times = std::env::var("REVOKE_TIMES").map_or(25, |times| times.parse().unwrap());
+    let times = std::env::var("REVOKE_TIMES").map_or(10, |times| times.parse().unwrap());
     let home = Home::new();
     home.data_with("[plans.free]\nrequests_per_minute = 1000000000\n");
     let (_, boss) = home.key("keys:write,keys:revoke,keys:verify,audience:read");
