@@ -1,24 +1,32 @@
 //! Keys this computer's agents received: one 0600 file each, in a 0700 folder of the data directory. Where a keychain
 //! works, the file says whose the key is and where it may go, and the key itself lies there.
 //!
-//! Whatever reads a key from here sends it to the origin it was issued for, and nowhere else.
+//! Whatever reads a key from here sends it to the origin it was issued for, and nowhere else. A file is named after the
+//! key's id and that origin: a server chooses its ids freely, and none reaches what another one issued.
 
 mod env_file;
+mod folder;
 mod keychain;
 
 pub use env_file::EnvFile;
 
 use crate::{
     config::is_loopback_url,
-    domain::{id::KeyId, key::Environment, scope::ScopeSet},
+    domain::{
+        id::KeyId,
+        key::Environment,
+        scope::ScopeSet,
+        secret::{ApiKey, is_b64token},
+    },
     service::view::{Revealed, Time},
 };
+use folder::Folder;
 use serde::{Deserialize, Serialize};
 use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    ffi::OsStr,
+    fmt, fs,
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -54,6 +62,18 @@ impl Credential {
     pub fn goes_with_the_data(&self) -> bool {
         !self.elsewhere && [&self.origin, &self.api_origin].into_iter().any(|origin| is_loopback_url(origin))
     }
+}
+
+/// The key in `COUNTERSIGN_API_KEY`, if it holds what a key could be: a placeholder that was never filled in is none.
+pub fn given() -> Option<Revealed> {
+    let value = Zeroizing::new(std::env::var("COUNTERSIGN_API_KEY").ok()?);
+    let key = value.trim();
+    let filled =
+        is_b64token(key) && key.len() <= ApiKey::MAX_LEN && !["undefined", "null", "none"].contains(&key.to_ascii_lowercase().as_str());
+    if !filled && !key.is_empty() {
+        tracing::warn!("COUNTERSIGN_API_KEY does not hold a key and counts as unset");
+    }
+    filled.then(|| Revealed::new(key))
 }
 
 /// What a file holds.
@@ -110,77 +130,82 @@ impl Credentials {
 
     /// Makes sure a key could be stored, before one is taken: a key taken and not kept is lost.
     pub fn check_writable(&self) -> Result<(), CredentialError> {
-        self.private_folder()?;
-        probe(&self.folder).map_err(|error| CredentialError::Io { path: self.folder.clone(), error })
+        self.private_folder()?.probe().map_err(|error| self.failed(error))
     }
 
     /// Keeps a key; on disk when this returns. Blocks while a keychain is asked.
     pub fn store(&self, credential: &Credential) -> Result<Place, CredentialError> {
-        self.private_folder()?;
-        let path = self.file(credential.key_id);
+        let folder = self.private_folder()?;
+        let name = name(&credential.origin, credential.key_id);
+        let path = self.folder.join(format!("{name}.json"));
         let at = |error| CredentialError::Io { path: path.clone(), error };
-        let in_keychain = keychain::keep(credential.key_id, &credential.key);
+        let in_keychain = keychain::keep(&name, &credential.key);
         let mut kept = Kept { credential: credential.clone(), in_keychain };
         if in_keychain {
             kept.credential.key = Revealed::new("");
         }
         let text = Zeroizing::new(serde_json::to_vec(&kept).map_err(|error| at(error.into()))?);
-        write_private(&path, &text).map_err(at)?;
+        folder.write(OsStr::new(&format!("{name}.json")), &text).map_err(at)?;
         Ok(if in_keychain { Place::Keychain } else { Place::File(path) })
     }
 
-    /// Stored keys of a server and a profile (`None`: any), newest first.
-    pub fn list(&self, origin: Option<&str>, profile: Option<&str>) -> Result<Vec<Credential>, CredentialError> {
-        let at = |error| CredentialError::Io { path: self.folder.clone(), error };
+    /// Every stored key, newest first, and what is wrong with files that can't be read.
+    pub fn all(&self) -> Result<(Vec<Credential>, Vec<CredentialError>), CredentialError> {
+        let at = |error| self.failed(error);
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
             Err(error) => return Err(at(error)),
         };
-        self.private_folder()?;
-        let mut found = Vec::new();
+        let folder = self.private_folder()?;
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         for entry in entries {
-            let path = entry.map_err(at)?.path();
-            let id = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")?.parse::<KeyId>().ok());
-            let Some(credential) = id.map(|_| read(&path)).transpose()?.flatten() else { continue };
-            let here = origin.is_none_or(|origin| origin == credential.origin || origin == credential.api_origin);
-            if here && profile.is_none_or(|profile| profile == credential.profile) {
-                found.push(credential);
+            let file = entry.map_err(at)?.file_name();
+            let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".json")) else { continue };
+            match read(&folder, name, &self.folder.join(&file)) {
+                Ok(credential) => found.extend(credential),
+                Err(error) => unreadable.push(error),
             }
         }
         found.sort_by_key(|credential| std::cmp::Reverse((credential.stored_at.0, credential.key_id.to_string())));
+        Ok((found, unreadable))
+    }
+
+    /// Every stored key that can be read, newest first. One file that can't takes no other key away.
+    pub fn list(&self) -> Result<Vec<Credential>, CredentialError> {
+        let (found, unreadable) = self.all()?;
+        for error in unreadable {
+            tracing::warn!("a stored key is passed over: {error}");
+        }
         Ok(found)
     }
 
-    pub fn find(&self, key_id: KeyId) -> Result<Option<Credential>, CredentialError> {
+    /// A key of a server, by the id that server gave it.
+    pub fn find(&self, origin: &str, key_id: KeyId) -> Result<Option<Credential>, CredentialError> {
         if !self.folder.exists() {
             return Ok(None);
         }
-        self.private_folder()?;
-        read(&self.file(key_id))
+        let name = name(origin, key_id);
+        read(&self.private_folder()?, &name, &self.folder.join(format!("{name}.json")))
     }
 
-    /// The key stored last.
-    pub fn latest(&self, origin: Option<&str>, profile: Option<&str>) -> Result<Option<Credential>, CredentialError> {
-        Ok(self.list(origin, profile)?.into_iter().next())
-    }
-
-    /// Forgets a key. One that is not there is no error.
-    pub fn remove(&self, key_id: KeyId) -> Result<(), CredentialError> {
-        let path = self.file(key_id);
-        keychain::remove(key_id);
+    /// Forgets a key of a server. One that is not there is no error.
+    pub fn remove(&self, origin: &str, key_id: KeyId) -> Result<(), CredentialError> {
+        let name = name(origin, key_id);
+        let path = self.folder.join(format!("{name}.json"));
+        keychain::remove(&name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CredentialError::Io { path, error }),
             _ => Ok(()),
         }
     }
 
-    fn file(&self, key_id: KeyId) -> PathBuf {
-        self.folder.join(format!("{key_id}.json"))
+    fn failed(&self, error: io::Error) -> CredentialError {
+        CredentialError::Io { path: self.folder.clone(), error }
     }
 
-    fn private_folder(&self) -> Result<(), CredentialError> {
-        let at = |error| CredentialError::Io { path: self.folder.clone(), error };
+    fn private_folder(&self) -> Result<Folder, CredentialError> {
+        let at = |error| self.failed(error);
         let found = match fs::symlink_metadata(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(at)?;
@@ -191,63 +216,39 @@ impl Credentials {
         if !found.is_dir() || found.permissions().mode() & 0o077 != 0 {
             return Err(CredentialError::Folder(self.folder.clone()));
         }
-        Ok(())
+        Folder::open(&self.folder).map_err(at)
     }
+}
+
+/// What a key is called in the folder and in the keychain.
+fn name(origin: &str, key_id: KeyId) -> String {
+    format!("{key_id}.{}", &blake3::hash(origin.as_bytes()).to_hex()[..16])
 }
 
 /// Replaces a file as a whole, readable by this user only, on disk when this returns. Anything but a file in its
-/// place is refused: a link could lead a secret anywhere.
+/// place is refused.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::other("something that is no file is in its place: remove it"));
-    }
-    let folder = path.parent().ok_or_else(|| io::Error::other("there is no folder to write to"))?;
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let _ = fs::remove_file(&beside);
-    let written = create(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path))
-        .and_then(|()| File::open(folder)?.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    Folder::open(folder)?.write(name, bytes)
 }
 
-/// Whether a file of ours could be made in a folder.
-fn probe(folder: &Path) -> io::Result<()> {
-    let probe = folder.join(format!(".probe-{}", std::process::id()));
-    let _ = fs::remove_file(&probe);
-    let made = create(&probe).and_then(|mut file| file.write_all(b"a key fits here").and_then(|()| file.sync_all()));
-    let _ = fs::remove_file(&probe);
-    made
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn read(path: &Path) -> Result<Option<Credential>, CredentialError> {
+/// The key in a file of this name; `None`: there is none, or the file is not named after its key.
+fn read(folder: &Folder, named: &str, path: &Path) -> Result<Option<Credential>, CredentialError> {
     let at = |error| CredentialError::Io { path: path.to_owned(), error };
-    let named = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        named => named.map_err(at)?,
-    };
-    if !named.is_file() || named.permissions().mode() & 0o077 != 0 {
-        return Err(CredentialError::File(path.to_owned()));
-    }
-    let file = File::open(path).map_err(at)?;
-    let opened = file.metadata().map_err(at)?;
-    // Swapped for a link between the look and the opening.
-    if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+    let file = format!("{named}.json");
+    let Some(file) = folder.file(OsStr::new(&file)).map_err(|_| CredentialError::File(path.to_owned()))? else { return Ok(None) };
+    if file.metadata().map_err(at)?.permissions().mode() & 0o077 != 0 {
         return Err(CredentialError::File(path.to_owned()));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(1024));
     file.take(MAX_FILE).read_to_end(&mut text).map_err(at)?;
     let Kept { mut credential, in_keychain } = serde_json::from_slice(&text).map_err(|error| at(error.into()))?;
+    if named != name(&credential.origin, credential.key_id) {
+        return Ok(None);
+    }
     if in_keychain {
         // A locked keychain gives nothing: as if the key were not there.
-        let Some(key) = keychain::find(credential.key_id) else { return Ok(None) };
+        let Some(key) = keychain::find(named) else { return Ok(None) };
         credential.key = key;
     }
     Ok(Some(credential))

@@ -8,7 +8,7 @@ use super::{
     exec::exit_code,
     print,
     settings::{Global, Settings},
-    stored::{Stored, no_key},
+    stored::{Stored, Wanted, no_key},
 };
 use crate::{credentials::Credential, domain::id::KeyId};
 use clap::Args;
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub struct Curl {
-    /// Use this stored key [default: the one stored last]
+    /// Use this stored key [default: the one stored last, where one client alone has keys]
     #[arg(long, value_name = "ID")]
     key: Option<KeyId>,
     /// Use only keys of this profile
@@ -133,8 +133,8 @@ impl Curl {
         let stored = Stored::open(&data).await;
         let origin = urls.iter().find(|url| url.contains("://")).and_then(|url| url::Url::parse(url).ok());
         let origin = origin.map(|url| url.origin().ascii_serialization());
-        let issued = chosen(&stored, self.key, origin.as_deref(), self.profile.as_deref())?;
-        let issued = issued.ok_or_else(|| no_key(origin.as_deref().unwrap_or(&config.public_url)))?;
+        let wanted = Wanted { id: self.key, profile: self.profile.as_deref(), url: origin.as_deref() };
+        let issued = stored.chosen(&wanted, &config.public_url)?;
         if !stored.works(&issued).await? {
             return Err(no_key(&issued.origin));
         }
@@ -170,18 +170,6 @@ impl Curl {
             ));
         }
         Ok(code)
-    }
-}
-
-/// The key asked for, else the newest of the URL's origin; without one, the usual.
-fn chosen(stored: &Stored, id: Option<KeyId>, origin: Option<&str>, profile: Option<&str>) -> Result<Option<Credential>, Failure> {
-    let Some(origin) = origin else { return stored.usual(id, profile) };
-    match stored.find(id, profile, |key| stored.is_for(key, origin))? {
-        // A key exists, but not for there: say so rather than that there is none.
-        None if id.is_none() && stored.usual(None, profile)?.is_some() => {
-            Err(Failure::NotAllowed(format!("no stored key was issued for {origin}, and a key goes only to the origin it was issued for")))
-        }
-        found => Ok(found),
     }
 }
 

@@ -234,8 +234,9 @@ fn proxies(config: &Config, findings: &mut Findings) {
 }
 
 fn credentials(data: &Path, findings: &mut Findings) {
-    match Credentials::new(data).list(None, None) {
-        Ok(keys) => findings.ok("stored keys", format!("{} on this computer", keys.len())),
+    match Credentials::new(data).all() {
+        Ok((keys, unreadable)) if unreadable.is_empty() => findings.ok("stored keys", format!("{} on this computer", keys.len())),
+        Ok((_, unreadable)) => unreadable.into_iter().for_each(|error| findings.failed("stored keys", error)),
         Err(error) => findings.failed("stored keys", error),
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Done, Failure,
     settings::{Global, Settings},
-    stored::{Stored, no_key},
+    stored::{Stored, Wanted, no_key},
 };
 use crate::{domain::id::KeyId, service::view::Revealed};
 use clap::Args;
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub struct Exec {
-    /// Use this stored key [default: the one stored last]
+    /// Use this stored key [default: the one stored last, where one client alone has keys]
     #[arg(long, value_name = "ID")]
     key: Option<KeyId>,
     /// Use only keys of this profile
@@ -44,10 +44,11 @@ fn variable(name: &str) -> Result<String, String> {
 impl Exec {
     pub async fn run(self, global: &Global) -> Done {
         let Settings { config, data } = global.load(&[], false)?;
-        let (stored, none) = (Stored::open(&data).await, || no_key(&config.public_url));
-        let credential = stored.usual(self.key, self.profile.as_deref())?.ok_or_else(none)?;
+        let stored = Stored::open(&data).await;
+        let wanted = Wanted { id: self.key, profile: self.profile.as_deref(), url: None };
+        let credential = stored.chosen(&wanted, &config.public_url)?;
         if !stored.works(&credential).await? {
-            return Err(none());
+            return Err(no_key(&config.public_url));
         }
         let Some((program, arguments)) = self.command.split_first() else {
             return Err(Failure::Usage("say which program to run, after --".to_owned()));

@@ -18,12 +18,10 @@ mod settings;
 mod stored;
 
 use crate::{
+    credentials,
     domain::id::AccountId,
     owner::{self, Call, OpenFailure, Opened, Reply, Role, ServerClient},
-    service::{
-        Error,
-        view::{AccountView, Revealed},
-    },
+    service::{Error, view::AccountView},
 };
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use settings::{Global, Settings};
@@ -214,8 +212,7 @@ impl Session {
     /// With `new` a directory without data gets some; else a mistyped one would silently become a second deployment.
     async fn open(global: &Global, new: bool) -> Result<Self, Failure> {
         if let Some(url) = &global.server {
-            let key = std::env::var("COUNTERSIGN_API_KEY").ok().filter(|key| !key.is_empty());
-            return Ok(Self::There(ServerClient::new(url, key.as_deref().map(Revealed::new))?));
+            return Ok(Self::There(ServerClient::new(url, credentials::given())?));
         }
         let Settings { config, data } = global.load(&[], false)?;
         if !new && !config.secret_path(&data).exists() {

@@ -5,10 +5,19 @@ use crate::{
     config::is_loopback_url,
     credentials::{Credential, Credentials},
     domain::id::KeyId,
+    mcp::stdio::slug,
     owner::{Call, Reply, SocketClient, Standing},
     service::Error,
 };
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
+
+/// What the command line says of the key.
+pub struct Wanted<'a> {
+    pub id: Option<KeyId>,
+    pub profile: Option<&'a str>,
+    /// The origin the key is to be sent to, if it was named: it goes only where it was issued for.
+    pub url: Option<&'a str>,
+}
 
 /// The keys of a data directory, and who serves it.
 pub struct Stored {
@@ -29,25 +38,34 @@ impl Stored {
         Self { keys: Credentials::new(data), owner: asked.await }
     }
 
-    /// The key of this id; without one the newest of a profile (`None`: any) that `fits`.
-    pub fn find(
-        &self,
-        id: Option<KeyId>,
-        profile: Option<&str>,
-        fits: impl Fn(&Credential) -> bool,
-    ) -> Result<Option<Credential>, Failure> {
-        match id {
-            Some(id) => self.keys.find(id),
-            None => self.keys.list(None, profile).map(|keys| keys.into_iter().find(fits)),
+    /// The newest key that is meant; without an origin those that this data directory's server issued go first. Keys of
+    /// several clients or servers are left to the human: one client's work is not done with another's key.
+    pub fn chosen(&self, wanted: &Wanted<'_>, here: &str) -> Result<Credential, Failure> {
+        let meant = |key: &Credential| {
+            wanted.id.is_none_or(|id| id == key.key_id)
+                && wanted.profile.is_none_or(|profile| profile == key.profile || slug(profile) == key.profile)
+        };
+        let mut keys = self.keys.list().map_err(Failure::failed)?;
+        keys.retain(meant);
+        let found: Vec<_> = match wanted.url {
+            Some(url) => keys.iter().filter(|key| self.is_for(key, url)).collect(),
+            None if keys.iter().any(|key| !key.elsewhere) => keys.iter().filter(|key| !key.elsewhere).collect(),
+            None => keys.iter().collect(),
+        };
+        let owners: HashSet<_> = found.iter().map(|key| (key.elsewhere.then_some(&key.origin), &key.profile)).collect();
+        if owners.len() > 1 {
+            let each =
+                found.iter().map(|key| format!("\n  --key {}  {}…, --profile {}, of {}", key.key_id, key.prefix, key.profile, key.origin));
+            return Err(Failure::Usage(format!("several clients keep keys here; say whose to use:{}", each.collect::<String>())));
         }
-        .map_err(Failure::failed)
-    }
-
-    /// The newest key that this data directory's server issued, else the newest of all.
-    pub fn usual(&self, id: Option<KeyId>, profile: Option<&str>) -> Result<Option<Credential>, Failure> {
-        match self.find(id, profile, |key| !key.elsewhere)? {
-            None if id.is_none() => self.find(None, profile, |_| true),
-            found => Ok(found),
+        let origin = wanted.url.unwrap_or(here);
+        match found.first() {
+            Some(key) => Ok((*key).clone()),
+            // A key exists, but not for there: say so rather than that there is none.
+            None if !keys.is_empty() => Err(Failure::NotAllowed(format!(
+                "no stored key was issued for {origin}, and a key goes only to the origin it was issued for"
+            ))),
+            None => Err(no_key(origin)),
         }
     }
 
@@ -72,7 +90,7 @@ impl Stored {
             return Ok(true);
         }
         print::note(&format!("countersign: {}… was revoked or has expired; forgetting it", key.prefix));
-        self.keys.remove(key.key_id).map_err(Failure::failed)?;
+        self.keys.remove(&key.origin, key.key_id).map_err(Failure::failed)?;
         Ok(false)
     }
 

@@ -3,7 +3,7 @@
 //! It may be missing, locked, or waiting for a click that nobody makes. So it is asked on a thread of its own and
 //! given up after a moment; keys are then kept in files.
 
-use crate::{domain::id::KeyId, service::view::Revealed};
+use crate::service::view::Revealed;
 use keyring::{Entry, Result};
 use std::{
     path::Path,
@@ -18,21 +18,23 @@ const SERVICE: &str = "countersign";
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Keeps a key; true once it can be read back.
-pub fn keep(id: KeyId, key: &Revealed) -> bool {
-    let key = key.clone();
+pub fn keep(name: &str, key: &Revealed) -> bool {
+    let (name, key) = (name.to_owned(), key.clone());
     ask(move || {
-        let entry = Entry::new(SERVICE, &id.to_string())?;
+        let entry = Entry::new(SERVICE, &name)?;
         entry.set_password(key.expose())?;
         Ok(entry.get_password()? == key.expose())
     }) == Some(true)
 }
 
-pub fn find(id: KeyId) -> Option<Revealed> {
-    ask(move || Entry::new(SERVICE, &id.to_string())?.get_password().map(|key| Revealed::new(&key)))
+pub fn find(name: &str) -> Option<Revealed> {
+    let name = name.to_owned();
+    ask(move || Entry::new(SERVICE, &name)?.get_password().map(|key| Revealed::new(&key)))
 }
 
-pub fn remove(id: KeyId) {
-    ask(move || Entry::new(SERVICE, &id.to_string())?.delete_credential());
+pub fn remove(name: &str) {
+    let name = name.to_owned();
+    ask(move || Entry::new(SERVICE, &name)?.delete_credential());
 }
 
 /// Without a session bus there is no Secret Service to wait for.

@@ -72,6 +72,12 @@ secret!(/// A password as typed.
 secret!(/// An RFC 7636 code verifier, 43 to 128 unreserved characters.
     CodeVerifier);
 
+/// RFC 6750 §2.1 `b64token`: what goes into headers and files as it is, and means nothing to a shell.
+pub fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+}
+
 impl ApiKey {
     /// Longest credential that is looked at; neither keys nor session tokens are longer.
     pub const MAX_LEN: usize = 2048;

@@ -2,7 +2,7 @@
 
 use super::{
     args::{Delivery, HttpCaller, PollArgs, RegisterArgs},
-    claims::{Asked, Claim, Claims},
+    claims::{Asked, Claim, Claims, hash},
     error::ToolError,
     results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult},
     stdio::{Desk, Destination, NOT_INLINE, slug},
@@ -126,6 +126,7 @@ impl Tools {
             expires_at: registered.claim_token_expires.0,
             stored: None,
             denied: false,
+            wrote: None,
         }
     }
 
@@ -190,6 +191,11 @@ impl Tools {
         let call = Call::Poll { claim_token, code_verifier, wait_seconds: wait.as_secs() };
         match self.backend.call(call).await {
             Ok(Reply::Delivered(delivered)) => {
+                if let Destination::EnvFile(_) = to {
+                    // Before it is written: ended in between, this client still knows the value as its own.
+                    claim.wrote = Some(hash(delivered.access_token.expose()));
+                    claims.remember(claim.clone(), self.world.now())?;
+                }
                 let stored = desk.deliver(context, &to, &delivered).await?;
                 claim.stored = Some(stored.clone());
                 claim.claim_token = None;
@@ -198,7 +204,7 @@ impl Tools {
                 let mut result = desk.delivered(stored, requested).await;
                 match &to {
                     Destination::EnvFile(file) if file.git_would_take_it() => {
-                        result.next.push_str(" Git would commit that file: add it to .gitignore first.");
+                        result.next.push_str(" Git may commit that file: see that .gitignore names it first.");
                     }
                     Destination::Inline => result.secret = Some(delivered.access_token.clone()),
                     Destination::EnvFile(_) | Destination::Store => {}
@@ -322,15 +328,18 @@ impl Tools {
 }
 
 /// A shell line that leaves the key, as a header, in a 0600 file of server and agent. `printf` is the shell's own, so
-/// neither token nor key is ever in an argument list.
+/// neither token nor key is ever in an argument list. The file is there, under another name and with room for a key,
+/// before the token is spent: a key that can't be kept would be lost.
 fn pickup_command(config: &Config, agent: &str, token: &str) -> String {
     let (base, env, agent) = (&config.public_url, &config.api.key_env, slug(agent));
     let host: String = base.chars().skip_while(|c| *c != '/').map(|c| if c == ':' { '_' } else { c }).filter(|c| *c != '/').collect();
     format!(
-        "(umask 077; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}-{agent}.header\"; mkdir -p \"$d\" && \
-         k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -q -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) || \
-         {{ printf 'No key. This command works once and for two minutes; a second use revokes the key. Call poll_claim for what to do.\\n' >&2; exit 1; }}; \
-         rm -f \"$f\" && printf 'Authorization: Bearer %s\\n' \"$k\" > \"$f\" && \
+        "(umask 077; t=; d=\"${{XDG_CONFIG_HOME:-$HOME/.config}}/countersign\"; f=\"$d/{host}-{agent}.header\"; \
+         mkdir -p \"$d\" && [ ! -d \"$f\" ] && t=$(mktemp \"$f.XXXXXX\") && printf '%512s' . > \"$t\" || \
+         {{ rm -f \"$t\"; printf 'Nothing was fetched, because %s can not be written. Mend that and run this command again, within its two minutes.\\n' \"$f\" >&2; exit 1; }}; \
+         k=$(printf '{{\"pickup_token\":\"{token}\"}}' | curl -q -fsS -H 'Content-Type: application/json' -H 'Accept: text/plain' --data-binary @- {base}/agent/pickup) && \
+         printf 'Authorization: Bearer %s\\n' \"$k\" > \"$t\" && mv -f \"$t\" \"$f\" || \
+         {{ rm -f \"$t\"; printf 'No key. This command works once and for two minutes; a second use revokes the key. Call poll_claim for what to do.\\n' >&2; exit 1; }}; \
          printf 'Key stored. Use it with: curl -H @%s URL\\nFor an MCP client that reads a variable: export {env}=\"$(cut -d\" \" -f3 %s)\"\\n' \"$f\" \"$f\")"
     )
 }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    credentials::{Credential, CredentialError, Credentials, EnvFile, Place},
-    domain::{id::KeyId, secret::ApiKey},
+    credentials::{self, Credential, CredentialError, Credentials, DEFAULT_PROFILE, EnvFile, Place},
+    domain::id::KeyId,
     owner::{Backend, Origins},
     service::{
         Error,
@@ -23,7 +23,7 @@ use rmcp::{RoleServer, ServiceExt, model::ProtocolVersion, service::RequestConte
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tokio::sync::OnceCell;
 
@@ -39,44 +39,37 @@ pub struct Desk {
     folder: PathBuf,
     /// How a shell starts this program on the same data: it need not be on the PATH.
     program: String,
-    /// `--profile`; else the name the client gives itself, so that no client uses another's key.
-    profile: Option<String>,
+    /// `--profile`; else the first name the client gives itself, so that no client uses another's key.
+    profile: OnceLock<String>,
     /// `COUNTERSIGN_API_KEY`.
     given: Option<Revealed>,
     credentials: Credentials,
-    claims: Mutex<HashMap<String, Arc<Claims>>>,
+    claims: OnceLock<Arc<Claims>>,
     /// What this client ended: told again when it asks again, although the key it had is gone.
     revoked: Mutex<HashMap<KeyId, RevokeResult>>,
     world: World,
 }
-
-/// A shorter head tells nothing about whose a value is.
-const MIN_PREFIX: usize = 8;
 
 /// A client's name as a file name. Names that differ have names of files that differ.
 pub fn slug(name: &str) -> String {
     let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
     let slug: String = kept.take(40).collect();
     match slug.as_str() {
-        "" => "default".to_owned(),
+        "" => DEFAULT_PROFILE.to_owned(),
         same if same == name => slug,
         _ => format!("{slug}-{}", &blake3::hash(name.as_bytes()).to_hex()[..8]),
     }
 }
 
 impl Desk {
-    fn profile(&self, context: &RequestContext<RoleServer>) -> String {
-        match &self.profile {
-            Some(profile) => slug(profile),
-            None => context.client_info().map_or_else(|| "default".to_owned(), |client| slug(&client.name)),
-        }
+    /// Settled by the first call: since 2026-07-28 every request names its client, and a later one could name another.
+    fn profile(&self, context: &RequestContext<RoleServer>) -> &str {
+        self.profile.get_or_init(|| context.client_info().map_or_else(|| DEFAULT_PROFILE.to_owned(), |client| slug(&client.name)))
     }
 
     pub fn claims(&self, context: &RequestContext<RoleServer>) -> Arc<Claims> {
-        let profile = self.profile(context);
-        let mut open = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = self.open_claims.join(format!("{profile}.json"));
-        open.entry(profile).or_insert_with(|| Arc::new(Claims::in_file(file))).clone()
+        let file = || self.open_claims.join(format!("{}.json", self.profile(context)));
+        self.claims.get_or_init(|| Arc::new(Claims::in_file(file()))).clone()
     }
 
     async fn origins(&self) -> Result<&Origins, Error> {
@@ -97,12 +90,20 @@ impl Desk {
 
     /// The key this client's own claim stored last for this server.
     pub async fn stored(&self, context: &RequestContext<RoleServer>) -> Result<Option<Credential>, Error> {
-        let (server, profile) = (self.origins().await?.server.clone(), self.profile(context));
+        let profile = self.profile(context);
+        Ok(self.kept().await?.into_iter().find(|key| key.profile == profile))
+    }
+
+    /// The keys of this server itself, newest first: what opens an API is not for every server that says it has one.
+    async fn kept(&self) -> Result<Vec<Credential>, Error> {
+        let server = &self.origins().await?.server;
         let here = !matches!(self.backend, Backend::Server(_));
-        let stored = self.blocking(move |credentials| credentials.list(None, Some(&profile))).await?;
-        // Of this server itself: what opens an API is not for every server that says it has one.
-        let is_its_key = |key: &Credential| if key.goes_with_the_data() { here } else { key.origin == server };
-        Ok(stored.unwrap_or_default().into_iter().find(is_its_key))
+        let mut kept = self.blocking(Credentials::list).await?.unwrap_or_else(|error| {
+            tracing::warn!("stored keys can't be read: {error}");
+            Vec::new()
+        });
+        kept.retain(|key| if key.goes_with_the_data() { here } else { key.origin == *server });
+        Ok(kept)
     }
 
     /// A keychain may take its time.
@@ -126,19 +127,14 @@ impl Desk {
             Delivery::EnvFile => {
                 let path = args.env_path.as_deref().ok_or_else(|| Error::invalid("env_path", "is missing: name a file such as .env"))?;
                 let file = EnvFile::new(&self.folder, path, args.env_name.as_deref().unwrap_or(&self.config.api.key_env))?;
-                file.check(|value| self.is_ours(context, value))?;
+                // Neither a form nor what a server says of its keys makes a value ours.
+                file.check(|value| self.claims(context).wrote(value))?;
                 Ok(Destination::EnvFile(file))
             }
             Delivery::Inline if self.config.mcp.allow_inline_delivery => Ok(Destination::Inline),
             Delivery::Inline => Err(Error::invalid("delivery", NOT_INLINE)),
             Delivery::Pickup => Err(Error::invalid("delivery", "must be \"store\" or \"env_file\" over stdio")),
         }
-    }
-
-    /// Whether a value is a key this service made, as far as its form or an earlier delivery tells.
-    fn is_ours(&self, context: &RequestContext<RoleServer>, value: &str) -> bool {
-        ApiKey::presented(value).is_some_and(|key| self.config.key_format().could_be(&key))
-            || self.claims(context).delivered_prefixes().iter().any(|prefix| prefix.len() >= MIN_PREFIX && value.starts_with(prefix))
     }
 
     /// Puts a key where it is to go.
@@ -149,7 +145,7 @@ impl Desk {
         let stored_at = match to {
             Destination::Store => Some(self.store(context, key).await?.map_err(|error| again(&error))?.to_string()),
             Destination::EnvFile(file) => {
-                Some(file.put(&key.access_token, |value| self.is_ours(context, value)).map_err(|error| again(&error))?)
+                Some(file.put(&key.access_token, |value| self.claims(context).wrote(value)).map_err(|error| again(&error))?)
             }
             Destination::Inline => None,
         };
@@ -165,7 +161,7 @@ impl Desk {
             prefix: key.key_prefix.clone(),
             origin: origins.server.clone(),
             api_origin: origins.api.clone(),
-            profile: self.profile(context),
+            profile: self.profile(context).to_owned(),
             scopes: key.scope.clone(),
             environment: key.environment,
             expires_at: key.expires_at,
@@ -178,10 +174,7 @@ impl Desk {
     pub async fn delivered(&self, stored: Stored, requested_scopes: Vec<String>) -> PollResult {
         const NOT_HERE: &str = "These tools don't know it: they use keys delivered with \"store\".";
         let (id, program) = (&stored.key.id, &self.program);
-        let kept = match id.parse() {
-            Ok(id) => self.blocking(move |credentials| credentials.find(id)).await.is_ok_and(|found| found.is_ok_and(|key| key.is_some())),
-            Err(_) => false,
-        };
+        let kept = self.kept().await.is_ok_and(|keys| keys.iter().any(|key| key.key_id.to_string() == *id));
         let mut how = match &stored.stored_at {
             Some(_) if kept => format!(
                 "Use it without reading it: `{program} curl --key {id} {}`, or `{program} exec --key {id} --env NAME -- COMMAND`.",
@@ -220,7 +213,9 @@ impl Desk {
     /// A revoked key is of no use: its file goes.
     pub async fn forget_key(&self, id: KeyId, said: &RevokeResult) {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, said.clone());
-        if let Ok(Err(error)) = self.blocking(move |credentials| credentials.remove(id)).await {
+        let kept = self.kept().await.unwrap_or_default();
+        let Some(Credential { origin, .. }) = kept.into_iter().find(|key| key.key_id == id) else { return };
+        if let Ok(Err(error)) = self.blocking(move |credentials| credentials.remove(&origin, id)).await {
             tracing::warn!(%error, "could not remove the file of a revoked key");
         }
     }
@@ -259,14 +254,11 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
             None => open_claims,
         },
         folder: std::env::current_dir().map_err(Error::internal)?,
-        profile: client.profile,
+        profile: client.profile.map_or_else(OnceLock::new, |profile| slug(&profile).into()),
         program: client.program,
-        given: std::env::var("COUNTERSIGN_API_KEY")
-            .ok()
-            .filter(|key| !key.is_empty() && !key.starts_with("${"))
-            .map(|key| Revealed::new(&key)),
+        given: credentials::given(),
         credentials: Credentials::new(data),
-        claims: Mutex::default(),
+        claims: OnceLock::new(),
         revoked: Mutex::default(),
         world: world.clone(),
     };

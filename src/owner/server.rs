@@ -131,11 +131,13 @@ impl ServerClient {
             }
             Call::ShowKey { key_id } => {
                 let view: KeyView = self.json(self.request(Method::GET, &key_path(key_id)?, Some(self.key()?))).await?;
+                self.about(key_id, view.id)?;
                 Ok(Reply::Key(Box::new(view)))
             }
             Call::EditKey { key_id, name, scopes, disabled } => {
                 let body = given(json!({"name": name, "scopes": scopes, "disabled": disabled}));
                 let view: KeyView = self.json(self.request(Method::PATCH, &key_path(key_id)?, Some(self.key()?)).json(&body)).await?;
+                self.about(key_id, view.id)?;
                 Ok(Reply::Key(Box::new(view)))
             }
             Call::RotateKey { key_id, grace_seconds, expires_in } => {
@@ -237,6 +239,7 @@ impl ServerClient {
 
     async fn revoke(&self, key: &Revealed, id: &str) -> Result<Reply, Error> {
         let revoked: Revoked = self.json(self.request(Method::DELETE, &key_path(id)?, Some(key))).await?;
+        self.about(id, revoked.id)?;
         Ok(Reply::Revoked(revoked))
     }
 
@@ -285,6 +288,11 @@ impl ServerClient {
         Ok(bytes)
     }
 
+    /// An answer about another key than the one asked about is none.
+    fn about(&self, asked: &str, answered: KeyId) -> Result<(), Error> {
+        if asked.parse() == Ok(answered) { Ok(()) } else { Err(self.foreign()) }
+    }
+
     fn foreign(&self) -> Error {
         Error::Unreachable { detail: format!("{} does not answer like a countersign server: check the address", self.origin) }
     }
@@ -314,9 +322,9 @@ fn given(mut body: Value) -> Value {
     body
 }
 
-/// RFC 6750 §2.1 `b64token`: what goes into headers and files as it is, and means nothing to a shell.
+/// What goes into headers and files as it is, and is no longer than any key a countersign server makes.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 256 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b))
+    text.len() <= 256 && crate::domain::secret::is_b64token(text)
 }
 
 #[derive(serde::Deserialize)]

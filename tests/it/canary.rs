@@ -54,7 +54,8 @@ async fn a65_a74_over_stdio_no_secret_is_where_it_does_not_belong_whatever_is_lo
     home.account();
     let (mut client, folder) = working(&home, &[]).await;
     let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": ["audience:read", "keys:read"]})).await;
-    let claims = fs::read_dir(home.data().join("claims")).unwrap().next().unwrap().unwrap().path();
+    let mut claims = fs::read_dir(home.data().join("claims")).unwrap().map(|entry| entry.unwrap().path());
+    let claims = claims.find(|path| path.extension().is_some_and(|end| end == "json")).unwrap();
     let open: Value = serde_json::from_slice(&fs::read(&claims).unwrap()).unwrap();
     let (token, verifier) = (text(&open[0], "claim_token"), text(&open[0], "code_verifier"));
     let claim = json!({"claim_id": asked["claim_id"], "wait_seconds": 1});

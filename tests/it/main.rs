@@ -34,6 +34,7 @@ mod http_hygiene;
 mod http_keys;
 mod idempotency;
 mod introspect;
+mod kept;
 mod keys;
 mod keys_edit;
 mod keys_rotate;

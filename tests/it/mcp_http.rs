@@ -97,7 +97,15 @@ async fn approve(app: &TestApp, registered: &Value) {
 
 /// Runs the line a pickup gave; returns what it printed and the file it left.
 fn run(command: &str, config: &std::path::Path) -> (bool, String, Option<std::path::PathBuf>) {
-    let output = std::process::Command::new("sh").args(["-c", command]).env("XDG_CONFIG_HOME", config).output().unwrap();
+    run_in("sh", command, config)
+}
+
+fn run_in(shell: &str, command: &str, config: &std::path::Path) -> (bool, String, Option<std::path::PathBuf>) {
+    // A variable of the human's that happens to have a name of the line's is not touched.
+    let theirs = config.join("theirs");
+    std::fs::write(&theirs, "").unwrap();
+    let output = std::process::Command::new(shell).args(["-c", command]).env("XDG_CONFIG_HOME", config).env("t", &theirs).output().unwrap();
+    assert!(theirs.exists());
     let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let file = std::fs::read_dir(config.join("countersign")).ok().and_then(|mut files| files.next()).map(|file| file.unwrap().path());
     (output.status.success(), printed, file)
@@ -162,6 +170,39 @@ async fn a86_a_pickup_command_works_once_and_holds_no_key() {
     let place = config.path().to_owned();
     let (again, ..) = tokio::task::spawn_blocking(move || run(&command, &place)).await.unwrap();
     assert_eq!((again, app.http().projects(&key).await.status), (false, 401), "a second redemption revokes the key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a86_a_pickup_that_cannot_be_kept_is_not_spent() {
+    let (app, address) = listening().await;
+    for shell in ["sh", "bash", "zsh"].into_iter().filter(|shell| std::process::Command::new(shell).args(["-c", "true"]).status().is_ok()) {
+        let mut mcp = Mcp::open(address, "2025-11-25", None).await;
+        let asked = mcp.done("register_agent", json!({"agent_name": shell})).await;
+        approve(&app, &asked).await;
+        let claim = json!({"claim_id": asked["claim_id"]});
+        let command = mcp.done("poll_claim", claim.clone()).await["pickup"]["command"].as_str().unwrap().to_owned();
+        let config = tempfile::TempDir::new().unwrap();
+        let ran = async |place: &std::path::Path| {
+            let (command, place) = (command.clone(), place.to_owned());
+            tokio::task::spawn_blocking(move || run_in(shell, &command, &place)).await.unwrap()
+        };
+        // Where the folder should be there is a file; then, where the file should be, a folder.
+        std::fs::write(config.path().join("countersign"), "").unwrap();
+        let (ok, printed, _) = ran(config.path()).await;
+        assert!(!ok && printed.contains("Nothing was fetched"), "{shell}: {printed}");
+        std::fs::remove_file(config.path().join("countersign")).unwrap();
+        let name = command.split("$d/").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let file = config.path().join("countersign").join(name);
+        std::fs::create_dir_all(&file).unwrap();
+        let (ok, printed, _) = ran(config.path()).await;
+        assert!(!ok && printed.contains("Nothing was fetched"), "{shell}: {printed}");
+        std::fs::remove_dir(&file).unwrap();
+        let (ok, printed, left) = ran(config.path()).await;
+        assert!(ok && left.as_ref() == Some(&file), "{shell}: {printed}");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(mcp.done("poll_claim", claim).await["status"], "delivered");
+    }
 }
 
 #[tokio::test]

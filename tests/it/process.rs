@@ -571,14 +571,19 @@ impl Client {
 
     /// A client of a program that the test has prepared.
     pub async fn of(program: &mut tokio::process::Command) -> Self {
-        let mut child = program.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut client = Self { child, lines, seen: String::new(), id: 0 };
+        let mut client = Self::bare(program);
         let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}});
         let reply = client.request("initialize", hello).await;
         assert_eq!(reply["result"]["serverInfo"]["name"], "countersign", "{reply}");
         client.send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
         client
+    }
+
+    /// One that has said nothing yet.
+    pub fn bare(program: &mut tokio::process::Command) -> Self {
+        let mut child = program.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, seen: String::new(), id: 0 }
     }
 
     pub async fn send(&mut self, message: Value) {
