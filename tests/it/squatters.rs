@@ -246,7 +246,7 @@ async fn a_server_elsewhere_does_not_command_the_terminal() {
     let home = Home::new();
     let asked = home.program(&["--server", &evil, "keys", "list"]).env("COUNTERSIGN_API_KEY", "cs_live_x").output().await.unwrap();
     let done = Done(asked);
-    done.says("\\u001b]0;owned\\u0007\\u009b2J back\\u202e");
+    done.says("owned").says("back\\u202e");
     assert!(!done.said().trim_end().contains(|c: char| c.is_control()), "{:?}", done.said());
 }
 
