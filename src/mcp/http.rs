@@ -22,7 +22,7 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
-use futures::{StreamExt, future::pending};
+use futures::StreamExt;
 use rmcp::{
     ServerHandler,
     model::ProtocolVersion,
@@ -94,20 +94,18 @@ fn while_wanted(app: App, caller: HttpCaller, method: Method, response: Response
         return response;
     }
     let HttpCaller { credential, gone, .. } = caller;
+    let unread = gone.drop_guard();
+    let read = move |body: Body| body.into_data_stream().inspect(move |_| _ = &unread);
+    if method != Method::GET {
+        return response.map(|body| Body::from_stream(read(body)));
+    }
     let over = async move {
-        if method != Method::GET {
-            return pending().await;
-        }
         tokio::select! {
             () = app.until_ended(credential.as_ref().map(|it| &it.caller)) => {}
             () = app.until_draining() => {}
         }
     };
-    let unread = gone.drop_guard();
-    response.map(|body| {
-        let read = body.into_data_stream().take_until(Box::pin(over));
-        Body::from_stream(read.inspect(move |_| _ = &unread))
-    })
+    response.map(|body| Body::from_stream(read(body).take_until(Box::pin(over))))
 }
 
 fn session_of(headers: &HeaderMap) -> Option<String> {

@@ -197,12 +197,14 @@ impl Service {
 
     /// The stored key with this hash: from memory, if it is known.
     pub(super) async fn known_key(&self, hash: &Digest) -> Result<Option<Arc<KeyFacts>>, Error> {
-        if let Some(key) = self.known.get(hash) {
-            return Ok(Some(key));
+        match self.known.get(hash) {
+            Some(key) => Ok(Some(key)),
+            None if self.known.is_unknown(hash) => Ok(None),
+            None => Box::pin(self.read_key(hash)).await,
         }
-        if self.known.is_unknown(hash) {
-            return Ok(None);
-        }
+    }
+
+    async fn read_key(&self, hash: &Digest) -> Result<Option<Arc<KeyFacts>>, Error> {
         let generation = self.known.generation();
         let found = self
             .store()

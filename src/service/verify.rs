@@ -106,6 +106,8 @@ struct Judgement {
 }
 
 impl Service {
+    // What is boxed below is rare; as a part of the future of each verification it would be moved about with it.
+
     /// The key a caller presented, if there is one. Forms no key has are refused without a look-up.
     pub(super) async fn look_up(&self, presented: &ApiKey) -> Result<Option<Arc<KeyFacts>>, Error> {
         if !self.formats.iter().any(|format| format.could_be(presented)) {
@@ -137,9 +139,11 @@ impl Service {
             Status::Active => {}
         }
         // Even a use that is refused below shows that the key arrived.
-        self.end_redelivery(key).await?;
+        if key.redeliverable.is_some() {
+            Box::pin(self.end_redelivery(key)).await?;
+        }
         if need.environment.is_some_and(|environment| environment != key.environment) {
-            self.note_wrong_environment(key, now).await?;
+            Box::pin(self.note_wrong_environment(key, now)).await?;
             return Ok(plain(Code::WrongEnvironment));
         }
         let missing = need.scopes.missing_from(&key.scopes);
@@ -194,7 +198,7 @@ impl Service {
     pub async fn authenticate(&self, presented: Option<&ApiKey>, need: &Need) -> Result<Caller, Error> {
         let presented = presented.ok_or(Error::Unauthorized { presented: false })?;
         if let Some(token) = presented.as_access_token() {
-            return self.authenticate_session(&token, need).await;
+            return Box::pin(self.authenticate_session(&token, need)).await;
         }
         let Some(key) = self.look_up(presented).await? else { return Err(Error::Unauthorized { presented: true }) };
         let found = self.judge(&key, need, self.world.now()).await?;
