@@ -180,15 +180,6 @@ impl Credentials {
         Ok(found)
     }
 
-    /// A key of a server, by the id that server gave it.
-    pub fn find(&self, origin: &str, key_id: KeyId) -> Result<Option<Credential>, CredentialError> {
-        if !self.folder.exists() {
-            return Ok(None);
-        }
-        let name = name(origin, key_id);
-        read(&self.private_folder()?, &name, &self.folder.join(format!("{name}.json")))
-    }
-
     /// Forgets a key of a server. One that is not there is no error.
     pub fn remove(&self, origin: &str, key_id: KeyId) -> Result<(), CredentialError> {
         let name = name(origin, key_id);

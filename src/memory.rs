@@ -1,7 +1,7 @@
 //! How the system maps this program's memory.
 //!
-//! The allocator asks for huge pages. With them a look-up among a million keys takes a sixth less time, and a program that
-//! holds ten keys takes four times the memory: so they are off until there are many.
+//! The allocator asks for huge pages. They spare look-ups among many keys misses of the translation cache, and make a
+//! program that holds few take several times the memory: so they are off until there are many.
 
 /// At the start, before threads: pages of the usual size.
 pub fn few_keys() {

@@ -15,13 +15,6 @@ pub async fn working(home: &Home, settings: &[(&str, &str)]) -> (Client, PathBuf
     (Client::of(&mut program).await, folder)
 }
 
-/// Asks and has it approved; the arguments of the poll that collects the key.
-async fn approved(client: &mut Client) -> Value {
-    let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": ["audience:read"]})).await;
-    page_of(&asked).await.approve(&text(&asked, "user_code")).await;
-    json!({"claim_id": asked["claim_id"], "wait_seconds": 0})
-}
-
 pub fn with(claim: &Value, more: Value) -> Value {
     let mut arguments = claim.clone();
     arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -33,7 +26,7 @@ async fn a_key_goes_into_one_variable_of_an_env_file() {
     let home = Home::new();
     home.account();
     let (mut client, folder) = working(&home, &[]).await;
-    let claim = approved(&mut client).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
     fs::write(folder.join(".env"), "DEBUG=1\n").unwrap();
     let delivered = client.tool("poll_claim", with(&claim, json!({"delivery": "env_file", "env_path": ".env"}))).await;
     assert_eq!(delivered["status"], "delivered", "{delivered}");
@@ -43,7 +36,7 @@ async fn a_key_goes_into_one_variable_of_an_env_file() {
     assert_eq!(mode(folder.join(".env")), 0o600);
     assert!(fs::read_dir(home.data().join("credentials")).is_err(), "it is in one place");
 
-    let again = approved(&mut client).await;
+    let again = approved(&mut client, json!(["audience:read"])).await;
     let replaced = client.tool("poll_claim", with(&again, json!({"delivery": "env_file", "env_path": ".env"}))).await;
     assert_eq!(replaced["status"], "delivered", "{replaced}");
     let rewritten = fs::read_to_string(folder.join(".env")).unwrap();
@@ -56,7 +49,7 @@ async fn a70_an_env_file_that_leads_elsewhere_takes_no_key_and_loses_none() {
     let home = Home::new();
     home.account();
     let (mut client, folder) = working(&home, &[]).await;
-    let claim = approved(&mut client).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
     fs::write(home.0.path().join("outside"), "").unwrap();
     symlink(home.0.path().join("outside"), folder.join("link")).unwrap();
     symlink(home.0.path(), folder.join("up")).unwrap();
@@ -92,7 +85,7 @@ async fn a_keychain_that_never_answers_is_given_up_and_the_key_goes_into_a_file(
     let silent = home.0.path().join("bus");
     let _bus = std::os::unix::net::UnixListener::bind(&silent).unwrap();
     let (mut client, _) = working(&home, &[("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", silent.display()))]).await;
-    let claim = approved(&mut client).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
     let delivered = client.tool("poll_claim", claim).await;
     assert_eq!(delivered["status"], "delivered", "{delivered}");
     assert_eq!(mode(text(&delivered, "stored_at")), 0o600);
@@ -106,7 +99,7 @@ async fn an_env_file_git_would_commit_is_warned_about() {
     assert!(std::process::Command::new("git").arg("init").arg("-q").arg(&folder).status().unwrap().success());
     fs::write(folder.join(".gitignore"), "ignored\n").unwrap();
     for (path, warned) in [("tracked", true), ("ignored", false)] {
-        let claim = approved(&mut client).await;
+        let claim = approved(&mut client, json!(["audience:read"])).await;
         let delivered = client.tool("poll_claim", with(&claim, json!({"delivery": "env_file", "env_path": path}))).await;
         assert_eq!(text(&delivered, "next").contains(".gitignore"), warned, "{delivered}");
     }
@@ -117,7 +110,7 @@ async fn a_key_is_in_a_result_only_where_the_operator_allows_it() {
     let home = Home::new();
     home.account();
     let (mut client, _) = working(&home, &[]).await;
-    let claim = approved(&mut client).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
     let refused = client.tool("poll_claim", with(&claim, json!({"delivery": "inline"}))).await;
     assert!(text(&refused, "error_description").contains("`delivery`"), "{refused}");
     assert_eq!(client.done().await.0, Some(0));

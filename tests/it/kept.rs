@@ -42,8 +42,9 @@ fn stored(home: &Home, profile: &str, origin: &str) -> Credential {
 }
 
 fn kept(home: &Home, credential: &Credential) -> bool {
-    let found = Credentials::new(&home.data()).find(&credential.origin, credential.key_id).unwrap();
-    found.is_some_and(|found| found.key.expose() == credential.key.expose())
+    let found = Credentials::new(&home.data()).list().unwrap();
+    let same = |found: &Credential| (&found.origin, found.key_id) == (&credential.origin, credential.key_id);
+    found.into_iter().find(same).is_some_and(|found| found.key.expose() == credential.key.expose())
 }
 
 fn said(answer: Value) -> impl Fn() -> Ready<Json<Value>> + Clone + Send + Sync + 'static {
@@ -215,9 +216,8 @@ async fn one_key_file_that_cannot_be_read_takes_no_other_key_away() {
     let home = Home::new();
     home.account();
     let mut client = Client::start(&home).await;
-    let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": ["audience:read"]})).await;
-    page_of(&asked).await.approve(&text(&asked, "user_code")).await;
-    let delivered = client.tool("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
+    let delivered = client.tool("poll_claim", claim).await;
     stored(&home, "other", HERE);
     let good = text(&delivered, "stored_at");
     for file in fs::read_dir(home.data().join("credentials")).unwrap().map(|entry| entry.unwrap().path()) {

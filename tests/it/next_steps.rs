@@ -7,13 +7,6 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// Asks for a key and has it approved; the arguments that collect it.
-async fn approved(client: &mut Client, scopes: Value) -> Value {
-    let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": scopes})).await;
-    page_of(&asked).await.approve(&text(&asked, "user_code")).await;
-    json!({"claim_id": asked["claim_id"], "wait_seconds": 0})
-}
-
 #[tokio::test]
 async fn a_client_that_was_given_its_key_is_told_where_it_comes_from() {
     let home = Home::new();

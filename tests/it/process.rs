@@ -632,6 +632,13 @@ pub async fn page_of(registered: &Value) -> Browser {
     browser
 }
 
+/// Asks for a key and has it approved; the arguments of the poll that collects it.
+pub async fn approved(client: &mut Client, scopes: Value) -> Value {
+    let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": scopes})).await;
+    page_of(&asked).await.approve(&text(&asked, "user_code")).await;
+    json!({"claim_id": asked["claim_id"], "wait_seconds": 0})
+}
+
 #[test]
 fn a70_with_an_empty_stdin_mcp_ends_with_0_and_prints_nothing() {
     let done = Home::new().run(&["mcp"], "");
@@ -670,9 +677,8 @@ async fn a_stored_key_that_was_revoked_elsewhere_is_forgotten_and_said() {
     let home = Home::new();
     home.account();
     let mut client = Client::start(&home).await;
-    let asked = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": ["audience:read"]})).await;
-    page_of(&asked).await.approve(&text(&asked, "user_code")).await;
-    let delivered = client.tool("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
+    let delivered = client.tool("poll_claim", claim).await;
     let (file, key) = (text(&delivered, "stored_at"), text(&delivered["key"], "id"));
     home.run(&["keys", "revoke", &key, "--yes"], "").ok();
     for command in [&["curl", "-sS", "/v1/projects"][..], &["exec", "--env", "KEY", "--", "true"]] {
