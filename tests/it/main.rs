@@ -25,6 +25,7 @@ mod connect;
 mod crash;
 mod delivery;
 mod discovery;
+mod disk;
 mod durable;
 mod elsewhere;
 mod floods;

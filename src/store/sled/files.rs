@@ -21,8 +21,15 @@ use std::{
 };
 
 const CACHE_BYTES: u64 = 64 << 20;
+/// sled writes its file in pieces of this size, and writes one again once all in it is stale. What is still good in a
+/// mostly stale one is moved out by a cleaner that does one segment per flush, and one page per page that is rewritten.
+/// With sled's own 512 KiB it falls behind under constant change: the file grows to some 25 times its rows, up to a
+/// segment for each page. In these so much goes stale by itself, and so much is moved at a time, that it keeps up.
+const SEGMENT: usize = 2 << 20;
+/// Databases made with sled's own size keep it: it can't be changed.
+const FORMER_SEGMENT: usize = 512 << 10;
 /// What must fit on the disk before a failed database is opened again: a few segments and a snapshot.
-const ROOM: usize = 4 << 20;
+const ROOM: usize = 4 * SEGMENT;
 
 /// sled lets go of its file a moment after its last handle, and a killed process after our own lock. Who has that
 /// lock waits.
@@ -53,13 +60,16 @@ impl Files {
     fn opened(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
         remove_half_snapshots(path)?;
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500));
-        let mut tries = 0;
+        let (mut tries, mut segment) = (0, SEGMENT);
         let db = loop {
-            match config.open() {
-                Err(sled::Error::Io(error)) if tries < TRIES && error.to_string().contains("acquire lock") => thread::sleep(AGAIN),
+            match config.clone().segment_size(segment).open() {
+                Err(sled::Error::Unsupported(_)) if segment == SEGMENT => segment = FORMER_SEGMENT,
+                Err(sled::Error::Io(error)) if tries < TRIES && error.to_string().contains("acquire lock") => {
+                    thread::sleep(AGAIN);
+                    tries += 1;
+                }
                 opened => break opened?,
             }
-            tries += 1;
         };
         let file = File::open(path.join("db"))?;
         let tree = db.open_tree("countersign")?;
