@@ -143,7 +143,7 @@ impl Pages {
     /// Starts serving the use cases on a bound listener, and lets local processes in.
     pub fn start(mine: &mut Mine, listener: TcpListener) -> io::Result<Self> {
         let (service, stop) = (mine.service.clone(), CancellationToken::new());
-        let (app, draining) = (http::router(service.clone()), service.clone());
+        let (app, draining) = (http::Front::new(service.clone()), service.clone());
         let serving = tokio::spawn(http::listen::serve(listener, app, limits()?, stop.clone()));
         let socket = mine.listen()?;
         let upkeep = tokio::spawn(async move { service.upkeep().await });

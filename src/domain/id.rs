@@ -28,13 +28,22 @@ macro_rules! id {
             }
         }
 
+        impl $name {
+            /// The whole text, in a place of the caller's.
+            fn spelled<'a>(&self, text: &'a mut [u8; $prefix.len() + ulid::ULID_LEN]) -> &'a str {
+                let (prefix, letters) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                let mut body = [0; ulid::ULID_LEN];
+                let body = self.0.array_to_str(&mut body);
+                body.make_ascii_lowercase();
+                letters.copy_from_slice(body.as_bytes());
+                std::str::from_utf8(text).unwrap_or_default()
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut letters = [0; ulid::ULID_LEN];
-                let letters = self.0.array_to_str(&mut letters);
-                letters.make_ascii_lowercase();
-                f.write_str($prefix)?;
-                f.write_str(letters)
+                f.write_str(self.spelled(&mut [0; _]))
             }
         }
 
@@ -46,7 +55,7 @@ macro_rules! id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(self.spelled(&mut [0; _]))
             }
         }
 

@@ -5,7 +5,7 @@ use crate::domain::{
     id::{AccountId, GrantId, KeyId, RegistrationId},
     name::Name,
     scope::ScopeSet,
-    secret::{ApiKey, BASE62, Digest, KeyStream},
+    secret::{ApiKey, BASE62, Digest, KeyStream, only},
     source::Source,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -101,10 +101,10 @@ impl KeyFormat {
         let Some(body) = body else { return false };
         match self.body {
             Body::Checksummed => {
-                body.len() == 36 && body.bytes().all(|b| b.is_ascii_alphanumeric()) && checksum(&body[..30]) == body.as_bytes()[30..]
+                body.len() == 36 && only(body, |b| b.is_ascii_alphanumeric()) && checksum(&body[..30]) == body.as_bytes()[30..]
             }
-            Body::Random => body.len() == 32 && body.bytes().all(|b| b.is_ascii_alphanumeric()),
-            Body::Hex40 => body.len() == 40 && body.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+            Body::Random => body.len() == 32 && only(body, |b| b.is_ascii_alphanumeric()),
+            Body::Hex40 => body.len() == 40 && only(body, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
         }
     }
 }

@@ -96,7 +96,7 @@ fn challenge(challenge: Option<String>, method: Option<&str>) -> Result<Option<C
 /// Who registers: counted by the account of a presented key, else by address.
 async fn registrant(app: &App, presented: &Presented, source: crate::domain::source::Source) -> Result<Registrant, Failed> {
     let account = match presented.key() {
-        Some(_) => Some(presented.admit(app, Need::default()).await?.account.id),
+        Some(_) => Some(presented.admit(app, &Need::default()).await?.account.id),
         None => None,
     };
     Ok(Registrant { source, account })

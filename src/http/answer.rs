@@ -8,6 +8,7 @@ use aide::{
     openapi::{Operation, Response as Described, StatusCode as Status},
 };
 use axum::{
+    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -25,10 +26,14 @@ pub type Plain<T> = Answer<T, 200, false>;
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
     // Room for most answers, so that they are written without growing.
     let mut body = Vec::with_capacity(512);
-    match serde_json::to_writer(&mut body, value) {
-        Ok(()) => (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
-        Err(error) => Failed(Error::internal(error)).into_response(),
+    if let Err(error) = serde_json::to_writer(&mut body, value) {
+        return Failed(Error::internal(error)).into_response();
     }
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().reserve(8);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 #[derive(Serialize)]
@@ -66,8 +71,9 @@ impl<T, const STATUS: u16, const ENVELOPE: bool> Answer<T, STATUS, ENVELOPE> {
     }
 
     /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).
-    pub fn secret(self) -> Self {
-        Self((no_store(), self.0).into_response(), PhantomData)
+    pub fn secret(mut self) -> Self {
+        no_store().into_iter().for_each(|(name, value)| drop(self.0.headers_mut().insert(name, value)));
+        self
     }
 }
 

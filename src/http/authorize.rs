@@ -21,7 +21,6 @@ use aide::{
 use axum::{
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
@@ -64,7 +63,7 @@ pub async fn authorize(
     let stated = ScopeSet::parse(&scope).map_err(|error| Error::invalid("scope", error.to_string()))?;
     let scopes = stated.iter().chain(also?.iter()).cloned().collect();
     let need = Need { scopes, ..Need::call() }.in_environment(asked.environment.unwrap_or(app.config.environment));
-    Ok(Allowed(presented.admit(&app, need).await?))
+    Ok(Allowed(presented.admit(&app, &need).await?))
 }
 
 /// What `X-Required-Scope` adds. Read only where the neighbour is a proxy of ours.
@@ -119,10 +118,10 @@ impl OperationOutput for Allowed {
 }
 
 /// The edge around everything here: no answer has a body, and refusals are what the proxy can pass on.
-pub async fn status_only(request: Request, next: Next) -> Response {
+pub async fn status_only<A: Future<Output = Response>>(request: Request, answering: impl FnOnce(Request) -> A) -> Response {
     let query = request.uri().query().unwrap_or("").to_owned();
     let deny = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "deny" && value == "403");
-    let (mut parts, _) = next.run(request).await.into_parts();
+    let (mut parts, _) = answering(request).await.into_parts();
     let status = parts.status;
     if deny && status.is_client_error() && !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         parts.headers.insert("x-auth-status", HeaderValue::from(status.as_u16()));

@@ -11,9 +11,9 @@ use aide::{
     operation::{ParamLocation, add_parameters, parameters_from_schema},
 };
 use axum::{
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use schemars::{JsonSchema, json_schema};
 use serde::{
@@ -21,7 +21,7 @@ use serde::{
     de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
-use std::{borrow::Cow, collections::BTreeSet, fmt, iter::successors, str::FromStr};
+use std::{borrow::Cow, fmt, future::poll_fn, iter::successors, marker::PhantomData, pin::Pin, str::FromStr};
 
 /// Fields that are ours to set. A caller that sends one gets 400 rather than a silent nothing (CVE-2025-61928 class).
 const OURS: [&str; 10] =
@@ -32,6 +32,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON object.
 pub struct JsonBody<T>(pub T);
+/// The same, still to be read.
+pub struct JsonText<T>(Bytes, PhantomData<T>);
 /// A function's arguments: a JSON object, or nothing at all. `key_id` is one of them, and not ours to set.
 pub struct FunctionBody<T>(pub T);
 /// A JSON object of an operator's service, which also says on what plan its user is.
@@ -44,6 +46,29 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
         Ok(Self(read(request, false, &[]).await?))
+    }
+}
+
+impl<T: Send> FromRequest<App> for JsonText<T> {
+    type Rejection = Failed;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
+        kind(request.headers(), false)?;
+        Ok(Self(whole(request.into_body()).await?, PhantomData))
+    }
+}
+
+impl<T: DeserializeOwned> JsonText<T> {
+    /// What `T` says, by a type that may borrow and has to deny members it does not know (`deny_unknown_fields`): then no
+    /// member is there twice and none is ours to set, in one look. `None`: it takes [`Self::read`].
+    pub fn exactly<'a, E: Deserialize<'a>>(&'a self) -> Option<E> {
+        // A list is no object, whatever serde makes of it.
+        let object = self.0.trim_ascii_start().starts_with(b"{");
+        object.then(|| serde_json::from_slice(&self.0).ok()).flatten()
+    }
+
+    pub fn read(&self) -> Result<T, Error> {
+        json(&self.0, &[])
     }
 }
 
@@ -78,6 +103,12 @@ impl<T: DeserializeOwned> FromRequest<App> for AnyBody<T> {
 }
 
 impl<T: JsonSchema> OperationInput for JsonBody<T> {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        openapi::body::<T>(context, operation, &[JSON]);
+    }
+}
+
+impl<T: JsonSchema> OperationInput for JsonText<T> {
     fn operation_input(context: &mut GenContext, operation: &mut Operation) {
         openapi::body::<T>(context, operation, &[JSON]);
     }
@@ -156,38 +187,56 @@ pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))
 }
 
-/// The whole body, unless it is too large or late.
-pub async fn whole(body: Body) -> Result<Bytes, Error> {
-    to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let late = successors(Some(&error as &dyn std::error::Error), |error| error.source()).any(|error| error.is::<TooLate>());
-        if late { Error::TooSlow } else { Error::PayloadTooLarge }
-    })
+/// The whole body, unless it is too large or late. Nearly always it comes in one piece, which is handed on as it is.
+pub async fn whole(mut body: Body) -> Result<Bytes, Error> {
+    let (mut first, mut rest) = (Bytes::new(), Vec::new());
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|error| {
+            let late = successors(Some(&error as &dyn std::error::Error), |error| error.source()).any(|error| error.is::<TooLate>());
+            if late { Error::TooSlow } else { Error::PayloadTooLarge }
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > MAX_BODY {
+            return Err(Error::PayloadTooLarge);
+        }
+        if first.is_empty() { first = data } else { rest.extend_from_slice(&data) }
+    }
+    if rest.is_empty() { Ok(first) } else { Ok([&*first, &rest].concat().into()) }
 }
 
 async fn read<T: DeserializeOwned>(request: Request, form: bool, theirs: &[&str]) -> Result<T, Error> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let kind = kind.split(';').next().unwrap_or("").trim();
-    let is_form = form && kind.eq_ignore_ascii_case(FORM);
-    if !is_form && !kind.eq_ignore_ascii_case(JSON) {
-        let expected = if form { format!("{JSON} or {FORM}") } else { JSON.to_owned() };
-        return Err(Error::UnsupportedMediaType { expected });
-    }
+    let is_form = kind(request.headers(), form)? == FORM;
     let bytes = whole(request.into_body()).await?;
-    let theirs_to_set = |mut names: Box<dyn Iterator<Item = &str> + '_>| {
-        let ours = names.find(|name| OURS.contains(name) && !theirs.contains(name));
-        ours.map_or(Ok(()), |name| Err(Error::invalid(name, "is not yours to set")))
-    };
-    if is_form {
-        let members = form_members(&bytes)?;
-        theirs_to_set(Box::new(members.keys().map(String::as_str)))?;
-        return typed(members);
+    if !is_form {
+        return json(&bytes, theirs);
     }
+    let members = form_members(&bytes)?;
+    members.keys().try_for_each(|name| not_ours(name, theirs))?;
+    typed(members)
+}
+
+/// The type of a body: JSON, or a form where those are taken.
+fn kind(headers: &HeaderMap, form: bool) -> Result<&'static str, Error> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim();
+    match [JSON, FORM].into_iter().find(|known| kind.eq_ignore_ascii_case(known)) {
+        Some(known) if form || known == JSON => Ok(known),
+        _ => Err(Error::UnsupportedMediaType { expected: if form { format!("{JSON} or {FORM}") } else { JSON.to_owned() } }),
+    }
+}
+
+/// A member that is ours to set is refused, unless it is one of `theirs`.
+fn not_ours(name: &str, theirs: &[&str]) -> Result<(), Error> {
+    if OURS.contains(&name) && !theirs.contains(&name) { Err(Error::invalid(name, "is not yours to set")) } else { Ok(()) }
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8], theirs: &[&str]) -> Result<T, Error> {
     let malformed = |error| Error::Malformed { detail: format!("the body is not valid JSON: {error}") };
-    let Strict(names) = serde_json::from_slice(&bytes).map_err(malformed)?;
+    let Strict(names) = serde_json::from_slice(bytes).map_err(malformed)?;
     let names = names.ok_or_else(|| Error::Malformed { detail: "the body must be a JSON object".to_owned() })?;
-    theirs_to_set(Box::new(names.iter().map(|Name(name)| &**name)))?;
+    names.iter().try_for_each(|Name(name)| not_ours(name, theirs))?;
     // Only the slower way by a value knows which field is wrong.
-    serde_json::from_slice(&bytes).or_else(|_| typed(serde_json::from_slice(&bytes).map_err(malformed)?))
+    serde_json::from_slice(bytes).or_else(|_| typed(serde_json::from_slice(bytes).map_err(malformed)?))
 }
 
 fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
@@ -211,7 +260,7 @@ fn typed<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Error> {
 
 /// Any JSON value in which no object has a member twice: two readers of such a body could disagree on what it says.
 /// Of an object, the names of its members.
-struct Strict<'a>(Option<BTreeSet<Name<'a>>>);
+struct Strict<'a>(Option<Vec<Name<'a>>>);
 
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -261,13 +310,14 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut names = BTreeSet::new();
+        let mut names = Vec::new();
         while let Some((name, _)) = map.next_entry::<Name<'de>, Strict<'de>>()? {
-            if names.contains(&name) {
-                return Err(serde::de::Error::custom(format!("member `{}` is there twice", name.0)));
-            }
-            names.insert(name);
+            names.push(name);
         }
-        Ok(Strict(Some(names)))
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(serde::de::Error::custom(format!("member `{}` is there twice", pair[0].0))),
+            None => Ok(Strict(Some(names))),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{domain::source::Source, http::App};
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, HeaderName, request::Parts},
 };
 use std::{
     convert::Infallible,
@@ -35,8 +35,9 @@ pub fn source_of(parts: &Parts, app: &App) -> Source {
 
 /// All hops, in order, of all `X-Forwarded-For` headers; an unreadable one ends the list, so nothing before it counts.
 fn forwarded_for(headers: &HeaderMap) -> Vec<IpAddr> {
+    static NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
     let mut hops = Vec::new();
-    for value in headers.get_all("x-forwarded-for") {
+    for value in headers.get_all(&NAME) {
         for hop in value.to_str().unwrap_or("").split(',') {
             match hop.trim().parse() {
                 Ok(ip) => hops.push(ip),

@@ -12,7 +12,7 @@ use crate::{
 use aide::{OperationInput, generate::GenContext, openapi::Operation};
 use axum::{
     extract::{FromRequestParts, Request},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -52,9 +52,8 @@ impl Presented {
     }
 
     /// Lets the caller in, or says why not.
-    pub async fn admit(&self, app: &App, need: Need) -> Result<Caller, Failed> {
-        let need = Need { from: Some(self.source), ..need };
-        let answer = app.authenticate(self.key(), &need).await;
+    pub async fn admit(&self, app: &App, need: &Need) -> Result<Caller, Failed> {
+        let answer = app.authenticate_from(self.key(), need, Some(self.source)).await;
         let standing = match (&answer, &self.key) {
             (Ok(caller), _) => caller.ratelimit,
             (Err(Error::RateLimited(limit)), _) => Some(*limit),
@@ -84,7 +83,8 @@ pub fn presented(headers: &HeaderMap, extra: bool) -> Result<Option<ApiKey>, Err
         }
     }
     if extra {
-        for value in headers.get_all("x-api-key") {
+        static NAME: HeaderName = HeaderName::from_static("x-api-key");
+        for value in headers.get_all(&NAME) {
             find(value.to_str().map_err(|_| Error::Unauthorized { presented: true })?.trim())?;
         }
     }
@@ -111,6 +111,7 @@ impl LimitSlot {
     pub fn told(&self, mut response: Response) -> Response {
         let Some((standing, now)) = self.0.get() else { return response };
         let headers = response.headers_mut();
+        headers.reserve(5);
         headers.insert("x-ratelimit-limit", HeaderValue::from(standing.limit));
         headers.insert("x-ratelimit-remaining", HeaderValue::from(standing.remaining));
         headers.insert("x-ratelimit-reset", HeaderValue::from(standing.reset));

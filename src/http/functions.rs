@@ -62,7 +62,7 @@ pub async fn list_agents(
     presented: Presented,
     body: Result<FunctionBody<Nothing>, Failed>,
 ) -> Result<Success<Agents>, Failed> {
-    presented.admit(&app, Need::call().in_environment(app.config.environment)).await?;
+    presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
     body?;
     Ok(Success::new(&app, Agents { agents: [] }))
 }
@@ -172,7 +172,7 @@ pub async fn manage_api_keys(
     presented: Presented,
     body: Result<FunctionBody<Manage>, Failed>,
 ) -> Result<Success<Managed>, Failed> {
-    let caller = presented.admit(&app, Need::call().in_environment(app.config.environment)).await?;
+    let caller = presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
     let FunctionBody(asked) = body?;
     let account = caller.account.id;
     let answer = match required("action", asked.action)? {

@@ -12,7 +12,6 @@ use crate::{
 use axum::{
     body::Body,
     extract::{Request, State},
-    handler::Handler,
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header,
         uri::{Authority, Uri},
@@ -23,7 +22,7 @@ use axum::{
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
 use tower_http::catch_panic::{DefaultResponseForPanic, ResponseForPanic};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use url::Url;
 
 /// Secrets have no place in an address: it ends in logs, histories and referrers.
@@ -32,26 +31,56 @@ const SECRET_PARAMETERS: [&str; 9] =
 
 /// Names each request for the log and its reader; logs method, path and status, never query, headers or body.
 pub async fn request_id(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = fresh_id(&app);
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    async move {
-        let response = next.run(request).await;
+    let id = RequestId::fresh(&app);
+    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
+    traced(id, span, next.run(request)).await
+}
+
+/// The same for a call of MCP. Its lines in the log carry the name where details are logged: the span would cost as much
+/// as the call.
+pub fn call_id<A: Future<Output = Response>>(app: &App, answering: A) -> impl Future<Output = Response> + use<A> {
+    let id = RequestId::fresh(app);
+    let span = tracing::debug_span!("call", id = id.as_str());
+    traced(id, span, answering)
+}
+
+// No `async fn` below: it would keep its argument and what it awaits of it, and be twice as large.
+
+fn traced(id: RequestId, span: Span, answering: impl Future<Output = Response>) -> impl Future<Output = Response> {
+    let named = move |response: Response| {
         tracing::debug!(status = response.status().as_u16(), "answered");
-        named(response, id)
-    }
-    .instrument(span)
-    .await
+        id.named(response)
+    };
+    unless_it_panics(answering).map(named).instrument(span)
 }
 
-fn fresh_id(app: &App) -> String {
-    format!("{:016x}", u64::from_be_bytes(app.world.bytes()))
+/// The answer, or 500: whoever made a handler panic takes nobody else's connection along.
+fn unless_it_panics(answering: impl Future<Output = Response>) -> impl Future<Output = Response> {
+    let to_response = |panic| DefaultResponseForPanic::default().response_for_panic(panic).map(Body::new);
+    AssertUnwindSafe(answering).catch_unwind().map(move |answered| answered.unwrap_or_else(to_response))
 }
 
-fn named(mut response: Response, id: String) -> Response {
-    if let Ok(value) = HeaderValue::try_from(id) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+/// Sixteen hex digits.
+struct RequestId([u8; 16]);
+
+impl RequestId {
+    fn fresh(app: &App) -> Self {
+        let random: [u8; 8] = app.world.bytes();
+        let digit = |i: usize| b"0123456789abcdef"[usize::from(random[i / 2] >> (4 * (1 - i % 2)) & 15)];
+        Self(std::array::from_fn(digit))
     }
-    response
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn named(&self, mut response: Response) -> Response {
+        static NAME: HeaderName = HeaderName::from_static("x-request-id");
+        if let Ok(value) = HeaderValue::from_bytes(&self.0) {
+            response.headers_mut().insert(&NAME, value);
+        }
+        response
+    }
 }
 
 /// A credential in the query is refused before anything else looks at it (RFC 9700 §4.3.2).
@@ -69,22 +98,21 @@ fn refused_query(address: &Uri) -> Option<Failed> {
 
 /// All that is done around a call which services make for each of their own, in one piece: as layers of their own, the
 /// same would cost more than the call. It has no span; what fails is named in a line of its own.
-pub async fn at_once<H: Handler<T, App>, T>(app: App, family: Family, mut request: Request, handler: H) -> Response {
-    let (id, slot) = (fresh_id(&app), LimitSlot::default());
+pub async fn at_once(app: App, family: Family, mut request: Request, answering: impl AsyncFnOnce(App, Request) -> Response) -> Response {
+    let (id, slot) = (RequestId::fresh(&app), LimitSlot::default());
     let response = if !names_us(&app, &request) {
         misdirected(app.clone(), request)
     } else if let Some(refused) = refused_query(request.uri()) {
         refused.into_response()
     } else {
         request.extensions_mut().insert(slot.clone());
-        let answered = AssertUnwindSafe(handler.call(request, app.clone())).catch_unwind().await;
-        answered.unwrap_or_else(|panic| DefaultResponseForPanic::default().response_for_panic(panic).map(Body::new))
+        unless_it_panics(answering(app.clone(), request)).await
     };
     let response = slot.told(envelope::wrapped(&app, family, response));
     if response.status().is_server_error() {
-        tracing::error!(id, status = response.status().as_u16(), "failed");
+        tracing::error!(id = id.as_str(), status = response.status().as_u16(), "failed");
     }
-    named(response, id)
+    id.named(response)
 }
 
 /// The first parameter of an address that would carry a secret.
@@ -99,17 +127,16 @@ pub fn wants_page(headers: &HeaderMap) -> bool {
 }
 
 /// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.
-pub fn named_host(request: &Request) -> Option<String> {
+pub fn named_host(request: &Request) -> Option<&str> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = hosts.next().map(|value| value.to_str().map(str::to_ascii_lowercase));
+    let host = hosts.next().map(HeaderValue::to_str);
     if hosts.next().is_some() {
         return None;
     }
-    let authority = request.uri().authority().map(|authority| authority.as_str().to_ascii_lowercase());
-    match (host, authority) {
+    match (host, request.uri().authority().map(Authority::as_str)) {
         (Some(Ok(host)), None) => Some(host),
         (None, Some(authority)) => Some(authority),
-        (Some(Ok(host)), Some(authority)) if host == authority => Some(host),
+        (Some(Ok(host)), Some(authority)) if host.eq_ignore_ascii_case(authority) => Some(host),
         _ => None,
     }
 }
@@ -118,7 +145,10 @@ pub fn named_host(request: &Request) -> Option<String> {
 /// without the scheme's own port.
 pub fn host_is_ours(app: &App, host: &str) -> bool {
     let published = [&app.config.public_url, &app.config.pages_url];
-    published.into_iter().filter_map(|origin| origin.split_once("://")).any(|(_, ours)| ours == host)
+    published.into_iter().any(|origin| {
+        let ours = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        ours.is_some_and(|ours| ours.eq_ignore_ascii_case(host))
+    })
 }
 
 /// Other names are answered by nobody (DNS rebinding); a browser that used another name of this computer is sent
@@ -128,12 +158,11 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
 }
 
 fn names_us(app: &App, request: &Request) -> bool {
-    named_host(request).is_some_and(|host| host_is_ours(app, &host))
+    named_host(request).is_some_and(|host| host_is_ours(app, host))
 }
 
 fn misdirected(app: App, request: Request) -> Response {
-    let host = named_host(&request);
-    if let Some(place) = host.and_then(|host| same_computer(&app, &host, &request)) {
+    if let Some(place) = named_host(&request).and_then(|host| same_computer(&app, host, &request)) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
     }
     let family = Family::of(request.uri().path(), app.config.profile);
@@ -146,7 +175,7 @@ fn misdirected(app: App, request: Request) -> Response {
 /// `http://localhost:4080/claim` when we publish `http://127.0.0.1:4080`.
 fn same_computer(app: &App, host: &str, request: &Request) -> Option<HeaderValue> {
     let ours = Url::parse(&app.config.pages_url).ok().filter(crate::config::is_loopback)?;
-    let named: Authority = host.parse().ok()?;
+    let named: Authority = host.to_ascii_lowercase().parse().ok()?;
     let page = request.method() == Method::GET && wants_page(request.headers());
     let local = matches!(named.host(), "localhost" | "127.0.0.1" | "[::1]") && named.port_u16() == ours.port();
     if !(page && local) {

@@ -49,7 +49,7 @@ pub async fn introspect(
     presented: Presented,
     body: Result<AnyBody<Ask>, Failed>,
 ) -> Result<Plain<Introspected>, Failed> {
-    let caller = presented.admit(&app, Need::default().scope(KEYS_VERIFY)).await?;
+    let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
     let AnyBody(body) = body?;
     let found = app.introspect(&caller, &required("token", body.token)?).await?;
     let answer = found.map_or(Introspected::Inactive { active: false }, |found| Introspected::Active(Box::new(found)));

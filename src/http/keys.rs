@@ -3,7 +3,7 @@
 use super::{
     App,
     answer::Success,
-    body::{FunctionBody, JsonBody, PathId, Query, number, required},
+    body::{FunctionBody, JsonBody, JsonText, PathId, Query, number, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
@@ -73,7 +73,7 @@ fn conflict() -> Error {
 
 /// `GET /v1/whoami`
 pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Success<Whoami>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     Ok(Success::new(&app, app.whoami(&caller).await?))
 }
 
@@ -89,7 +89,7 @@ struct ProjectView {}
 
 /// `GET /v1/projects`: an example of a protected resource, where `environment` is enforced.
 pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Success<Projects>, Failed> {
-    presented.admit(&app, Need::call().in_environment(app.config.environment)).await?;
+    presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
     Ok(Success::new(&app, Projects { projects: [], total: 0 }))
 }
 
@@ -115,7 +115,7 @@ pub async fn list(
     presented: Presented,
     asked: Result<Query<ListQuery>, Failed>,
 ) -> Result<Success<KeyList>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     let Query(ListQuery { limit, cursor, status, environment, created_by, q }) = asked?;
     let filter = Filter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
@@ -154,7 +154,7 @@ pub async fn create(
     name: Result<RequestName, Failed>,
     body: Result<JsonBody<Create>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
-    let caller = presented.admit(&app, Need::call().scope(KEYS_WRITE)).await?;
+    let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
     let JsonBody(body) = body?;
     let new = NewKey {
         name: required("name", body.name)?,
@@ -170,7 +170,7 @@ pub async fn create(
 
 /// `GET /v1/keys/{id}`
 pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId<KeyId>, Failed>) -> Result<Success<KeyView>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     let PathId(id) = id?;
     Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
 }
@@ -193,7 +193,7 @@ pub async fn edit(
     id: Result<PathId<KeyId>, Failed>,
     body: Result<JsonBody<Change>, Failed>,
 ) -> Result<Success<KeyView>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
     Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
 }
@@ -216,7 +216,7 @@ pub async fn rotate(
     name: Result<RequestName, Failed>,
     body: Result<FunctionBody<Rotation>, Failed>,
 ) -> Result<Success<Issued, 201>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     let (PathId(id), FunctionBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
     let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
     let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
@@ -238,7 +238,7 @@ pub async fn usage(
     id: Result<PathId<KeyId>, Failed>,
     asked: Result<Query<UsageQuery>, Failed>,
 ) -> Result<Success<UsageDays>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     let (PathId(id), Query(asked)) = (id?, asked?);
     Ok(Success::new(&app, app.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
 }
@@ -250,7 +250,7 @@ pub async fn revoke(
     presented: Presented,
     id: Result<PathId<KeyId>, Failed>,
 ) -> Result<Success<Revoked>, Failed> {
-    let caller = presented.admit(&app, Need::call()).await?;
+    let caller = presented.admit(&app, &Need::call()).await?;
     let PathId(id) = id?;
     Ok(Success::new(&app, app.revoke_key(&caller.actor(), id, None, source).await?))
 }
@@ -267,22 +267,37 @@ pub struct Verify {
     cost: Option<u32>,
 }
 
+/// [`Verify`] and nothing else, as most calls have it: read without a copy.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked<'a> {
+    key: Option<&'a str>,
+    scope: Option<&'a str>,
+    environment: Option<Environment>,
+    cost: Option<u32>,
+}
+
 /// `POST /v1/keys/verify`: always 200 with the verdict; 401 and 403 concern the caller's own key.
 pub async fn verify(
     State(app): State<App>,
     presented: Presented,
-    body: Result<JsonBody<Verify>, Failed>,
+    text: Result<JsonText<Verify>, Failed>,
 ) -> Result<Success<Verdict>, Failed> {
     static NEED: LazyLock<Need> = LazyLock::new(|| Need::default().scope(KEYS_VERIFY));
-    let caller = presented.admit(&app, NEED.clone()).await?;
-    let JsonBody(body) = body?;
-    let key = required("key", body.key)?;
-    let scopes = ScopeSet::parse(body.scope.as_deref().unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
-    let need = Need {
-        scopes,
-        environment: Some(body.environment.unwrap_or(app.config.environment)),
-        cost: body.cost.unwrap_or(1),
-        ..Need::default()
+    let caller = presented.admit(&app, &NEED).await?;
+    let text = text?;
+    let owned;
+    let asked = match text.exactly() {
+        Some(asked) => asked,
+        None => {
+            owned = text.read()?;
+            let Verify { key, scope, environment, cost } = &owned;
+            Asked { key: key.as_deref(), scope: scope.as_deref(), environment: *environment, cost: *cost }
+        }
     };
-    Ok(Success::new(&app, app.verify(&caller, &key, need).await?).secret())
+    let key = required("key", asked.key)?;
+    let scopes = ScopeSet::parse(asked.scope.unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
+    let environment = Some(asked.environment.unwrap_or(app.config.environment));
+    let need = Need { scopes, environment, cost: asked.cost.unwrap_or(1) };
+    Ok(Success::new(&app, app.verify(&caller, key, need).await?).secret())
 }

@@ -7,9 +7,10 @@
 
 use super::MAX_BODY;
 use axum::{
-    BoxError, Router,
+    BoxError,
     body::{Body, Bytes},
     extract::ConnectInfo,
+    response::Response,
     serve::Listener,
 };
 use futures::task::AtomicWaker;
@@ -25,6 +26,7 @@ use hyper_util::{
 };
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -43,6 +45,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
+
+/// What answers requests: a [`Router`](axum::Router), or what knows a shorter way.
+pub trait Answers: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {}
+
+impl<S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static> Answers for S {}
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +84,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then takes no new connections and returns when the last one has had its answer. Dropping it
 /// cuts those that are left.
-pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let router = router.with_state(());
+pub async fn serve<S: Answers>(mut listener: TcpListener, app: S, limits: Limits, stop: CancellationToken) {
     let mut open = Open { limits, tasks: JoinSet::new(), all: VecDeque::new() };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,7 +93,7 @@ pub async fn serve(mut listener: TcpListener, router: Router, limits: Limits, st
         if open.tasks.len() < limits.connections
             && let Some((stream, peer)) = waiting.take()
         {
-            open.begin(stream, peer, router.clone());
+            open.begin(stream, peer, app.clone());
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -173,14 +179,14 @@ struct Open {
 }
 
 impl Open {
-    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, router: Router) {
+    fn begin(&mut self, stream: TcpStream, peer: SocketAddr, app: impl Answers) {
         // Small answers leave at once.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let pulse = Arc::new(Pulse::default());
         self.all.push_back(Connection { pulse: pulse.clone(), quiet: Duration::ZERO, asked: false });
-        self.tasks.spawn(answer(stream, peer, router, pulse, self.limits.body));
+        self.tasks.spawn(answer(stream, peer, app, pulse, self.limits.body));
     }
 
     /// Ends those whose time is over.
@@ -220,9 +226,10 @@ impl Open {
 }
 
 /// One connection to its end.
-async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, pulse: Arc<Pulse>, in_time: Duration) {
+async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: Arc<Pulse>, in_time: Duration) {
     let mut protocols = Builder::new(TokioExecutor::new());
-    protocols.http1().max_buf_size(MAX_HEAD);
+    // Head and body leave in one piece: our answers are small.
+    protocols.http1().max_buf_size(MAX_HEAD).writev(false);
     protocols
         .http2()
         .max_header_list_size(MAX_HEAD as u32)
@@ -235,7 +242,7 @@ async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, pulse: Arc<
             true => Body::empty(),
             false => Body::new(InTime { body, within: in_time, late: None }),
         });
-        let (under_way, answer) = (UnderWay::new(&pulse), router.clone().call(request));
+        let (under_way, answer) = (UnderWay::new(&pulse), app.clone().call(request));
         async move {
             let answer = answer.await;
             drop(under_way);

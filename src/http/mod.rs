@@ -14,6 +14,7 @@ mod error;
 mod functions;
 mod guard;
 mod health;
+mod hot;
 mod idempotency;
 mod introspect;
 mod keys;
@@ -27,23 +28,21 @@ use crate::{config::Config, service::Service};
 use aide::axum::ApiRouter;
 use axum::{
     Extension, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, header},
     middleware::{from_fn_with_state, map_response_with_state},
-    routing::{any, get, post},
+    routing::any,
 };
 use envelope::Family;
 use openapi::Document;
 use std::sync::Arc;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer},
-};
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 pub use body::whole;
 pub use credential::presented;
 pub use envelope::challenge;
 pub use guard::{host_is_ours, named_host, secret_in_query};
+pub use hot::Front;
 
 /// What every handler is given.
 pub type App = Arc<Service>;
@@ -51,8 +50,8 @@ pub type App = Arc<Service>;
 /// No request body is larger.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Everything a deployment answers over HTTP: programs, pages, MCP.
-pub fn router(app: App) -> Router {
+/// What is answered by routes: programs and pages, and of MCP what `sse` has.
+fn router(app: App, sse: Router) -> Router {
     let oauth = Router::from(oauth_routes())
         // What is not there still belongs to the family, envelope and all.
         .route("/agent/{*rest}", any(error::no_route))
@@ -73,29 +72,9 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), guard::known_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app.clone())
-        .merge(crate::mcp::router(&app))
-        .layer(CatchPanicLayer::new())
+        .merge(sse)
         .layer(from_fn_with_state(app.clone(), guard::request_id))
-        .merge(hot(&app))
-}
-
-/// What services call for each call of theirs, without layers.
-fn hot(app: &App) -> Router {
-    let (api, bare) = (Family::Api(app.config.profile), Family::Bare);
-    let verify = post(async move |State(app), request| guard::at_once(app, api, request, keys::verify).await);
-    let authorize = get(async move |State(app), request| guard::at_once(app, bare, request, authorize::authorize).await);
-    let routes = Router::new()
-        .route(
-            "/v1/keys/verify",
-            verify.fallback(async move |State(app), request| guard::at_once(app, api, request, error::method_not_allowed).await),
-        )
-        .route(
-            "/v1/authorize",
-            authorize
-                .fallback(async move |State(app), request| guard::at_once(app, bare, request, error::method_not_allowed).await)
-                .layer(axum::middleware::from_fn(authorize::status_only)),
-        );
-    with_cors(app, routes).with_state(app.clone())
+        .merge(hot::routes(&app))
 }
 
 /// Off but for the configured origins; never with credentials.

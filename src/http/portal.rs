@@ -54,7 +54,7 @@ pub async fn open(
     presented: Presented,
     body: Result<OperatorBody<Open>, Failed>,
 ) -> Result<Success<PortalOpened, 201>, Failed> {
-    let caller = presented.admit(&app, Need::call().scope(KEYS_WRITE)).await?;
+    let caller = presented.admit(&app, &Need::call().scope(KEYS_WRITE)).await?;
     let OperatorBody(body) = body?;
     let visit = Visit {
         external_id: required("external_id", body.external_id)?,

@@ -127,7 +127,7 @@ impl OperationOutput for SignedOut {
 /// `POST /auth/v1/logout`: ends the session whose token is presented, at once, refresh token and all.
 pub async fn logout(State(app): State<App>, ClientSource(source): ClientSource, presented: Presented) -> Result<SignedOut, Failed> {
     // Costs nothing: a used-up allowance must never keep a session alive.
-    let caller = presented.admit(&app, Need::default()).await?;
+    let caller = presented.admit(&app, &Need::default()).await?;
     app.sign_out_program(&caller, source).await?;
     Ok(SignedOut)
 }

@@ -16,6 +16,7 @@ use rmcp::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A credential the HTTP layer let in with this request; on stdio the process's own is asked for instead.
@@ -25,7 +26,8 @@ pub struct Credential {
     pub caller: Caller,
 }
 
-/// Who speaks over HTTP. Put into the request by the layer that verified it.
+/// Who speaks over HTTP. Put into the request by the gate that verified it; shared, because the SDK copies what a request
+/// carries.
 #[derive(Clone)]
 pub struct HttpCaller {
     pub credential: Option<Credential>,
@@ -58,7 +60,7 @@ impl HttpCaller {
 }
 
 /// `None` on stdio.
-pub struct Http(pub Option<HttpCaller>);
+pub struct Http(pub Option<Arc<HttpCaller>>);
 
 impl FromContextPart<ToolCallContext<'_, Tools>> for Http {
     fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {

@@ -16,11 +16,11 @@ use crate::{
 };
 use axum::{
     body::{Body, to_bytes},
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,51 @@ fn refused(app: &App, error: &Error) -> Response {
     response
 }
 
+/// The request that most messages are, as far as it matters here: read without building a tree of it.
+#[derive(Deserialize)]
+struct Plain<'a> {
+    jsonrpc: &'a str,
+    #[expect(dead_code, reason = "only its form matters")]
+    id: Id<'a>,
+    method: &'a str,
+    params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its form matters")]
+enum Id<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    name: Option<&'a str>,
+    #[serde(borrow)]
+    arguments: Option<Arguments<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Arguments<'a> {
+    key_id: Option<&'a str>,
+}
+
+/// The key a message wants to revoke, if it does; or the code and words of why it is no message.
+fn key_to_revoke(bytes: &[u8]) -> Result<Option<String>, (i64, &'static str)> {
+    if bytes.starts_with(b"{")
+        && let Ok(Plain { jsonrpc: "2.0", method, params, id: _ }) = serde_json::from_slice(bytes)
+    {
+        let revokes = method == "tools/call" && params.name == Some("revoke_key");
+        return Ok(params.arguments.and_then(|it| it.key_id).filter(|_| revokes).map(str::to_owned));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(message) if is_json_rpc(&message) => Ok(named_to_revoke(&message).map(str::to_owned)),
+        Ok(_) => Err((-32600, "Invalid Request")),
+        Err(_) => Err((-32700, "Parse error")),
+    }
+}
+
 /// A request, a notification or a response (JSON-RPC 2.0 §§4, 5). The SDK would answer others in plain text.
 fn is_json_rpc(message: &Value) -> bool {
     let id_is_fine = match &message["id"] {
@@ -76,17 +121,17 @@ fn is_json_rpc(message: &Value) -> bool {
     message["jsonrpc"] == "2.0" && id_is_fine && says_something && message.get("params").is_none_or(Value::is_object)
 }
 
-/// The key named by a `revoke_key` call, if the message is one.
-fn key_to_revoke(message: &Value) -> Option<&str> {
+fn named_to_revoke(message: &Value) -> Option<&str> {
     let params = message.get("params").filter(|_| message["method"] == "tools/call")?;
     if params["name"] == "revoke_key" { params["arguments"]["key_id"].as_str() } else { None }
 }
 
-/// Lets a request through with its [`HttpCaller`], or says in JSON-RPC why not.
-pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Lets a request through with its [`HttpCaller`], or says in JSON-RPC why not. No layer: each of those costs a tool call
+/// some of its speed.
+pub async fn gate<A: Future<Output = Response>>(app: &App, request: Request, answering: impl FnOnce(Request) -> A) -> Response {
     let ends = request.method() == Method::DELETE;
-    let mut response = match let_in(&app, request).await {
-        Ok(request) => in_json_rpc(next.run(request).await).await,
+    let mut response = match let_in(app, request).await {
+        Ok(request) => in_json_rpc(answering(request).await).await,
         Err(refusal) => return refusal,
     };
     // A session that was ended is gone, not about to go: clients warn of 202.
@@ -97,7 +142,7 @@ pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Respo
 }
 
 async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
-    if !named_host(&request).is_some_and(|host| host_is_ours(app, &host)) {
+    if !named_host(&request).is_some_and(|host| host_is_ours(app, host)) {
         return Err(rpc_error(StatusCode::FORBIDDEN, -32600, "this server does not answer for that host name"));
     }
     if !origin_is_ours(app, request.headers()) {
@@ -111,16 +156,15 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
         let late = matches!(error, Error::TooSlow);
         rpc_error(if late { StatusCode::REQUEST_TIMEOUT } else { StatusCode::PAYLOAD_TOO_LARGE }, -32600, &error.to_string())
     })?;
-    let message = match (parts.method == Method::POST, serde_json::from_slice(&bytes)) {
-        (false, _) => Value::Null,
-        (true, Ok(message)) if is_json_rpc(&message) => message,
-        (true, Ok(_)) => return Err(rpc_error(StatusCode::BAD_REQUEST, -32600, "Invalid Request")),
-        (true, Err(_)) => return Err(rpc_error(StatusCode::BAD_REQUEST, -32700, "Parse error")),
+    let target = match key_to_revoke(&bytes) {
+        _ if parts.method != Method::POST => None,
+        Ok(target) => target,
+        Err((code, message)) => return Err(rpc_error(StatusCode::BAD_REQUEST, code, message)),
     };
     let source = source_of(&parts, app);
     let credential = credential(app, &parts.headers, source).await.map_err(|error| refused(app, &error))?;
-    if let (Some(credential), Some(target)) = (&credential, key_to_revoke(&message)) {
-        may_revoke(&credential.caller, target).map_err(|error| refused(app, &error))?;
+    if let (Some(credential), Some(target)) = (&credential, target) {
+        may_revoke(&credential.caller, &target).map_err(|error| refused(app, &error))?;
     }
     parts.extensions.insert(HttpCaller { credential, source, session: None, gone: CancellationToken::new() });
     // The SDK has no use for the credential, and what it does not have it can't log.
@@ -136,7 +180,7 @@ async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Op
         return Ok(None);
     }
     let Some(key) = presented(headers, app.config.auth.extra_headers)? else { return Ok(None) };
-    let caller = app.authenticate(Some(&key), &Need { from: Some(source), ..Need::default() }).await?;
+    let caller = app.authenticate_from(Some(&key), &Need::default(), Some(source)).await?;
     Ok(Some(Credential { key: Revealed::new(key.expose()), caller }))
 }
 

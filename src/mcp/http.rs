@@ -15,23 +15,29 @@ use crate::{
     owner::{Backend, Local, Role},
 };
 use axum::{
-    Extension, Router,
-    body::{Body, HttpBody},
-    extract::{Request, State},
+    Router,
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
     http::{HeaderMap, Method, StatusCode},
-    middleware::{Next, from_fn_with_state},
     response::Response,
 };
 use futures::StreamExt;
+use hyper::body::{Frame, SizeHint};
 use rmcp::{
     ServerHandler,
     model::ProtocolVersion,
     transport::{StreamableHttpServerConfig, StreamableHttpService, streamable_http_server::session::local::LocalSessionManager},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio_util::sync::DropGuard;
 
-/// The tools, over every way in that HTTP has.
-pub fn router(app: &App) -> Router {
+/// The tools, over every way in that HTTP has: `/mcp`, and the routes of HTTP+SSE.
+pub fn ways_in(app: &App) -> (Arc<Door<Tools>>, Router) {
     let tools = Tools {
         backend: Backend::Local(Local::new(app.clone(), Role::Serve, PathBuf::new())),
         way: Way::Http(app.clone()),
@@ -45,67 +51,100 @@ pub fn router(app: &App) -> Router {
 }
 
 /// Any handler behind our doors; `legacy` is the one that HTTP+SSE speaks to.
-pub fn serving<H: ServerHandler + Clone>(app: &App, handler: H, legacy: H) -> Router {
+pub fn serving<H: ServerHandler + Clone>(app: &App, handler: H, legacy: H) -> (Arc<Door<H>>, Router) {
     // Hosts and origins are checked by the gate, which knows the configured addresses.
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
     let manager = Arc::new(LocalSessionManager::default());
     let sessions = Arc::new(Sessions::new(manager.clone()));
     let service = StreamableHttpService::new(move || Ok(handler.clone()), manager, config);
-    let mut router =
-        Router::new().route_service("/mcp", service).layer(from_fn_with_state((app.clone(), sessions.clone()), in_its_session));
-    if app.config.mcp.legacy_sse {
-        router = router.merge(sse::router(app, sessions, legacy));
-    }
-    router.layer(from_fn_with_state(app.clone(), gate))
+    let sse = if app.config.mcp.legacy_sse { sse::router(app, sessions.clone(), legacy) } else { Router::new() };
+    (Arc::new(Door { app: app.clone(), sessions, service }), sse)
 }
 
-/// Sessions belong to the credential that opened them; what streams for a credential ends with it.
-async fn in_its_session(
-    State((app, sessions)): State<(App, Arc<Sessions>)>,
-    Extension(mut caller): Extension<HttpCaller>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let (by, source) = (caller.credential_name(), caller.source);
-    let session = session_of(request.headers());
-    if session.as_ref().is_some_and(|id| !sessions.admits(id, by.as_deref())) {
-        // As if it were not there: who has only its id learns nothing.
-        return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
+/// The SDK's Streamable HTTP behind what it leaves to us.
+pub struct Door<H> {
+    app: App,
+    sessions: Arc<Sessions>,
+    service: StreamableHttpService<H, LocalSessionManager>,
+}
+
+impl<H: ServerHandler> Door<H> {
+    /// Streamable HTTP, every method of it.
+    pub async fn answer(&self, request: Request) -> Response {
+        gate(&self.app, request, |request| self.in_its_session(request)).await
     }
-    caller.session = session.as_deref().map(hashed);
-    request.extensions_mut().insert(caller.clone());
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    match (session, session_of(response.headers())) {
-        (None, Some(id)) => sessions.opened(&id, by, source, None).await,
-        // Forgotten only once it is really gone: the SDK may refuse to end it.
-        (Some(id), _) if (method == Method::DELETE && response.status().is_success()) || response.status() == StatusCode::NOT_FOUND => {
-            sessions.ended(&id);
+
+    /// Sessions belong to the credential that opened them; what streams for a credential ends with it.
+    async fn in_its_session(&self, mut request: Request) -> Response {
+        let Self { app, sessions, service } = self;
+        let Some(mut caller) = request.extensions_mut().remove::<HttpCaller>() else {
+            return rpc_error(StatusCode::INTERNAL_SERVER_ERROR, -32603, "try again in a moment");
+        };
+        let (by, source) = (caller.credential_name(), caller.source);
+        let session = session_of(request.headers());
+        if session.as_ref().is_some_and(|id| !sessions.admits(id, by.as_deref())) {
+            // As if it were not there: who has only its id learns nothing.
+            return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
         }
-        _ => {}
+        caller.session = session.as_deref().map(hashed);
+        let caller = Arc::new(caller);
+        request.extensions_mut().insert(caller.clone());
+        let method = request.method().clone();
+        let response = service.handle(request).await.map(Body::new);
+        match (session, session_of(response.headers())) {
+            (None, Some(id)) => sessions.opened(&id, by, source, None).await,
+            // Forgotten only once it is really gone: the SDK may refuse to end it.
+            (Some(id), _) if (method == Method::DELETE && response.status().is_success()) || response.status() == StatusCode::NOT_FOUND => {
+                sessions.ended(&id);
+            }
+            _ => {}
+        }
+        while_wanted(app, &caller, &method, response)
     }
-    while_wanted(app, caller, method, response)
 }
 
 /// A stream of the server's own ends with the key it is for, and with the process. An answer to a call does so by
 /// itself, and says why; the call is told when nobody reads its answer any more.
-fn while_wanted(app: App, caller: HttpCaller, method: Method, response: Response) -> Response {
+fn while_wanted(app: &App, caller: &HttpCaller, method: &Method, response: Response) -> Response {
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    let HttpCaller { credential, gone, .. } = caller;
-    let unread = gone.drop_guard();
-    let read = move |body: Body| body.into_data_stream().inspect(move |_| _ = &unread);
+    let unread = caller.gone.clone().drop_guard();
+    let response = response.map(|body| Body::new(Reading { body, _unread: unread }));
     if method != Method::GET {
-        return response.map(|body| Body::from_stream(read(body)));
+        return response;
     }
+    let (app, credential) = (app.clone(), caller.credential.clone());
     let over = async move {
         tokio::select! {
             () = app.until_ended(credential.as_ref().map(|it| &it.caller)) => {}
             () = app.until_draining() => {}
         }
     };
-    response.map(|body| Body::from_stream(read(body).take_until(Box::pin(over))))
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(over))))
+}
+
+/// A body that tells when nobody reads it any more.
+struct Reading {
+    body: Body,
+    _unread: DropGuard,
+}
+
+impl HttpBody for Reading {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn session_of(headers: &HeaderMap) -> Option<String> {

@@ -16,5 +16,5 @@ mod tools;
 mod waiting;
 
 pub use error::CODES as ERROR_CODES;
-pub use http::{router, serving};
+pub use http::{Door, serving, ways_in};
 pub use tools::{Tools, definitions};

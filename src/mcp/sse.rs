@@ -4,7 +4,7 @@
 
 use super::{
     args::HttpCaller,
-    gate::rpc_error,
+    gate::{gate, rpc_error},
     sessions::{Inbox, Sessions, Undelivered, hashed},
 };
 use crate::http::{App, MAX_BODY};
@@ -13,6 +13,7 @@ use axum::{
     body::to_bytes,
     extract::{Query, Request, State},
     http::{HeaderValue, StatusCode, Uri, header},
+    middleware::{Next, from_fn_with_state},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -49,7 +50,9 @@ struct Legacy<H> {
 
 pub fn router<H: ServerHandler + Clone>(app: &App, sessions: Arc<Sessions>, handler: H) -> Router {
     let legacy = Legacy { app: app.clone(), sessions, handler };
-    Router::new().route("/sse", get(open::<H>)).route("/messages", post(message::<H>)).with_state(legacy)
+    let gated = async |State(app): State<App>, request, next: Next| gate(&app, request, |request| next.run(request)).await;
+    let router = Router::new().route("/sse", get(open::<H>)).route("/messages", post(message::<H>));
+    router.layer(from_fn_with_state(app.clone(), gated)).with_state(legacy)
 }
 
 /// Forgets the session once its stream is dropped, by the client or by us.
@@ -155,7 +158,7 @@ async fn message<H: ServerHandler + Clone>(
     parts.uri = Uri::from_static("/messages");
     let session = hashed(&session_id);
     let delivered = legacy.sessions.deliver(&session, caller.credential_name().as_deref(), |gone| {
-        parts.extensions.insert(HttpCaller { session: Some(session.clone()), gone, ..caller.clone() });
+        parts.extensions.insert(Arc::new(HttpCaller { session: Some(session.clone()), gone, ..caller.clone() }));
         // Where the SDK's own transport puts it, too.
         match &mut message {
             JsonRpcMessage::Request(it) => _ = it.request.extensions_mut().insert(parts),

@@ -95,7 +95,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Registering, ToolError> {
         let args = args?;
-        let (claims, caller) = self.claims_of(http.as_ref(), &context);
+        let (claims, caller) = self.claims_of(http.as_deref(), &context);
         let asked = Asked {
             agent_name: args.agent_name.trim().to_owned(),
             scopes: args.scopes.clone(),
@@ -115,12 +115,12 @@ impl Tools {
         let claim = match (open, &self.way) {
             (Some(claim), _) => claim,
             (None, Way::Stdio(_)) => self.register_here(args, asked).await?,
-            (None, Way::Http(service)) => self.register_for(service, args, asked, caller, http.as_ref()).await?,
+            (None, Way::Http(service)) => self.register_for(service, args, asked, caller, http.as_deref()).await?,
         };
         if !claim.asked.caller.is_empty() {
             claims.remember(claim.clone(), self.world.now())?;
         }
-        self.show(&claim, registered_result(&claim), http.as_ref(), &context).await
+        self.show(&claim, registered_result(&claim), http.as_deref(), &context).await
     }
 
     #[doc = include_str!("../../tools/poll_claim.md")]
@@ -144,10 +144,10 @@ impl Tools {
         let polling = async {
             match &self.way {
                 Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
-                Way::Http(service) => self.poll_for(service, &args, http.as_ref().ok_or_else(unexpected)?, wait).await,
+                Way::Http(service) => self.poll_for(service, &args, http.as_deref().ok_or_else(unexpected)?, wait).await,
             }
         };
-        self.waiting(polling, http.as_ref(), &context).await.map(Json)
+        self.waiting(polling, http.as_deref(), &context).await.map(Json)
     }
 
     #[doc = include_str!("../../tools/list_keys.md")]
@@ -163,7 +163,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<ListResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context).await?;
+        let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
         let ListArgs { status, environment, cursor, limit } = args;
         let listed = backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await;
         match listed.map_err(|error| self.refused(error))? {
@@ -196,7 +196,7 @@ impl Tools {
         {
             return Ok(Json(revoked));
         }
-        let (backend, credential) = self.signed_in(http, &context).await?;
+        let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
         let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
         let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
@@ -238,7 +238,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<CheckResult>, ToolError> {
         let args = args?;
-        let (backend, credential) = self.signed_in(http, &context).await?;
+        let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let checked = backend.call(call).await.map_err(|error| self.refused(error))?;
         let Reply::ScopeCheck(check) = checked else { return Err(unexpected()) };
@@ -276,10 +276,12 @@ impl Tools {
 
 impl Tools {
     /// Where a caller's calls go, and its credential.
-    async fn signed_in(&self, http: Option<HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
+    async fn signed_in(&self, http: Option<&HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
         let found = match &self.way {
             Way::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
-            Way::Http(_) => http.and_then(|http| http.credential).map(|it| (self.backend.for_caller(it.caller), it.key)),
+            Way::Http(_) => {
+                http.and_then(|http| http.credential.as_ref()).map(|it| (self.backend.for_caller(it.caller.clone()), it.key.clone()))
+            }
         };
         found.ok_or(Error::Unauthorized { presented: false }.into())
     }

@@ -411,7 +411,7 @@ impl Call {
             }
             Self::Backup { dir } => service.backup(dir).await.map(Reply::BackedUp),
             Self::VerifyKey { key, scopes, environment, cost } => {
-                let need = Need { scopes: scope_set(&scopes)?, environment, cost, ..Need::default() };
+                let need = Need { scopes: scope_set(&scopes)?, environment, cost };
                 service.verify_as_operator(key.expose(), need).await.map(|it| Reply::Verdict(Box::new(it)))
             }
             Self::Status => Ok(Reply::Status(here.standing())),

@@ -53,14 +53,14 @@ impl Service {
                 true => self.slow_down(waiting.id).await,
             };
         }
-        let generation = self.open_claims.generation();
+        let since = self.open_claims.epoch.now();
         let registration = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
         let Some(registration) = registration else {
             self.unknown_tokens.charge(&source)?;
             return Err(Error::InvalidGrant);
         };
         if let Some(waiting) = registration.waiting() {
-            self.open_claims.keep(&hash, waiting, generation);
+            self.open_claims.keep(&hash, waiting, since);
         }
         let mut answer = registration.poll(verifier, false, now);
         // Only polls that prove themselves are paced: a stolen claim token slows nobody down.

@@ -2,10 +2,10 @@
 //!
 //! Held are the facts verification needs, never a key or its whole hash. The store tells of every change before it is
 //! acknowledged ([`KnownKeys::forget`]): a revocation has evicted its key when it returns. What was read before such a
-//! change is not kept after it: a fill names the generation it began in, and any change since makes it a one-time answer.
+//! change is not kept after it ([`Epoch`]): any change since makes it a one-time answer.
 //! A filter over the hashes of all stored keys answers for unknown ones without a read, however many are tried.
 
-use super::{Error, Service};
+use super::{Error, Service, epoch::Epoch};
 use crate::{
     domain::{
         account::{Account, AccountFacts},
@@ -22,8 +22,8 @@ use quick_cache::sync::Cache;
 use std::{
     collections::HashSet,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -77,10 +77,7 @@ pub struct KnownKeys {
     stored: AtomicBloomFilter,
     /// Whether every stored key is in `stored`.
     learned: AtomicBool,
-    /// Counts changes.
-    generation: AtomicU64,
-    /// Shared by those who fill, exclusive while a change evicts.
-    filling: RwLock<()>,
+    epoch: Epoch,
 }
 
 impl KnownKeys {
@@ -92,8 +89,7 @@ impl KnownKeys {
             scopes: DashSet::new(),
             stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(most.max(10_000)),
             learned: AtomicBool::new(false),
-            generation: AtomicU64::new(0),
-            filling: RwLock::new(()),
+            epoch: Epoch::default(),
         }
     }
 
@@ -108,23 +104,17 @@ impl KnownKeys {
         self.learned.load(Ordering::Acquire) && fingerprint(hash.as_bytes()).is_some_and(|of| !self.stored.contains_hash(filter_hash(&of)))
     }
 
-    /// To be asked before a read whose outcome shall be kept.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// Keeps what was read, unless something changed since `generation`.
-    pub fn keep(&self, hash: &Digest, Found { key, account, limits }: &Found, generation: u64) -> Arc<KeyFacts> {
-        let _filling = self.filling.read().unwrap_or_else(PoisonError::into_inner);
-        if self.generation() != generation {
-            return Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone()), limits.clone()));
-        }
-        let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
-        let facts = Arc::new(key.facts(account, self.interned(&key.scopes), limits.clone()));
-        if let Some(of) = fingerprint(hash.as_bytes()) {
-            self.keys.insert(of, facts.clone());
-        }
-        facts
+    /// Keeps what was read, unless something changed since the epoch `since`.
+    pub fn keep(&self, hash: &Digest, Found { key, account, limits }: &Found, since: u64) -> Arc<KeyFacts> {
+        let kept = self.epoch.keep(since, || {
+            let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
+            let facts = Arc::new(key.facts(account, self.interned(&key.scopes), limits.clone()));
+            if let Some(of) = fingerprint(hash.as_bytes()) {
+                self.keys.insert(of, facts.clone());
+            }
+            facts
+        });
+        kept.unwrap_or_else(|| Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone()), limits.clone())))
     }
 
     fn interned(&self, scopes: &ScopeSet) -> Arc<ScopeSet> {
@@ -139,11 +129,11 @@ impl KnownKeys {
     /// Drops what a change in the store made untrue. Returns whether it may have been about a key or an account.
     pub fn forget(&self, changed: &Changed<'_>) -> bool {
         let Changed::Rows(rows) = changed else {
-            let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
-            self.accounts.clear();
-            self.keys.clear();
+            self.epoch.end(|| {
+                self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
+                self.accounts.clear();
+                self.keys.clear();
+            });
             return true;
         };
         // Saving a key writes its hash's entry anew.
@@ -153,25 +143,26 @@ impl KnownKeys {
         if keys.is_empty() && accounts.is_empty() {
             return false;
         }
-        let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        for of in keys {
-            self.stored.insert_hash(filter_hash(&of));
-            self.keys.remove(&of);
-        }
-        for id in accounts {
-            if let Some((_, account)) = self.accounts.remove::<AccountId>(&id) {
-                account.changed.store(true, Ordering::Release);
+        self.epoch.end(|| {
+            for of in keys {
+                self.stored.insert_hash(filter_hash(&of));
+                self.keys.remove(&of);
             }
-        }
+            for id in accounts {
+                if let Some((_, account)) = self.accounts.remove::<AccountId>(&id) {
+                    account.changed.store(true, Ordering::Release);
+                }
+            }
+        });
         true
     }
 
     /// Drops what no key refers to any more.
     pub fn forget_unused(&self) {
-        let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
-        self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
-        self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
+        self.epoch.end(|| {
+            self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
+            self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
+        });
     }
 }
 
@@ -205,7 +196,7 @@ impl Service {
     }
 
     async fn read_key(&self, hash: &Digest) -> Result<Option<Arc<KeyFacts>>, Error> {
-        let generation = self.known.generation();
+        let since = self.known.epoch.now();
         let found = self
             .store()
             .read(|rows| {
@@ -215,7 +206,7 @@ impl Service {
                 Ok::<_, Error>(Some(Found { key, account, limits }))
             })
             .await?;
-        Ok(found.map(|found| self.known.keep(hash, &found, generation)))
+        Ok(found.map(|found| self.known.keep(hash, &found, since)))
     }
 }
 
@@ -240,9 +231,9 @@ mod tests {
         let (known, hash) = held();
         known.learned.store(true, Ordering::Release);
         let row = [&[Table::KeyHashes as u8][..], hash.as_bytes()].concat();
-        let before = known.generation();
+        let before = known.epoch.now();
         known.forget(&Changed::Rows(&[row]));
         assert!(!known.is_unknown(&hash));
-        assert_ne!(known.generation(), before, "a read that began before is not kept");
+        assert_ne!(known.epoch.now(), before, "a read that began before is not kept");
     }
 }

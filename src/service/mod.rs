@@ -13,6 +13,7 @@ pub mod backup;
 pub mod claim;
 mod delivery;
 mod endings;
+mod epoch;
 mod error;
 mod introspect;
 pub mod keys;
@@ -208,9 +209,7 @@ impl Service {
 
     /// Writes what is still in memory and waits until all of it is on disk.
     pub async fn close(&self) {
-        if let Err(error) = self.flush_usage(true).await {
-            tracing::warn!(%error, "usage counts of the last minute are lost");
-        }
+        self.flush_last_usage().await;
         if let Err(error) = self.flush_limits(true).await {
             tracing::warn!(%error, "what was used of rate limits in the last second is forgotten");
         }

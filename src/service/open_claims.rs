@@ -3,46 +3,37 @@
 //! As with [keys](super::known): the store tells of every change before it is acknowledged, and what was read before a
 //! change is not kept after it.
 
-use super::known::{Fingerprint, fingerprint};
+use super::{
+    epoch::Epoch,
+    known::{Fingerprint, fingerprint},
+};
 use crate::{
     domain::{registration::Waiting, secret::Digest},
     store::{Changed, Table},
 };
 use quick_cache::sync::Cache;
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 pub struct OpenClaims {
     /// By the hash of the claim token.
     held: Cache<Fingerprint, Arc<Waiting>>,
-    /// Counts changes.
-    generation: AtomicU64,
-    /// Shared by those who fill, exclusive while a change evicts.
-    filling: RwLock<()>,
+    pub epoch: Epoch,
 }
 
 impl OpenClaims {
     /// Room for `most`; beyond it those polled least make place.
     pub fn new(most: usize) -> Self {
-        Self { held: Cache::new(most), generation: AtomicU64::new(0), filling: RwLock::new(()) }
+        Self { held: Cache::new(most), epoch: Epoch::default() }
     }
 
     pub fn get(&self, token: &Digest) -> Option<Arc<Waiting>> {
         self.held.get(&fingerprint(token.as_bytes())?)
     }
 
-    /// To be asked before a read whose outcome shall be kept.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// Keeps what was read, unless something changed since `generation`.
-    pub fn keep(&self, token: &Digest, waiting: Waiting, generation: u64) {
-        let _filling = self.filling.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of) = fingerprint(token.as_bytes()).filter(|_| self.generation() == generation) {
-            self.held.insert(of, Arc::new(waiting));
+    /// Keeps what was read, unless something changed since the epoch `since`.
+    pub fn keep(&self, token: &Digest, waiting: Waiting, since: u64) {
+        if let Some(of) = fingerprint(token.as_bytes()) {
+            self.epoch.keep(since, || self.held.insert(of, Arc::new(waiting)));
         }
     }
 
@@ -56,11 +47,9 @@ impl OpenClaims {
         if tokens.as_ref().is_some_and(Vec::is_empty) {
             return;
         }
-        let _alone = self.filling.write().unwrap_or_else(PoisonError::into_inner);
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        match tokens {
+        self.epoch.end(|| match tokens {
             Some(tokens) => tokens.iter().for_each(|of| drop(self.held.remove(of))),
             None => self.held.clear(),
-        }
+        });
     }
 }

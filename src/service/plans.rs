@@ -33,7 +33,8 @@ use std::{
     time::Duration,
 };
 
-const MINUTE: u64 = 60_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
 /// Allowances written at once: those that owe most go first, and a store's writer stays free for others.
 const BATCH: usize = 5_000;
 
@@ -254,14 +255,17 @@ impl PlanLimits {
         forget_whole(&self.cells, &self.world);
     }
 
-    /// What the store should learn: allowances charged since it last did, and (`None`) those that are whole again.
-    fn unwritten(&self, most: usize) -> Vec<(Bucket, Option<Nanos>)> {
+    /// What the store should learn: allowances charged since it last did, and (`None`) those that are whole again. Unless
+    /// `all` are asked for, not those that will be whole by the time they are asked for again.
+    fn unwritten(&self, all: bool) -> Vec<(Bucket, Option<Nanos>)> {
+        let most = if all { usize::MAX } else { BATCH };
         let now = Nanos::from(self.world.steady());
+        let soon = if all { now } else { now + Nanos::from(SECOND) };
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let mut charged: Vec<_> = self
             .cells
             .iter()
-            .filter(|cell| *cell.value() > now && stored.get(cell.key()) != Some(cell.value()))
+            .filter(|cell| *cell.value() > soon && stored.get(cell.key()) != Some(cell.value()))
             .map(|cell| (*cell.key(), Some(*cell.value())))
             .collect();
         charged.sort_unstable_by_key(|(_, whole_at)| std::cmp::Reverse(*whole_at));
@@ -291,7 +295,7 @@ pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(Bucket, u64)>, StoreError> 
 impl Service {
     /// Writes what the store does not know yet of the limits. A kill forgets at most what was used since.
     pub(super) async fn flush_limits(&self, all: bool) -> Result<(), Error> {
-        let changes = self.plans.unwritten(if all { usize::MAX } else { BATCH });
+        let changes = self.plans.unwritten(all);
         if changes.is_empty() {
             return Ok(());
         }

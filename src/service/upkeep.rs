@@ -30,8 +30,12 @@ impl Service {
         self.plans.forget_idle();
         self.known.forget_unused();
         self.unknown_tokens.forget_idle();
-        self.flush_limits(false).await?;
-        self.flush_usage(false).await
+        self.flush().await
+    }
+
+    /// Writes counts, both kinds with one fsync.
+    async fn flush(&self) -> Result<(), Error> {
+        futures::try_join!(self.flush_limits(false), self.flush_usage(false)).map(|_| ())
     }
 
     /// Step 6, by itself: ends what is over. Returns whether there may be more.
@@ -165,8 +169,8 @@ impl Service {
         Ok(found == limit)
     }
 
-    /// Does what is due every few seconds, until the process ends. Limits are written every second: that is all a
-    /// kill gives back.
+    /// Does what is due every few seconds, until the process ends. Counts are written every second: of limits, that is
+    /// all a kill gives back.
     pub async fn upkeep(&self) {
         if let Err(error) = self.learn_keys().await {
             tracing::warn!(%error, "unknown keys cost a read each");
@@ -175,7 +179,7 @@ impl Service {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for second in 0_u64.. {
             tick.tick().await;
-            let done = if second % EVERY == 0 { self.purge().await } else { self.flush_limits(false).await };
+            let done = if second % EVERY == 0 { self.purge().await } else { self.flush().await };
             if let Err(error) = done {
                 tracing::warn!(%error, "upkeep failed; trying again");
             }

@@ -1,5 +1,6 @@
 //! What keys are used for: counted in memory, written in batches off the request path.
-//! What is lost by a kill is at most the last minute of these numbers, never anything else.
+//! What is lost by a kill is at most the last minute of these numbers, or the last few if more than 18,000 keys are in
+//! use; never anything else.
 
 use crate::{
     domain::{
@@ -17,12 +18,21 @@ use crate::{
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use quick_cache::DefaultHashBuilder;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 /// A key's rows are written at most this often.
 const STEP: SignedDuration = SignedDuration::from_secs(60);
-/// Keys per write: keeps the store's one writer free for others.
+/// Keys written at once: keeps the store's one writer free for others.
 const BATCH: usize = 500;
+/// Keys written per second at most: each costs the store as much as some verifications. With more in use their turn
+/// comes less often than [`STEP`].
+const PER_SECOND: usize = 300;
+/// How long a stop may take for them; what is left then is lost.
+const AT_THE_END: Duration = Duration::from_secs(2);
 /// Keys whose numbers wait in memory at most. Only a store that fails for long fills it; then numbers are lost.
 const MOST: usize = 262_144;
 /// How many days of numbers are kept.
@@ -31,7 +41,11 @@ pub const KEPT_DAYS: i64 = 400;
 const EVERYBODY: &str = "all";
 
 #[derive(Default)]
-pub struct UsageLog(DashMap<KeyId, Pending, DefaultHashBuilder>);
+pub struct UsageLog {
+    keys: DashMap<KeyId, Pending, DefaultHashBuilder>,
+    /// The last key that had its turn: the next ones follow it, so that no key waits for ever.
+    turn: Mutex<Option<KeyId>>,
+}
 
 #[derive(Default, Clone)]
 struct Pending {
@@ -44,6 +58,7 @@ struct Pending {
 impl Pending {
     fn day(&mut self, date: Date) -> &mut Day {
         if self.days.last().is_none_or(|(last, _)| *last != date) {
+            self.days.reserve_exact(1);
             self.days.push((date, Day::default()));
         }
         let last = self.days.len() - 1;
@@ -69,10 +84,10 @@ impl Pending {
 
 impl UsageLog {
     pub fn note(&self, key: KeyId, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
-        let mut pending = match self.0.get_mut(&key) {
+        let mut pending = match self.keys.get_mut(&key) {
             Some(pending) => pending,
-            None if self.0.len() >= MOST => return,
-            None => self.0.entry(key).or_default(),
+            None if self.keys.len() >= MOST => return,
+            None => self.keys.entry(key).or_default(),
         };
         pending.day(date(now)).count(refused);
         if refused.is_none() {
@@ -82,7 +97,7 @@ impl UsageLog {
 
     /// The stored numbers with what is still in memory.
     pub fn merged(&self, key: KeyId, mut stored: Usage) -> Usage {
-        if let Some(pending) = self.0.get(&key) {
+        if let Some(pending) = self.keys.get(&key) {
             pending.add_to(&mut stored);
         }
         stored
@@ -91,16 +106,28 @@ impl UsageLog {
     /// Whose numbers are to be written now, in the order of their rows: neighbours are written together.
     fn due(&self, now: Timestamp, all: bool) -> Vec<KeyId> {
         // What was written and not used since says nothing any more.
-        self.0.retain(|_, p| !p.days.is_empty() || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
+        self.keys.retain(|_, p| !p.days.is_empty() || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
         let due = |p: &Pending| !p.days.is_empty() && (all || p.written_at.is_none_or(|at| now.duration_since(at) >= STEP));
-        let mut keys: Vec<KeyId> = self.0.iter().filter(|entry| due(entry.value())).map(|entry| *entry.key()).collect();
-        keys.sort_unstable();
+        let mut keys: Vec<KeyId> = self.keys.iter().filter(|entry| due(entry.value())).map(|entry| *entry.key()).collect();
+        let mut last = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = |key: &KeyId| (last.is_some_and(|last| *key <= last), *key);
+        if !all && keys.len() > PER_SECOND {
+            keys.select_nth_unstable_by_key(PER_SECOND, turn);
+            keys.truncate(PER_SECOND);
+        }
+        keys.sort_unstable_by_key(turn);
+        *last = keys.last().copied();
         keys
+    }
+
+    /// How many keys have numbers that are not written yet.
+    fn pending(&self) -> usize {
+        self.keys.iter().filter(|entry| !entry.days.is_empty()).count()
     }
 
     fn take(&self, keys: &[KeyId], now: Timestamp) -> Vec<(KeyId, Pending)> {
         let take = |key: &KeyId| {
-            let mut pending = self.0.get_mut(key)?;
+            let mut pending = self.keys.get_mut(key)?;
             Some((*key, std::mem::replace(&mut *pending, Pending { written_at: Some(now), ..Pending::default() })))
         };
         keys.iter().filter_map(take).collect()
@@ -109,7 +136,7 @@ impl UsageLog {
     /// Puts back what could not be written.
     fn give_back(&self, batch: Vec<(KeyId, Pending)>) {
         for (key, pending) in batch {
-            let mut now = self.0.entry(key).or_default();
+            let mut now = self.keys.entry(key).or_default();
             for (date, day) in &pending.days {
                 match now.days.iter_mut().find(|(d, _)| d == date) {
                     Some((_, there)) => there.add(day),
@@ -122,13 +149,13 @@ impl UsageLog {
 
     /// Days of a key that are still in memory.
     fn pending_days(&self, key: KeyId) -> Vec<(Date, Day)> {
-        self.0.get(&key).map(|pending| pending.days.clone()).unwrap_or_default()
+        self.keys.get(&key).map(|pending| pending.days.clone()).unwrap_or_default()
     }
 
     /// Days of all keys together that are still in memory.
     fn all_pending_days(&self) -> BTreeMap<Date, Day> {
         let mut days = BTreeMap::<Date, Day>::new();
-        for pending in &self.0 {
+        for pending in &self.keys {
             pending.days.iter().for_each(|(date, day)| days.entry(*date).or_default().add(day));
         }
         days
@@ -202,7 +229,16 @@ impl Service {
         Ok(shown(stored, self.usage.all_pending_days()))
     }
 
-    /// Writes counts that are due; all of them before a stop.
+    /// The last writing before a stop.
+    pub(super) async fn flush_last_usage(&self) {
+        match tokio::time::timeout(AT_THE_END, self.flush_usage(true)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "usage counts of the last minute are lost"),
+            Err(_) => tracing::warn!(keys = self.usage.pending(), "there was no time to write the usage counts of all keys"),
+        }
+    }
+
+    /// Writes counts that are due, or all of them.
     pub(super) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
         let now = self.world.now();
         for keys in self.usage.due(now, all).chunks(BATCH) {
@@ -234,6 +270,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn a58_numbers_that_can_not_be_written_fill_no_memory() {
@@ -242,8 +279,24 @@ mod tests {
         (0..MOST + 1000).for_each(|n| log.note(key(n), None, None, now));
         let batch = log.take(&log.due(now, true), now);
         log.give_back(batch);
-        assert_eq!(log.0.len(), MOST);
+        assert_eq!(log.keys.len(), MOST);
         log.note(key(0), None, None, now);
         assert_eq!(log.merged(key(0), Usage::default()).uses, 2, "those that have a place go on");
+    }
+
+    #[test]
+    fn of_more_keys_than_can_be_written_at_once_each_has_its_turn() {
+        let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
+        let keys: Vec<_> = (0..5 * PER_SECOND as u128).map(|n| KeyId::new(now, n.to_be_bytes())).collect();
+        let mut written = HashSet::new();
+        for second in 0..5 {
+            // All are in use all the time, and a minute is nothing: those that were written are due again at once.
+            let now = now + second * STEP;
+            keys.iter().for_each(|key| log.note(*key, None, None, now));
+            let due = log.due(now, false);
+            assert_eq!((due.len(), due.is_sorted()), (PER_SECOND, true));
+            written.extend(log.take(&due, now).into_iter().map(|(key, _)| key));
+        }
+        assert_eq!(written.len(), keys.len());
     }
 }

@@ -29,8 +29,6 @@ pub struct Need {
     pub environment: Option<Environment>,
     /// What it takes from the plan's allowance; 0 takes nothing.
     pub cost: u32,
-    /// Where the use comes from, for the owner to see.
-    pub from: Option<Source>,
 }
 
 impl Need {
@@ -122,9 +120,9 @@ impl Service {
     }
 
     /// The rule, and what came of it is counted. A refused call costs nothing of the allowance.
-    async fn judge(&self, key: &KeyFacts, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
+    async fn judge(&self, key: &KeyFacts, need: &Need, from: Option<Source>, now: Timestamp) -> Result<Judgement, Error> {
         let found = self.rule(key, need, now).await?;
-        self.usage.note(key.id, found.code.refusal(), need.from, now);
+        self.usage.note(key.id, found.code.refusal(), from, now);
         Ok(found)
     }
 
@@ -196,12 +194,17 @@ impl Service {
     /// Lets a caller in, or says why not in the words a resource uses: unknown, revoked, expired, disabled and
     /// wrong-environment keys look the same.
     pub async fn authenticate(&self, presented: Option<&ApiKey>, need: &Need) -> Result<Caller, Error> {
+        self.authenticate_from(presented, need, None).await
+    }
+
+    /// The same; where the use comes from is kept for the owner to see.
+    pub async fn authenticate_from(&self, presented: Option<&ApiKey>, need: &Need, from: Option<Source>) -> Result<Caller, Error> {
         let presented = presented.ok_or(Error::Unauthorized { presented: false })?;
         if let Some(token) = presented.as_access_token() {
             return Box::pin(self.authenticate_session(&token, need)).await;
         }
         let Some(key) = self.look_up(presented).await? else { return Err(Error::Unauthorized { presented: true }) };
-        let found = self.judge(&key, need, self.world.now()).await?;
+        let found = self.judge(&key, need, from, self.world.now()).await?;
         match found.code {
             Code::Valid => Ok(Caller { account: key.account.clone(), who: Who::Key(key), ratelimit: found.ratelimit }),
             Code::InsufficientScope => Err(Error::InsufficientScope { missing: found.missing }),
@@ -256,12 +259,13 @@ impl Service {
         let Some(key) = self.look_up(&presented).await?.filter(|key| may_ask(&key.account)) else {
             return Ok(Verdict::not_found());
         };
-        if let Some(most) = self.plans.most_at_once(&key)
+        if need.cost > 1
+            && let Some(most) = self.plans.most_at_once(&key)
             && need.cost > most
         {
             return Err(Error::invalid("cost", format!("must be an integer from 0 to the key's limit, {most}")));
         }
-        let found = self.judge(&key, &need, self.world.now()).await?;
+        let found = self.judge(&key, &need, None, self.world.now()).await?;
         Ok(Verdict {
             valid: found.code == Code::Valid,
             code: found.code,

@@ -62,7 +62,7 @@ async fn made(service: &Service, account: AccountId, scopes: &[&str]) -> String 
 }
 
 fn need(cost: u32) -> Need {
-    Need { scopes: ScopeSet::parse("audience:read").unwrap_or_default(), environment: Some(Environment::Live), cost, from: None }
+    Need { scopes: ScopeSet::parse("audience:read").unwrap_or_default(), environment: Some(Environment::Live), cost }
 }
 
 fn verify(bencher: Bencher<'_, '_>, key: &str, cost: u32) {

@@ -420,7 +420,8 @@ async fn main() {
         panic!("{data} can't be opened")
     };
     let fixtures = Fixtures { seal: RequestStateCodec::new_unchecked(*b"thirty-two bytes of no importanc"), tools_changed: Arc::default() };
-    let router = mcp::serving(&mine.service, fixtures.clone(), fixtures);
+    let (door, sse) = mcp::serving(&mine.service, fixtures.clone(), fixtures);
+    let router = sse.route("/mcp", axum::routing::any(async move |request| door.answer(request).await));
     println!("http://{address}/mcp");
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.expect("it serves");
 }

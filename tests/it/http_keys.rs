@@ -467,6 +467,32 @@ async fn a_verdict_has_every_member_and_is_always_200() {
 }
 
 #[tokio::test]
+async fn the_quick_way_to_read_a_verification_is_as_strict_as_the_long_one() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let (caller, key) = (app.key(&human, &["keys:verify"]).await.key.expose().to_owned(), app.key(&human, &["audience:read"]).await);
+    let key = key.key.expose();
+    for (body, status, says) in [
+        (format!(r#"{{"key":"{key}"}}"#), 200, "VALID"),
+        (format!(r#" {{"\u006bey":"{key}"}}"#), 200, "VALID"),
+        (format!(r#"{{"key":"\u0063{}"}}"#, &key[1..]), 200, "VALID"),
+        (format!(r#"{{"key":"{key}","unknown":{{}}}}"#), 200, "VALID"),
+        (format!(r#"{{"key":"{key}","unknown":{{"a":1,"a":2}}}}"#), 400, "member `a` is there twice"),
+        (format!(r#"{{"key":"x","key":"{key}"}}"#), 400, "member `key` is there twice"),
+        (format!(r#"{{"key":"x","\u006bey":"{key}"}}"#), 400, "member `key` is there twice"),
+        (format!(r#"{{"key":"{key}","plan":"pro"}}"#), 400, "plan"),
+        (format!(r#"["{key}",null,null,null]"#), 400, "must be a JSON object"),
+        (format!(r#"{{"key":"{key}"}}{{}}"#), 400, "not valid JSON"),
+        (format!(r#"{{"key":"{key}","cost":-1}}"#), 400, "cost"),
+        (r#"{"key":null}"#.to_owned(), 400, "key"),
+    ] {
+        let call = app.http().post("/v1/keys/verify").bearer(&caller).body("application/json", &*body);
+        let answer = call.send().await;
+        assert!(answer.status == status && answer.text().contains(says), "{body}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn somebody_elses_key_is_not_found_and_nothing_is_charged() {
     let app = app().await;
     let caller = key(&app, &["keys:verify"]).await;

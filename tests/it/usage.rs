@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{source::Source, usage::Refusal},
+    domain::{secret::ApiKey, source::Source, usage::Refusal},
     service::{Error, verify::Need, view::UsageDay},
     store::{Order, StoreError, Table},
 };
@@ -74,7 +74,8 @@ async fn the_last_use_is_shown_with_its_address() {
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     let from = Some(Source::address("203.0.113.9".parse().unwrap()));
-    app.service.verify_as_operator(key.key.expose(), Need { from, ..Need::call() }).await.unwrap();
+    let presented = ApiKey::presented(key.key.expose());
+    app.service.authenticate_from(presented.as_ref(), &Need::call(), from).await.unwrap();
     let view = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
     assert_eq!(view.usage.last_used_from.as_deref(), Some("203.0.113.9"));
     assert_eq!(view.last_used_at.unwrap().0, app.service.world.now());

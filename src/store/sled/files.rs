@@ -59,10 +59,11 @@ impl Files {
 
     fn opened(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
         remove_half_snapshots(path)?;
-        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500));
+        // A copy of one that was used may not be changed.
+        let config = |segment| sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).segment_size(segment);
         let (mut tries, mut segment) = (0, SEGMENT);
         let db = loop {
-            match config.clone().segment_size(segment).open() {
+            match config(segment).open() {
                 Err(sled::Error::Unsupported(_)) if segment == SEGMENT => segment = FORMER_SEGMENT,
                 Err(sled::Error::Io(error)) if tries < TRIES && error.to_string().contains("acquire lock") => {
                     thread::sleep(AGAIN);

@@ -2,11 +2,11 @@
 
 use super::{PASSWORD, TestApp, password};
 use axum::{
-    Router,
     body::Body,
     extract::ConnectInfo,
     http::{HeaderMap, Request},
 };
+use countersign::http::Front;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::{
@@ -21,7 +21,7 @@ pub const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 /// How requests get there.
 #[derive(Clone)]
 enum Way {
-    Router(Router),
+    Front(Front),
     Wire(SocketAddr),
 }
 
@@ -39,13 +39,13 @@ impl TestApp {
         let url = url::Url::parse(&self.service.config.public_url).unwrap();
         let host = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
         // Made once for a service: its routes describe themselves, which takes a while.
-        let mut made = self.router.lock().unwrap();
-        let router = match made.as_ref().filter(|(service, _)| std::sync::Arc::ptr_eq(service, &self.service)) {
-            Some((_, router)) => router.clone(),
-            None => countersign::http::router(self.service.clone()),
+        let mut made = self.front.lock().unwrap();
+        let front = match made.as_ref().filter(|(service, _)| std::sync::Arc::ptr_eq(service, &self.service)) {
+            Some((_, front)) => front.clone(),
+            None => Front::new(self.service.clone()),
         };
-        *made = Some((self.service.clone(), router.clone()));
-        Http { way: Way::Router(router), host, peer: [127, 0, 0, 1].into() }
+        *made = Some((self.service.clone(), front.clone()));
+        Http { way: Way::Front(front), host, peer: [127, 0, 0, 1].into() }
     }
 
     /// A browser without cookies.
@@ -166,8 +166,8 @@ impl Call {
 
     /// An error if the server goes away meanwhile.
     pub async fn try_send(self) -> std::io::Result<Answer> {
-        let router = match &self.http.way {
-            Way::Router(router) => router.clone(),
+        let front = match &self.http.way {
+            Way::Front(front) => front.clone(),
             Way::Wire(address) => {
                 let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 headers.extend(self.host.as_deref().map(|host| ("host", host)));
@@ -183,7 +183,7 @@ impl Call {
         }
         let mut request = request.body(Body::from(self.body)).expect("a request that can be sent");
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.http.peer, 50_000)));
-        let response = router.oneshot(request).await.expect("the router never fails");
+        let response = front.oneshot(request).await.expect("the front never fails");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("the body is whole").to_bytes().to_vec();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes })

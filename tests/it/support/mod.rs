@@ -106,7 +106,7 @@ impl Builder {
         let clock = Arc::new(ManualClock::new());
         let randomness = Arc::new(Seeded::new(self.seed));
         let (store, service) = open(dir.path(), self.config(), &clock, &randomness).await;
-        TestApp { service, store, clock, randomness, dir, builder: self, router: Mutex::default() }
+        TestApp { service, store, clock, randomness, dir, builder: self, front: Mutex::default() }
     }
 }
 
@@ -135,7 +135,7 @@ pub struct TestApp {
     randomness: Arc<Seeded>,
     pub dir: TempDir,
     builder: Builder,
-    router: Mutex<Option<(Arc<Service>, axum::Router)>>,
+    front: Mutex<Option<(Arc<Service>, countersign::http::Front)>>,
 }
 
 pub const LOCAL: Registrant = Registrant { source: Source::Local, account: None };
@@ -229,12 +229,12 @@ impl TestApp {
     }
 
     async fn opened_again(self) -> TestApp {
-        let Self { service, store, clock, randomness, dir, builder, router } = self;
-        drop(router);
+        let Self { service, store, clock, randomness, dir, builder, front } = self;
+        drop(front);
         drop(service);
         drop(store);
         let (store, service) = open(dir.path(), builder.config(), &clock, &randomness).await;
-        TestApp { service, store, clock, randomness, dir, builder, router: Mutex::default() }
+        TestApp { service, store, clock, randomness, dir, builder, front: Mutex::default() }
     }
 
     /// The registration's row as it is stored.

@@ -38,8 +38,8 @@ impl Builder {
 
 impl TestApp {
     fn serve(&self, listener: TcpListener) {
-        let router = countersign::http::router(self.service.clone());
-        tokio::spawn(listen::serve(listener, router, Limits::default(), CancellationToken::new()));
+        let front = countersign::http::Front::new(self.service.clone());
+        tokio::spawn(listen::serve(listener, front, Limits::default(), CancellationToken::new()));
     }
 }
 
