@@ -60,7 +60,8 @@ impl Service<Request<Body>> for Front {
             (&Method::GET, AUTHORIZE) if direct => Either::Left(authorized(app, request, authorize::authorize).map(Ok).boxed()),
             (_, MCP) => {
                 let mcp = self.mcp.clone();
-                let answering = async move { mcp.answer(request).await };
+                // Some kilobytes, so that they are moved once.
+                let answering = Box::pin(async move { mcp.answer(request).await });
                 Either::Left(guard::call_id(&app, answering).map(Ok).boxed())
             }
             _ => Either::Right(self.router.call(request)),

@@ -262,6 +262,13 @@ impl Local {
         self.service.authenticate(Some(&key), &need).await
     }
 
+    /// What a credential may do.
+    pub async fn check_scope(&self, credential: &Revealed, scopes: &[String], environment: Option<Environment>) -> Result<Reply, Error> {
+        let caller = self.caller(credential, Need::default()).await?;
+        let check = self.service.check_scopes(&caller, &scope_set(scopes)?, environment).await?;
+        Ok(Reply::ScopeCheck(Box::new(check)))
+    }
+
     /// The account an e-mail names; none: all of them.
     async fn account(&self, email: Option<String>) -> Result<Option<AccountId>, Error> {
         match email {
@@ -342,11 +349,7 @@ impl Call {
                 let actor = caller.actor();
                 service.revoke_key_once(&actor, key(&key_id)?, reason, Source::Local, operation).await.map(Reply::Revoked)
             }
-            Self::CheckScope { credential, scopes, environment } => {
-                let caller = here.caller(&credential, Need::default()).await?;
-                let check = service.check_scopes(&caller, &scope_set(&scopes)?, environment).await?;
-                Ok(Reply::ScopeCheck(Box::new(check)))
-            }
+            Self::CheckScope { credential, scopes, environment } => here.check_scope(&credential, &scopes, environment).await,
             Self::Whoami { credential } => {
                 let caller = here.caller(&credential, Need::call()).await?;
                 service.whoami(&caller).await.map(|it| Reply::Whoami(Box::new(it)))

@@ -32,7 +32,7 @@ const BATCH: usize = 500;
 /// comes less often than [`STEP`].
 const PER_SECOND: usize = 300;
 /// How long a stop may take for them; what is left then is lost.
-const AT_THE_END: Duration = Duration::from_secs(2);
+const AT_THE_END: Duration = Duration::from_millis(1_500);
 /// Keys whose numbers wait in memory at most. Only a store that fails for long fills it; then numbers are lost.
 const MOST: usize = 262_144;
 /// How many days of numbers are kept.
@@ -43,8 +43,15 @@ const EVERYBODY: &str = "all";
 #[derive(Default)]
 pub struct UsageLog {
     keys: DashMap<KeyId, Pending, DefaultHashBuilder>,
-    /// The last key that had its turn: the next ones follow it, so that no key waits for ever.
-    turn: Mutex<Option<KeyId>>,
+    round: Mutex<Round>,
+}
+
+/// Writing all that waits, once a minute at most and a part at a time.
+#[derive(Default)]
+struct Round {
+    began: Option<Timestamp>,
+    /// Whose turn is still to come, the next one last.
+    left: Vec<KeyId>,
 }
 
 #[derive(Default, Clone)]
@@ -52,7 +59,6 @@ struct Pending {
     last: Option<(Timestamp, Option<Source>)>,
     /// Oldest first; nearly always one.
     days: Vec<(Date, Day)>,
-    written_at: Option<Timestamp>,
 }
 
 impl Pending {
@@ -105,32 +111,20 @@ impl UsageLog {
 
     /// Whose numbers are to be written now, in the order of their rows: neighbours are written together.
     fn due(&self, now: Timestamp, all: bool) -> Vec<KeyId> {
-        // What was written and not used since says nothing any more.
-        self.keys.retain(|_, p| !p.days.is_empty() || p.written_at.is_some_and(|at| now.duration_since(at) < STEP));
-        let due = |p: &Pending| !p.days.is_empty() && (all || p.written_at.is_none_or(|at| now.duration_since(at) >= STEP));
-        let mut keys: Vec<KeyId> = self.keys.iter().filter(|entry| due(entry.value())).map(|entry| *entry.key()).collect();
-        let mut last = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = |key: &KeyId| (last.is_some_and(|last| *key <= last), *key);
-        if !all && keys.len() > PER_SECOND {
-            keys.select_nth_unstable_by_key(PER_SECOND, turn);
-            keys.truncate(PER_SECOND);
+        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        if all || (round.left.is_empty() && round.began.is_none_or(|at| now.duration_since(at) >= STEP)) {
+            round.left = self.keys.iter().map(|entry| *entry.key()).collect();
+            round.left.sort_unstable_by(|one, other| other.cmp(one));
+            round.began = Some(now).filter(|_| !round.left.is_empty());
         }
-        keys.sort_unstable_by_key(turn);
-        *last = keys.last().copied();
-        keys
+        let rest = if all { 0 } else { round.left.len().saturating_sub(PER_SECOND) };
+        let mut due = round.left.split_off(rest);
+        due.reverse();
+        due
     }
 
-    /// How many keys have numbers that are not written yet.
-    fn pending(&self) -> usize {
-        self.keys.iter().filter(|entry| !entry.days.is_empty()).count()
-    }
-
-    fn take(&self, keys: &[KeyId], now: Timestamp) -> Vec<(KeyId, Pending)> {
-        let take = |key: &KeyId| {
-            let mut pending = self.keys.get_mut(key)?;
-            Some((*key, std::mem::replace(&mut *pending, Pending { written_at: Some(now), ..Pending::default() })))
-        };
-        keys.iter().filter_map(take).collect()
+    fn take(&self, keys: &[KeyId]) -> Vec<(KeyId, Pending)> {
+        keys.iter().filter_map(|key| self.keys.remove(key)).collect()
     }
 
     /// Puts back what could not be written.
@@ -234,15 +228,14 @@ impl Service {
         match tokio::time::timeout(AT_THE_END, self.flush_usage(true)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "usage counts of the last minute are lost"),
-            Err(_) => tracing::warn!(keys = self.usage.pending(), "there was no time to write the usage counts of all keys"),
+            Err(_) => tracing::warn!(keys = self.usage.keys.len(), "there was no time to write the usage counts of all keys"),
         }
     }
 
     /// Writes counts that are due, or all of them.
     pub(super) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
-        let now = self.world.now();
-        for keys in self.usage.due(now, all).chunks(BATCH) {
-            let batch = self.usage.take(keys, now);
+        for keys in self.usage.due(self.world.now(), all).chunks(BATCH) {
+            let batch = self.usage.take(keys);
             let rows_to_write = batch.clone();
             let written = self.store().write(move |rows| {
                 let mut everybody = BTreeMap::<Date, Day>::new();
@@ -277,7 +270,7 @@ mod tests {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
         let key = |n: usize| KeyId::new(now, (n as u128).to_be_bytes());
         (0..MOST + 1000).for_each(|n| log.note(key(n), None, None, now));
-        let batch = log.take(&log.due(now, true), now);
+        let batch = log.take(&log.due(now, true));
         log.give_back(batch);
         assert_eq!(log.keys.len(), MOST);
         log.note(key(0), None, None, now);
@@ -289,14 +282,13 @@ mod tests {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
         let keys: Vec<_> = (0..5 * PER_SECOND as u128).map(|n| KeyId::new(now, n.to_be_bytes())).collect();
         let mut written = HashSet::new();
-        for second in 0..5 {
-            // All are in use all the time, and a minute is nothing: those that were written are due again at once.
-            let now = now + second * STEP;
+        for _second in 0..5 {
             keys.iter().for_each(|key| log.note(*key, None, None, now));
             let due = log.due(now, false);
             assert_eq!((due.len(), due.is_sorted()), (PER_SECOND, true));
-            written.extend(log.take(&due, now).into_iter().map(|(key, _)| key));
+            written.extend(log.take(&due).into_iter().map(|(key, _)| key));
         }
+        assert!(log.due(now, false).is_empty(), "the next round begins a minute after this one began");
         assert_eq!(written.len(), keys.len());
     }
 }

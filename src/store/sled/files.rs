@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 32 << 20;
 /// sled writes its file in pieces of this size, and writes one again once all in it is stale. What is still good in a
 /// mostly stale one is moved out by a cleaner that does one segment per flush, and one page per page that is rewritten.
 /// With sled's own 512 KiB it falls behind under constant change: the file grows to some 25 times its rows, up to a
