@@ -17,7 +17,7 @@ use crate::{
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -40,10 +40,12 @@ fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
 
 /// What a client sends that has nothing yet: an empty bearer, or a placeholder its configuration left as it was.
 fn is_placeholder(headers: &HeaderMap) -> bool {
-    let given = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let bearer = given(header::AUTHORIZATION).map(|value| value.split_once(' ').map_or("", |(_, rest)| rest));
-    let Some(value) = bearer.or_else(|| given(HeaderName::from_static("x-api-key"))) else { return false };
-    let value = value.trim();
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| (true, value));
+    let mut given = bearers.chain(headers.get_all("x-api-key").iter().map(|value| (false, value)));
+    // Of two, one may be real: what they are together is not for us to say.
+    let (Some((bearer, value)), None) = (given.next(), given.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let value = if bearer { value.split_once(' ').map_or("", |(_, rest)| rest) } else { value }.trim();
     value.is_empty() || (value.starts_with("${") && value.ends_with('}'))
 }
 
