@@ -32,7 +32,7 @@ pub struct Credential {
 pub struct HttpCaller {
     pub credential: Option<Credential>,
     pub source: Source,
-    /// The session of a version before 2026-07-28, by a hash: its id is its proof.
+    /// The session of a version before 2026-07-28, by a hash: its id is its proof. `None` beside a credential.
     pub session: Option<String>,
     /// Cancelled when nobody reads the answer any more.
     pub gone: CancellationToken,

@@ -72,18 +72,9 @@ fn refused(app: &App, error: &Error) -> Response {
 #[derive(Deserialize)]
 struct Plain<'a> {
     jsonrpc: &'a str,
-    #[expect(dead_code, reason = "only its form matters")]
-    id: Id<'a>,
+    id: Value,
     method: &'a str,
     params: Params<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its form matters")]
-enum Id<'a> {
-    Number(i64),
-    Text(&'a str),
 }
 
 #[derive(Deserialize)]
@@ -101,7 +92,8 @@ struct Arguments<'a> {
 /// The key a message wants to revoke, if it does; or the code and words of why it is no message.
 fn key_to_revoke(bytes: &[u8]) -> Result<Option<String>, (i64, &'static str)> {
     if bytes.starts_with(b"{")
-        && let Ok(Plain { jsonrpc: "2.0", method, params, id: _ }) = serde_json::from_slice(bytes)
+        && let Ok(Plain { jsonrpc: "2.0", id, method, params }) = serde_json::from_slice(bytes)
+        && is_id(&id)
     {
         let revokes = method == "tools/call" && params.name == Some("revoke_key");
         return Ok(params.arguments.and_then(|it| it.key_id).filter(|_| revokes).map(str::to_owned));
@@ -113,12 +105,13 @@ fn key_to_revoke(bytes: &[u8]) -> Result<Option<String>, (i64, &'static str)> {
     }
 }
 
+fn is_id(id: &Value) -> bool {
+    id.is_string() || id.is_i64()
+}
+
 /// A request, a notification or a response (JSON-RPC 2.0 §§4, 5). The SDK would answer others in plain text.
 fn is_json_rpc(message: &Value) -> bool {
-    let id_is_fine = match &message["id"] {
-        Value::Null => message.get("id").is_none(),
-        id => id.is_string() || id.is_i64(),
-    };
+    let id_is_fine = message.get("id").is_none_or(is_id);
     let says_something = message["method"].is_string() || message.get("result").is_some() || message.get("error").is_some();
     message["jsonrpc"] == "2.0" && id_is_fine && says_something && message.get("params").is_none_or(Value::is_object)
 }

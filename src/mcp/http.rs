@@ -15,7 +15,7 @@ use crate::{
     owner::{Backend, Local, Role},
 };
 use axum::{
-    Router,
+    BoxError, Router,
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderMap, Method, StatusCode},
@@ -86,11 +86,12 @@ impl<H: ServerHandler> Door<H> {
             // As if it were not there: who has only its id learns nothing.
             return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
         }
-        caller.session = session.as_deref().map(hashed);
+        // Who has a credential is known by that.
+        caller.session = session.as_deref().filter(|_| caller.credential.is_none()).map(hashed);
         let caller = Arc::new(caller);
         request.extensions_mut().insert(caller.clone());
         let method = request.method().clone();
-        let response = service.handle(request).await.map(Body::new);
+        let response = service.handle(request).await;
         match (session, session_of(response.headers())) {
             (None, Some(id)) => sessions.opened(&id, by, source, None).await,
             // Forgotten only once it is really gone: the SDK may refuse to end it.
@@ -105,9 +106,12 @@ impl<H: ServerHandler> Door<H> {
 
 /// A stream of the server's own ends with the key it is for, and with the process. An answer to a call does so by
 /// itself, and says why; the call is told when nobody reads its answer any more.
-fn while_wanted(app: &App, caller: &HttpCaller, method: &Method, response: Response) -> Response {
+fn while_wanted<B>(app: &App, caller: &HttpCaller, method: &Method, response: Response<B>) -> Response
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     if response.body().size_hint().exact().is_some() {
-        return response;
+        return response.map(Body::new);
     }
     let unread = caller.gone.clone().drop_guard();
     let response = response.map(|body| Body::new(Reading { body, _unread: unread }));
@@ -125,16 +129,16 @@ fn while_wanted(app: &App, caller: &HttpCaller, method: &Method, response: Respo
 }
 
 /// A body that tells when nobody reads it any more.
-struct Reading {
-    body: Body,
+struct Reading<B> {
+    body: B,
     _unread: DropGuard,
 }
 
-impl HttpBody for Reading {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<B: HttpBody + Unpin> HttpBody for Reading<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
