@@ -127,7 +127,7 @@ pub fn wants_page(headers: &HeaderMap) -> bool {
 }
 
 /// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.
-pub fn named_host(request: &Request) -> Option<&str> {
+fn named_host(request: &Request) -> Option<&str> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next().map(HeaderValue::to_str);
     if hosts.next().is_some() {
@@ -143,7 +143,7 @@ pub fn named_host(request: &Request) -> Option<&str> {
 
 /// Whether a request's host is one this deployment publishes. The configuration holds origins as browsers write them,
 /// without the scheme's own port.
-pub fn host_is_ours(app: &App, host: &str) -> bool {
+fn host_is_ours(app: &App, host: &str) -> bool {
     let published = [&app.config.public_url, &app.config.pages_url];
     published.into_iter().any(|origin| {
         let ours = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
@@ -157,7 +157,8 @@ pub async fn known_host(State(app): State<App>, request: Request, next: Next) ->
     if names_us(&app, &request) { next.run(request).await } else { misdirected(app, request) }
 }
 
-fn names_us(app: &App, request: &Request) -> bool {
+/// Whether a request names one host, and it is ours.
+pub fn names_us(app: &App, request: &Request) -> bool {
     named_host(request).is_some_and(|host| host_is_ours(app, host))
 }
 

@@ -41,7 +41,7 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 pub use body::whole;
 pub use credential::presented;
 pub use envelope::challenge;
-pub use guard::{host_is_ours, named_host, secret_in_query};
+pub use guard::{names_us, secret_in_query};
 pub use hot::Front;
 
 /// What every handler is given.

@@ -7,7 +7,7 @@ use crate::{
         scope::{KEYS_REVOKE, KEYS_WRITE},
         source::Source,
     },
-    http::{App, MAX_BODY, challenge, client::source_of, host_is_ours, named_host, presented, secret_in_query, whole},
+    http::{App, MAX_BODY, challenge, client::source_of, names_us, presented, secret_in_query, whole},
     service::{
         Error,
         verify::{Caller, Need},
@@ -116,6 +116,7 @@ fn is_json_rpc(message: &Value) -> bool {
     message["jsonrpc"] == "2.0" && id_is_fine && says_something && message.get("params").is_none_or(Value::is_object)
 }
 
+/// The same of a message that was read as a tree.
 fn named_to_revoke(message: &Value) -> Option<&str> {
     let params = message.get("params").filter(|_| message["method"] == "tools/call")?;
     if params["name"] == "revoke_key" { params["arguments"]["key_id"].as_str() } else { None }
@@ -137,7 +138,7 @@ pub async fn gate<A: Future<Output = Response>>(app: &App, request: Request, ans
 }
 
 async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
-    if !named_host(&request).is_some_and(|host| host_is_ours(app, host)) {
+    if !names_us(app, &request) {
         return Err(rpc_error(StatusCode::FORBIDDEN, -32600, "this server does not answer for that host name"));
     }
     if !origin_is_ours(app, request.headers()) {
@@ -151,11 +152,8 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
         let late = matches!(error, Error::TooSlow);
         rpc_error(if late { StatusCode::REQUEST_TIMEOUT } else { StatusCode::PAYLOAD_TOO_LARGE }, -32600, &error.to_string())
     })?;
-    let target = match key_to_revoke(&bytes) {
-        _ if parts.method != Method::POST => None,
-        Ok(target) => target,
-        Err((code, message)) => return Err(rpc_error(StatusCode::BAD_REQUEST, code, message)),
-    };
+    let target = if parts.method == Method::POST { key_to_revoke(&bytes) } else { Ok(None) };
+    let target = target.map_err(|(code, message)| rpc_error(StatusCode::BAD_REQUEST, code, message))?;
     let source = source_of(&parts, app);
     let credential = credential(app, &parts.headers, source).await.map_err(|error| refused(app, &error))?;
     if let (Some(credential), Some(target)) = (&credential, target) {
