@@ -16,7 +16,7 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Ulid);
+        pub struct $name([u8; 16]);
 
         impl $name {
             pub const PREFIX: &'static str = $prefix;
@@ -24,7 +24,7 @@ macro_rules! id {
             /// A new id: 48 bits of time and 80 random bits.
             pub fn new(now: Timestamp, random: [u8; 16]) -> Self {
                 let ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
-                Self(Ulid::from_parts(ms, u128::from_be_bytes(random)))
+                Self(Ulid::from_parts(ms, u128::from_be_bytes(random)).to_bytes())
             }
         }
 
@@ -34,7 +34,7 @@ macro_rules! id {
                 let (prefix, letters) = text.split_at_mut($prefix.len());
                 prefix.copy_from_slice($prefix.as_bytes());
                 let mut body = [0; ulid::ULID_LEN];
-                let body = self.0.array_to_str(&mut body);
+                let body = Ulid::from_bytes(self.0).array_to_str(&mut body);
                 body.make_ascii_lowercase();
                 letters.copy_from_slice(body.as_bytes());
                 std::str::from_utf8(text).unwrap_or_default()
@@ -80,7 +80,7 @@ macro_rules! id {
                 let wrong = InvalidId($prefix);
                 let body = text.strip_prefix($prefix).ok_or(wrong)?;
                 // One spelling per id: the lenient alphabet of Crockford base 32 would give several.
-                let id = Self(Ulid::from_string(body).map_err(|_| wrong)?);
+                let id = Self(Ulid::from_string(body).map_err(|_| wrong)?.to_bytes());
                 if id.to_string() == text { Ok(id) } else { Err(wrong) }
             }
         }

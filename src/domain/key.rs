@@ -1,7 +1,6 @@
 //! API keys: their form, what rests of them in the store, and who may do what with them.
 
 use crate::domain::{
-    account::AccountFacts,
     id::{AccountId, GrantId, KeyId, RegistrationId},
     name::Name,
     scope::ScopeSet,
@@ -10,7 +9,7 @@ use crate::domain::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 use zeroize::Zeroizing;
 
 /// Which world a key belongs to. Enforced, not only shown in the prefix.
@@ -95,10 +94,7 @@ impl KeyFormat {
 
     /// Whether this format could have made the text: prefix, length, alphabet, checksum.
     pub fn could_be(&self, key: &ApiKey) -> bool {
-        let Some(rest) = after(key.expose(), &self.prefix) else { return false };
-        let environments = [Environment::Live, Environment::Test];
-        let body = if self.environments { environments.iter().find_map(|e| after(rest, e.as_str())) } else { Some(rest) };
-        let Some(body) = body else { return false };
+        let Some(body) = self.body_of(key) else { return false };
         match self.body {
             Body::Checksummed => {
                 body.len() == 36 && only(body, |b| b.is_ascii_alphanumeric()) && checksum(&body[..30]) == body.as_bytes()[30..]
@@ -106,6 +102,18 @@ impl KeyFormat {
             Body::Random => body.len() == 32 && only(body, |b| b.is_ascii_alphanumeric()),
             Body::Hex40 => body.len() == 40 && only(body, |b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
         }
+    }
+
+    fn body_of<'a>(&self, key: &'a ApiKey) -> Option<&'a str> {
+        let rest = after(key.expose(), &self.prefix)?;
+        let environments = [Environment::Live, Environment::Test];
+        if self.environments { environments.iter().find_map(|e| after(rest, e.as_str())) } else { Some(rest) }
+    }
+
+    /// The head of a key of this format that may be shown.
+    pub fn shown<'a>(&self, key: &'a ApiKey) -> Option<&'a str> {
+        let body = self.body_of(key).filter(|_| self.could_be(key))?;
+        key.expose().get(..key.expose().len() - body.len() + SHOWN)
     }
 }
 
@@ -255,25 +263,6 @@ impl Key {
         }
     }
 
-    /// What verification needs of it; `scopes` are its own, perhaps shared with others that have the same;
-    /// `limits` are all that hold for it.
-    pub fn facts(&self, account: Arc<AccountFacts>, scopes: Arc<ScopeSet>, limits: Limits) -> KeyFacts {
-        KeyFacts {
-            id: self.id,
-            root: self.root.unwrap_or(self.id),
-            account,
-            environment: self.environment,
-            scopes,
-            shown: self.shown.as_str().into(),
-            expires_at: self.expires_at,
-            revoked: self.revoked.is_some(),
-            disabled: self.disabled_at.is_some(),
-            requests_per_minute: self.requests_per_minute,
-            limits,
-            redeliverable: self.redeliverable.map(Box::new),
-        }
-    }
-
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.status(now) == Status::Active
     }
@@ -305,50 +294,6 @@ impl Key {
 
 /// The reason of a suspension: a backup was restored, and nobody knows what was revoked since it was made.
 pub const RESTORED: &str = "restored from a backup without its journal";
-
-/// The limits a key's calls count against, beside the plan's.
-#[derive(Debug, Clone, Default)]
-pub struct Limits {
-    /// The limit of the first ancestor's own, in its plan's place.
-    pub lineage: Option<u32>,
-    /// Of the key and its ancestors that have one of their own: whose, and how many a minute. A rotated key goes on with
-    /// the allowance of the one it replaced.
-    pub own: Box<[(KeyId, u32)]>,
-}
-
-/// What verification needs of a key, and nothing more: small, cheap to hand around.
-#[derive(Debug, Clone)]
-pub struct KeyFacts {
-    pub id: KeyId,
-    /// The first ancestor, whose rate limit the whole lineage shares.
-    pub root: KeyId,
-    pub account: Arc<AccountFacts>,
-    pub environment: Environment,
-    pub scopes: Arc<ScopeSet>,
-    pub shown: Box<str>,
-    pub expires_at: Option<Timestamp>,
-    pub revoked: bool,
-    pub disabled: bool,
-    pub requests_per_minute: Option<u32>,
-    pub limits: Limits,
-    /// Rare, so the others do not keep room for one.
-    pub redeliverable: Option<Box<RegistrationId>>,
-}
-
-impl KeyFacts {
-    /// The key's own state; that of its account stands there.
-    pub fn status(&self, now: Timestamp) -> Status {
-        if self.revoked {
-            Status::Revoked
-        } else if self.expires_at.is_some_and(|at| at <= now) {
-            Status::Expired
-        } else if self.disabled {
-            Status::Disabled
-        } else {
-            Status::Active
-        }
-    }
-}
 
 /// What an approval created: one row the human sees. Everything issued from it dies with it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -20,8 +20,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, json};
+use std::{fmt, marker::PhantomData};
 use tokio_util::sync::CancellationToken;
 
 /// A refusal, as JSON-RPC.
@@ -74,7 +78,26 @@ struct Plain<'a> {
     jsonrpc: &'a str,
     id: Value,
     method: &'a str,
+    #[serde(borrow, deserialize_with = "object")]
     params: Params<'a>,
+}
+
+/// What is read of an object, where a list would do for serde.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(members))
+        }
+    }
+    value.deserialize_map(Object(PhantomData))
 }
 
 #[derive(Deserialize)]
@@ -126,8 +149,9 @@ fn named_to_revoke(message: &Value) -> Option<&str> {
 /// some of its speed.
 pub async fn gate<A: Future<Output = Response>>(app: &App, request: Request, answering: impl FnOnce(Request) -> A) -> Response {
     let ends = request.method() == Method::DELETE;
+    let says_json = is_json(request.headers());
     let mut response = match let_in(app, request).await {
-        Ok(request) => in_json_rpc(answering(request).await).await,
+        Ok(request) => in_json_rpc(says_json, answering(request).await).await,
         Err(refusal) => return refusal,
     };
     // A session that was ended is gone, not about to go: clients warn of 202.
@@ -187,13 +211,20 @@ fn may_revoke(caller: &Caller, target: &str) -> Result<(), Error> {
     Err(Error::InsufficientScope { missing: KEYS_REVOKE.parse().into_iter().collect() })
 }
 
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}
+
 /// What the SDK refuses in plain text, as the JSON-RPC error its clients expect.
-async fn in_json_rpc(response: Response) -> Response {
-    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    if json || !(response.status().is_client_error() || response.status().is_server_error()) {
+async fn in_json_rpc(asked_in_json: bool, response: Response) -> Response {
+    if is_json(response.headers()) || !(response.status().is_client_error() || response.status().is_server_error()) {
         return response;
     }
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    // JSON that does not say what it should is another thing than no JSON.
+    if asked_in_json && parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        parts.status = StatusCode::BAD_REQUEST;
+    }
     let said = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let message = if said.trim().is_empty() { parts.status.canonical_reason().unwrap_or("refused") } else { said.trim() };

@@ -254,18 +254,22 @@ impl Local {
     }
 
     async fn caller(&self, credential: &Revealed, need: Need) -> Result<Caller, Error> {
+        self.caller_with(&presented(credential)?, need).await
+    }
+
+    async fn caller_with(&self, key: &ApiKey, need: Need) -> Result<Caller, Error> {
         if let Some(caller) = &self.let_in {
             self.service.charge(caller, need.cost)?;
             return Ok(caller.clone());
         }
-        let key = ApiKey::presented(credential.expose()).ok_or(Error::Unauthorized { presented: true })?;
-        self.service.authenticate(Some(&key), &need).await
+        self.service.authenticate(Some(key), &need).await
     }
 
     /// What a credential may do.
     pub async fn check_scope(&self, credential: &Revealed, scopes: &[String], environment: Option<Environment>) -> Result<Reply, Error> {
-        let caller = self.caller(credential, Need::default()).await?;
-        let check = self.service.check_scopes(&caller, &scope_set(scopes)?, environment).await?;
+        let key = presented(credential)?;
+        let caller = self.caller_with(&key, Need::default()).await?;
+        let check = self.service.check_scopes(&caller, &key, &scope_set(scopes)?, environment).await?;
         Ok(Reply::ScopeCheck(Box::new(check)))
     }
 
@@ -276,6 +280,10 @@ impl Local {
             None => Ok(None),
         }
     }
+}
+
+fn presented(credential: &Revealed) -> Result<ApiKey, Error> {
+    ApiKey::presented(credential.expose()).ok_or(Error::Unauthorized { presented: true })
 }
 
 impl Call {

@@ -5,12 +5,17 @@
 //! change is not kept after it ([`Epoch`]): any change since makes it a one-time answer.
 //! A filter over the hashes of all stored keys answers for unknown ones without a read, however many are tried.
 
-use super::{Error, Service, epoch::Epoch};
+use super::{
+    Error, Service,
+    epoch::Epoch,
+    facts::{KeyFacts, Lineage},
+    meter::{Bucket, Meters},
+};
 use crate::{
     domain::{
         account::{Account, AccountFacts},
-        id::AccountId,
-        key::{Key, KeyFacts, Limits},
+        id::{AccountId, KeyId},
+        key::Key,
         scope::ScopeSet,
         secret::Digest,
     },
@@ -18,6 +23,7 @@ use crate::{
 };
 use dashmap::{DashMap, DashSet};
 use fastbloom::AtomicBloomFilter;
+use governor::nanos::Nanos;
 use quick_cache::sync::Cache;
 use std::{
     collections::HashSet,
@@ -32,6 +38,8 @@ pub type Fingerprint = [u8; 16];
 
 /// One unknown key in a hundred costs a read.
 const FALSE_POSITIVES: f64 = 0.01;
+/// Meters of keys that are not known any more, until they are looked through.
+const SURPLUS: usize = 1_000;
 /// Hashes read at a time while the filter fills.
 const PAGE: usize = 5_000;
 
@@ -40,6 +48,31 @@ pub struct Found {
     key: Key,
     account: Account,
     limits: Limits,
+}
+
+/// The limits a key's calls count against, beside the plan's.
+struct Limits {
+    /// The limit of the first ancestor's own, in its plan's place.
+    lineage: Option<u32>,
+    /// Of the key and its ancestors that have one of their own: whose, and how many a minute. A rotated key goes on with
+    /// the allowance of the one it replaced.
+    own: Vec<(KeyId, u32)>,
+}
+
+impl Limits {
+    /// `None`: nothing but the plan's, for the key alone.
+    fn lineage(&self, key: &Key, meters: &Meters) -> Option<Arc<Lineage>> {
+        let root = key.root.unwrap_or(key.id);
+        let meter = |id| meters.of(Bucket::Key(id));
+        let plain = root == key.id && self.lineage.is_none() && self.own.is_empty();
+        let lineage = || Lineage {
+            root,
+            allowance: meter(root),
+            limit: self.lineage,
+            own: self.own.iter().map(|(id, limit)| (meter(*id), *limit)).collect(),
+        };
+        (!plain).then(|| Arc::new(lineage()))
+    }
 }
 
 fn limits_of(rows: &dyn Read, key: &Key) -> Result<Limits, StoreError> {
@@ -58,7 +91,7 @@ fn limits_of(rows: &dyn Read, key: &Key) -> Result<Limits, StoreError> {
         }
         next = key.parent.map(|id| rows::key(rows, id)).transpose()?.flatten();
     }
-    Ok(Limits { lineage, own: own.into() })
+    Ok(Limits { lineage, own })
 }
 
 pub fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
@@ -70,6 +103,7 @@ fn filter_hash(of: &Fingerprint) -> u64 {
 }
 
 pub struct KnownKeys {
+    meters: Arc<Meters>,
     keys: Cache<Fingerprint, Arc<KeyFacts>>,
     accounts: DashMap<AccountId, Arc<AccountFacts>>,
     /// Most keys have one of a few sets of scopes.
@@ -82,8 +116,9 @@ pub struct KnownKeys {
 
 impl KnownKeys {
     /// Room for `most` keys; beyond it those used least make place.
-    pub fn new(most: usize) -> Self {
+    pub fn new(most: usize, meters: Arc<Meters>) -> Self {
         Self {
+            meters,
             keys: Cache::new(most),
             accounts: DashMap::new(),
             scopes: DashSet::new(),
@@ -106,15 +141,19 @@ impl KnownKeys {
 
     /// Keeps what was read, unless something changed since the epoch `since`.
     pub fn keep(&self, hash: &Digest, Found { key, account, limits }: &Found, since: u64) -> Arc<KeyFacts> {
+        let facts = |account, scopes| {
+            let meter = self.meters.of(Bucket::Key(key.id));
+            Arc::new(KeyFacts::new(key, account, scopes, meter, limits.lineage(key, &self.meters)))
+        };
         let kept = self.epoch.keep(since, || {
             let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
-            let facts = Arc::new(key.facts(account, self.interned(&key.scopes), limits.clone()));
+            let facts = facts(account, self.interned(&key.scopes));
             if let Some(of) = fingerprint(hash.as_bytes()) {
                 self.keys.insert(of, facts.clone());
             }
             facts
         });
-        kept.unwrap_or_else(|| Arc::new(key.facts(Arc::new(account.facts()), Arc::new(key.scopes.clone()), limits.clone())))
+        kept.unwrap_or_else(|| facts(Arc::new(account.facts()), Arc::new(key.scopes.clone())))
     }
 
     fn interned(&self, scopes: &ScopeSet) -> Arc<ScopeSet> {
@@ -157,12 +196,15 @@ impl KnownKeys {
         true
     }
 
-    /// Drops what no key refers to any more.
-    pub fn forget_unused(&self) {
-        self.epoch.end(|| {
-            self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
-            self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
-        });
+    /// Drops what no key refers to any more, once that may be much.
+    pub fn forget_unused(&self, now: Nanos) {
+        if self.meters.len() < self.keys.len() + SURPLUS {
+            return;
+        }
+        // Whoever refers to one anew does so under the lock that is held here.
+        self.meters.forget_idle(now);
+        self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
+        self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
     }
 }
 
@@ -215,7 +257,10 @@ mod tests {
     use super::*;
 
     fn held() -> (KnownKeys, Digest) {
-        (KnownKeys::new(100), crate::domain::secret::ServerSecret::new(&[1; 32]).hash(crate::domain::secret::Purpose::ApiKey, b"x"))
+        (
+            KnownKeys::new(100, Arc::default()),
+            crate::domain::secret::ServerSecret::new(&[1; 32]).hash(crate::domain::secret::Purpose::ApiKey, b"x"),
+        )
     }
 
     #[test]

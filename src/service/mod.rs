@@ -15,9 +15,11 @@ mod delivery;
 mod endings;
 mod epoch;
 mod error;
+mod facts;
 mod introspect;
 pub mod keys;
 mod known;
+mod meter;
 mod open_claims;
 mod operation;
 pub mod operator;
@@ -74,6 +76,7 @@ pub struct Service {
     store: Store,
     /// Every format a key of this store may have.
     formats: Vec<KeyFormat>,
+    meters: Arc<meter::Meters>,
     plans: plans::PlanLimits,
     usage: usage::UsageLog,
     known: Arc<known::KnownKeys>,
@@ -134,7 +137,8 @@ impl Service {
                 Ok((formats, publishable_key))
             })
             .await?;
-        let known = Arc::new(known::KnownKeys::new(config.store.cached_keys));
+        let meters = Arc::<meter::Meters>::default();
+        let known = Arc::new(known::KnownKeys::new(config.store.cached_keys, meters.clone()));
         let open_claims = Arc::new(open_claims::OpenClaims::new(config.limits.pending_registrations as usize));
         let (told, also_told) = (known.clone(), open_claims.clone());
         let endings = Arc::new(tokio::sync::Notify::new());
@@ -151,7 +155,7 @@ impl Service {
                 Ok::<_, StoreError>((count(Table::Pending)?, count(Table::DueRegistrations)?, plans::stored_limits(rows)?))
             })
             .await?;
-        let plans = plans::PlanLimits::new(&config.plans, &world);
+        let plans = plans::PlanLimits::new(&config.plans, meters.clone(), &world);
         plans.restore(limits);
         let catalogue = config.catalogue();
         let session_tokens = if config.sessions.password_grant {
@@ -164,6 +168,7 @@ impl Service {
         Ok(Self {
             catalogue,
             session_tokens,
+            meters,
             plans,
             unknown_tokens: plans::SourceLimit::new(&world),
             usage: usage::UsageLog::default(),

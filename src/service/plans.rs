@@ -5,12 +5,13 @@
 
 use crate::{
     config::Plan,
-    domain::{
-        id::{AccountId, KeyId},
-        key::KeyFacts,
-        source::Source,
+    domain::{account::AccountFacts, source::Source},
+    service::{
+        Error, Service,
+        facts::KeyFacts,
+        meter::{Bucket, Meter, Meters},
+        view::RateLimit,
     },
-    service::{Error, Service, view::RateLimit},
     store::{Read, StoreError, Table, Write, rows},
     world::World,
 };
@@ -20,16 +21,12 @@ use governor::{
     clock::{Clock, Reference},
     middleware::NoOpMiddleware,
     nanos::Nanos,
-    state::StateStore,
+    state::{StateStore, keyed::DashMapStateStore},
 };
-use quick_cache::DefaultHashBuilder;
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
-    hash::Hash,
     num::NonZeroU32,
-    str::FromStr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -46,6 +43,12 @@ struct LimitClock {
     first: Arc<OnceLock<()>>,
 }
 
+impl LimitClock {
+    fn new(world: &World) -> Self {
+        Self { world: world.clone(), first: Arc::default() }
+    }
+}
+
 impl Clock for LimitClock {
     type Instant = Nanos;
 
@@ -54,73 +57,68 @@ impl Clock for LimitClock {
     }
 }
 
-/// Per allowance, the time at which the whole of it is there again.
-/// Our own map, and not governor's, because that one can't be read without charging.
-struct Cells<K>(Arc<CellMap<K>>);
+/// Allowances are kept on meters, which can be read without charging.
+struct OnMeters;
 
-type CellMap<K> = DashMap<K, Nanos, DefaultHashBuilder>;
+impl StateStore for OnMeters {
+    type Key = Arc<Meter>;
 
-impl<K: Eq + Hash + Clone> StateStore for Cells<K> {
-    type Key = K;
-
-    fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, meter: &Arc<Meter>, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mut cell = self.0.entry(key.clone()).or_default();
-        let before = (*cell != Nanos::default()).then_some(*cell);
-        let (outcome, after) = decide(before)?;
-        *cell = after;
-        Ok(outcome)
+        meter.change(decide)
     }
 }
 
-/// One rate, applied to the allowances of a map that other rates may share.
-struct Limiter<K: Eq + Hash + Clone> {
+/// One rate. Others may be applied to the same meters.
+struct Limiter {
     per_minute: NonZeroU32,
     clock: LimitClock,
-    cells: Arc<CellMap<K>>,
-    governor: RateLimiter<K, Cells<K>, LimitClock, NoOpMiddleware<Nanos>>,
+    governor: RateLimiter<Arc<Meter>, OnMeters, LimitClock, NoOpMiddleware<Nanos>>,
 }
 
-impl<K: Eq + Hash + Clone> Limiter<K> {
-    fn new(per_minute: NonZeroU32, cells: Arc<CellMap<K>>, world: &World) -> Self {
-        let clock = LimitClock { world: world.clone(), first: Arc::default() };
-        let governor = RateLimiter::new(Quota::per_minute(per_minute), Cells(cells.clone()), clock.clone());
-        Self { per_minute, clock, cells, governor }
+impl Limiter {
+    fn new(per_minute: NonZeroU32, world: &World) -> Self {
+        let clock = LimitClock::new(world);
+        Self { per_minute, governor: RateLimiter::new(Quota::per_minute(per_minute), OnMeters, clock.clone()), clock }
     }
 
-    fn standing(&self, key: &K, wait: Option<Duration>) -> RateLimit {
-        let owed = self.cells.get(key).map_or(0, |cell| cell.duration_since(self.clock.now()).as_u64());
+    fn standing(&self, meter: &Meter, wait: Option<Duration>) -> RateLimit {
+        let owed = meter.whole_at().duration_since(self.clock.now()).as_u64();
         let limit = self.per_minute.get();
         let used = u32::try_from(owed.saturating_mul(u64::from(limit)).div_ceil(MINUTE)).unwrap_or(limit);
-        let refill = i64::try_from(owed.div_ceil(1_000_000_000)).unwrap_or(60);
+        let refill = i64::try_from(owed.div_ceil(SECOND)).unwrap_or(60);
         RateLimit {
             limit,
             remaining: limit.saturating_sub(used),
             reset: self.clock.world.now().as_second() + refill,
-            retry_after: wait.map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)),
+            retry_after: wait.map(seconds),
         }
     }
 
     /// Undoes a charge.
-    fn give_back(&self, key: &K, cost: u32) {
-        if let Some(mut cell) = self.cells.get_mut(key) {
-            let taken = u64::from(cost) * (MINUTE / u64::from(self.per_minute.get()));
-            *cell = cell.as_u64().saturating_sub(taken).into();
-        }
+    fn give_back(&self, meter: &Meter, cost: u32) {
+        let taken = u64::from(cost) * (MINUTE / u64::from(self.per_minute.get()));
+        let Ok(()) =
+            meter.change(|at| Ok::<_, std::convert::Infallible>(((), at.unwrap_or_default().as_u64().saturating_sub(taken).into())));
     }
 
-    fn charge(&self, key: &K, cost: u32) -> Result<RateLimit, RateLimit> {
-        let Some(cost) = NonZeroU32::new(cost) else { return Ok(self.standing(key, None)) };
+    fn charge(&self, meter: &Arc<Meter>, cost: u32) -> Result<RateLimit, RateLimit> {
+        let Some(cost) = NonZeroU32::new(cost) else { return Ok(self.standing(meter, None)) };
         let wait = |not_until: NotUntil<Nanos>| not_until.wait_time_from(self.clock.now());
-        match self.governor.check_key_n(key, cost) {
-            Ok(Ok(())) => Ok(self.standing(key, None)),
-            Ok(Err(not_until)) => Err(self.standing(key, Some(wait(not_until)))),
+        match self.governor.check_key_n(meter, cost) {
+            Ok(Ok(())) => Ok(self.standing(meter, None)),
+            Ok(Err(not_until)) => Err(self.standing(meter, Some(wait(not_until)))),
             // More than the plan ever allows at once.
-            Err(_) => Err(self.standing(key, Some(Duration::from_secs(60)))),
+            Err(_) => Err(self.standing(meter, Some(Duration::from_secs(60)))),
         }
     }
+}
+
+/// Whole seconds to wait, at least one.
+fn seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 /// Of two limits that both hold, the one that ends first.
@@ -128,59 +126,34 @@ fn tighter(one: RateLimit, other: RateLimit) -> RateLimit {
     if other.remaining < one.remaining { other } else { one }
 }
 
-/// Forgets allowances that are whole again.
-fn forget_whole<K: Eq + Hash>(cells: &CellMap<K>, world: &World) {
-    let now = Nanos::from(world.steady());
-    cells.retain(|_, cell| *cell > now);
-}
-
-/// What has one allowance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Bucket {
-    /// A key and all that descends from it, by the first of them.
-    Key(KeyId),
-    /// An account's programs that signed in with its password, all together.
-    Account(AccountId),
-}
-
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(id) => id.fmt(f),
-            Self::Account(id) => id.fmt(f),
-        }
-    }
-}
-
-impl FromStr for Bucket {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        let key = || text.parse().map(Self::Key);
-        let account = || text.parse().map(Self::Account);
-        key().or_else(|_| account()).map_err(|_| StoreError::Corrupt(format!("a rate limit of {text}")))
-    }
-}
-
 /// One limiter per rate; every allowance is there once, so changing a plan frees nobody.
 pub struct PlanLimits {
-    plans: BTreeMap<String, Arc<Limiter<Bucket>>>,
+    plans: BTreeMap<String, Arc<Limiter>>,
     /// Of keys that have a rate of their own.
-    limiters: DashMap<NonZeroU32, Arc<Limiter<Bucket>>>,
-    cells: Arc<CellMap<Bucket>>,
-    /// What the store holds of `cells`.
+    limiters: DashMap<NonZeroU32, Arc<Limiter>>,
+    meters: Arc<Meters>,
+    /// Meters the store is to learn of.
+    charged: Mutex<Vec<Arc<Meter>>>,
+    /// What the store holds.
     stored: Mutex<HashMap<Bucket, Nanos>>,
     world: World,
 }
 
+/// What the store should learn: allowances that were charged, and those that are whole again.
+#[derive(Default)]
+struct Unwritten {
+    charged: Vec<(Arc<Meter>, Nanos)>,
+    whole: Vec<Bucket>,
+}
+
 impl PlanLimits {
-    pub fn new(plans: &BTreeMap<String, Plan>, world: &World) -> Self {
-        let cells: Arc<CellMap<Bucket>> = Arc::default();
-        let limiter = |plan: &Plan| Some(Arc::new(Limiter::new(NonZeroU32::new(plan.requests_per_minute)?, cells.clone(), world)));
+    pub fn new(plans: &BTreeMap<String, Plan>, meters: Arc<Meters>, world: &World) -> Self {
+        let limiter = |plan: &Plan| Some(Arc::new(Limiter::new(NonZeroU32::new(plan.requests_per_minute)?, world)));
         Self {
             plans: plans.iter().filter_map(|(name, plan)| Some((name.clone(), limiter(plan)?))).collect(),
             limiters: DashMap::new(),
-            cells,
+            meters,
+            charged: Mutex::default(),
             stored: Mutex::default(),
             world: world.clone(),
         }
@@ -190,43 +163,47 @@ impl PlanLimits {
     /// back in between blocks nobody for long.
     pub fn restore(&self, stored: Vec<(Bucket, u64)>) {
         let now = self.world.steady();
-        let mut known = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         for (bucket, whole_at) in stored {
-            known.insert(bucket, whole_at.into());
+            self.stored().insert(bucket, whole_at.into());
             if whole_at > now {
-                self.cells.insert(bucket, whole_at.min(now + MINUTE).into());
+                self.meters.of(bucket).set_whole_at(whole_at.min(now + MINUTE).into());
             }
         }
     }
 
+    fn stored(&self) -> MutexGuard<'_, HashMap<Bucket, Nanos>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What limits a key: its own rate, else its plan's. A plan that left the configuration fails closed onto the
     /// smallest one.
-    fn limiter_of(&self, plan: &str, own: Option<u32>) -> Option<Arc<Limiter<Bucket>>> {
+    fn limiter_of(&self, plan: &str, own: Option<u32>) -> Option<Arc<Limiter>> {
         let of_plan = || self.plans.get(plan).or_else(|| self.plans.values().min_by_key(|plan| plan.per_minute)).cloned();
         own.and_then(NonZeroU32::new).map(|rate| self.limiter(rate)).or_else(of_plan)
     }
 
-    fn limiter(&self, rate: NonZeroU32) -> Arc<Limiter<Bucket>> {
+    fn limiter(&self, rate: NonZeroU32) -> Arc<Limiter> {
         if let Some(limiter) = self.limiters.get(&rate) {
             return limiter.clone();
         }
-        self.limiters.entry(rate).or_insert_with(|| Arc::new(Limiter::new(rate, self.cells.clone(), &self.world))).clone()
+        self.limiters.entry(rate).or_insert_with(|| Arc::new(Limiter::new(rate, &self.world))).clone()
     }
 
-    /// Takes `cost` from an allowance. `Err`: it was not there, and nothing was taken.
-    pub fn charge(&self, plan: &str, own: Option<u32>, bucket: Bucket, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
-        self.limiter_of(plan, own).map(|limiter| limiter.charge(&bucket, cost)).transpose()
+    /// Takes `cost` from what an account's programs may use. `Err`: it was not there, and nothing was taken.
+    pub fn charge_account(&self, account: &AccountFacts, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
+        let charge = |limiter: Arc<Limiter>| self.charge(&limiter, &self.meters.of(Bucket::Account(account.id)), cost);
+        self.limiter_of(&account.plan, None).map(charge).transpose()
     }
 
     /// Takes `cost` from what a key may use: the limits it and its ancestors have of their own, and its lineage's.
     pub fn charge_key(&self, key: &KeyFacts, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
         let mut tightest = None;
-        for (before, (limiter, bucket)) in self.limiters_of(key).enumerate() {
-            match limiter.charge(&bucket, cost) {
+        for (before, (limiter, meter)) in self.limiters_of(key).enumerate() {
+            match self.charge(&limiter, meter, cost) {
                 Ok(standing) => tightest = Some(tightest.map_or(standing, |so_far| tighter(so_far, standing))),
                 Err(over) => {
                     // A refused call costs nothing anywhere.
-                    self.limiters_of(key).take(before).for_each(|(limiter, bucket)| limiter.give_back(&bucket, cost));
+                    self.limiters_of(key).take(before).for_each(|(limiter, meter)| limiter.give_back(meter, cost));
                     return Err(over);
                 }
             }
@@ -234,9 +211,28 @@ impl PlanLimits {
         Ok(tightest)
     }
 
+    fn charge(&self, limiter: &Limiter, meter: &Arc<Meter>, cost: u32) -> Result<RateLimit, RateLimit> {
+        let standing = limiter.charge(meter, cost)?;
+        if self.owes(meter) {
+            self.list(meter);
+        }
+        Ok(standing)
+    }
+
+    /// Whether a restart within a second would give something back: what is whole by then is not written.
+    fn owes(&self, meter: &Meter) -> bool {
+        meter.whole_at().as_u64() > self.world.steady() + SECOND
+    }
+
+    fn list(&self, meter: &Arc<Meter>) {
+        if !meter.listed.swap(true, Ordering::AcqRel) {
+            self.charged.lock().unwrap_or_else(PoisonError::into_inner).push(meter.clone());
+        }
+    }
+
     /// Where a key stands; takes nothing.
     pub fn standing_of_key(&self, key: &KeyFacts) -> Option<RateLimit> {
-        self.limiters_of(key).map(|(limiter, bucket)| limiter.standing(&bucket, None)).reduce(tighter)
+        self.limiters_of(key).map(|(limiter, meter)| limiter.standing(meter, None)).reduce(tighter)
     }
 
     /// The most one call of a key may cost.
@@ -245,42 +241,37 @@ impl PlanLimits {
     }
 
     /// Everything a key's calls count against; its lineage's allowance last.
-    fn limiters_of(&self, key: &KeyFacts) -> impl Iterator<Item = (Arc<Limiter<Bucket>>, Bucket)> {
-        let own = key.limits.own.iter().filter_map(|(id, limit)| Some((self.limiter(NonZeroU32::new(*limit)?), Bucket::Key(*id))));
-        let lineage = self.limiter_of(&key.account.plan, key.limits.lineage).map(|limiter| (limiter, Bucket::Key(key.root)));
+    fn limiters_of<'a>(&self, key: &'a KeyFacts) -> impl Iterator<Item = (Arc<Limiter>, &'a Arc<Meter>)> {
+        let own = key.own_limits().iter().filter_map(|(meter, limit)| Some((self.limiter(NonZeroU32::new(*limit)?), meter)));
+        let lineage = self.limiter_of(&key.account.plan, key.lineage_limit()).map(|limiter| (limiter, key.allowance()));
         own.chain(lineage)
     }
 
-    pub fn forget_idle(&self) {
-        forget_whole(&self.cells, &self.world);
-    }
-
-    /// What the store should learn: allowances charged since it last did, and (`None`) those that are whole again. Unless
-    /// `all` are asked for, not those that will be whole by the time they are asked for again.
-    fn unwritten(&self, all: bool) -> Vec<(Bucket, Option<Nanos>)> {
-        let most = if all { usize::MAX } else { BATCH };
+    /// What the store should learn now; `all` of it, or what is worth it.
+    fn unwritten(&self, all: bool) -> Unwritten {
         let now = Nanos::from(self.world.steady());
-        let soon = if all { now } else { now + Nanos::from(SECOND) };
-        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut charged: Vec<_> = self
-            .cells
-            .iter()
-            .filter(|cell| *cell.value() > soon && stored.get(cell.key()) != Some(cell.value()))
-            .map(|cell| (*cell.key(), Some(*cell.value())))
-            .collect();
-        charged.sort_unstable_by_key(|(_, whole_at)| std::cmp::Reverse(*whole_at));
-        charged.truncate(most);
-        charged.extend(stored.iter().filter(|(_, whole_at)| **whole_at <= now).map(|(bucket, _)| (*bucket, None)).take(most));
-        charged
+        let listed = std::mem::take(&mut *self.charged.lock().unwrap_or_else(PoisonError::into_inner));
+        // Before they are read: who charges from now on lists them again.
+        listed.iter().for_each(|meter| meter.listed.store(false, Ordering::Release));
+        let candidates = if all { self.meters.owing(now) } else { listed.into_iter().filter(|meter| self.owes(meter)).collect() };
+        let stored = self.stored();
+        let read = |meter: Arc<Meter>| (meter.whole_at(), meter);
+        let mut charged: Vec<_> = candidates.into_iter().map(read).map(|(at, meter)| (meter, at)).collect();
+        charged.retain(|(meter, at)| stored.get(&meter.of) != Some(at));
+        let most = if all { usize::MAX } else { BATCH };
+        if charged.len() > most {
+            charged.sort_unstable_by_key(|(_, whole_at)| std::cmp::Reverse(*whole_at));
+            charged.drain(most..).for_each(|(meter, _)| self.list(&meter));
+        }
+        let whole = stored.iter().filter(|(_, whole_at)| **whole_at <= now).map(|(bucket, _)| *bucket).take(most).collect();
+        Unwritten { charged, whole }
     }
 
-    fn written(&self, changes: &[(Bucket, Option<Nanos>)]) {
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        for (bucket, whole_at) in changes {
-            match whole_at {
-                Some(whole_at) => stored.insert(*bucket, *whole_at),
-                None => stored.remove(bucket),
-            };
+    fn written(&self, Unwritten { charged, whole }: &Unwritten) {
+        let mut stored = self.stored();
+        stored.extend(charged.iter().map(|(meter, at)| (meter.of, *at)));
+        for bucket in whole {
+            stored.remove(bucket);
         }
     }
 }
@@ -295,44 +286,53 @@ pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(Bucket, u64)>, StoreError> 
 impl Service {
     /// Writes what the store does not know yet of the limits. A kill forgets at most what was used since.
     pub(super) async fn flush_limits(&self, all: bool) -> Result<(), Error> {
-        let changes = self.plans.unwritten(all);
+        let unwritten = self.plans.unwritten(all);
+        let mut changes: Vec<(Bucket, Option<Nanos>)> = unwritten.charged.iter().map(|(meter, at)| (meter.of, Some(*at))).collect();
+        changes.extend(unwritten.whole.iter().map(|bucket| (*bucket, None)));
         if changes.is_empty() {
             return Ok(());
         }
-        let rows_to_write = changes.clone();
-        self.store()
-            .write(move |rows: &mut dyn Write| {
-                for (bucket, whole_at) in &rows_to_write {
-                    let key = bucket.to_string();
-                    match whole_at {
-                        Some(whole_at) => rows.put(Table::RateLimits, key.as_bytes(), whole_at.as_u64().to_string().into_bytes()),
-                        None => rows.remove(Table::RateLimits, key.as_bytes()),
-                    }
+        let written = self.store().write(move |rows: &mut dyn Write| {
+            for (bucket, whole_at) in &changes {
+                let key = bucket.to_string();
+                match whole_at {
+                    Some(whole_at) => rows.put(Table::RateLimits, key.as_bytes(), whole_at.as_u64().to_string().into_bytes()),
+                    None => rows.remove(Table::RateLimits, key.as_bytes()),
                 }
-                Ok::<_, Error>(())
-            })
-            .await?;
-        self.plans.written(&changes);
+            }
+            Ok::<_, Error>(())
+        });
+        match written.await {
+            Ok(()) => self.plans.written(&unwritten),
+            Err(error) => {
+                unwritten.charged.iter().for_each(|(meter, _)| self.plans.list(meter));
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
 
 /// A brake on polls with claim tokens nobody issued: 60 a minute per source.
-pub struct SourceLimit(Limiter<String>);
+pub struct SourceLimit {
+    clock: LimitClock,
+    governor: RateLimiter<String, DashMapStateStore<String>, LimitClock, NoOpMiddleware<Nanos>>,
+}
 
 impl SourceLimit {
     pub fn new(world: &World) -> Self {
-        Self(Limiter::new(NonZeroU32::MIN.saturating_add(59), Arc::default(), world))
+        let (clock, quota) = (LimitClock::new(world), Quota::per_minute(NonZeroU32::MIN.saturating_add(59)));
+        Self { governor: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()), clock }
     }
 
     pub fn charge(&self, source: &Source) -> Result<(), Error> {
-        self.0.charge(&source.bucket(), 1).map(|_| ()).map_err(|standing| Error::TooMany {
+        self.governor.check_key(&source.bucket()).map_err(|not_until| Error::TooMany {
             detail: "too many polls with unknown claim tokens from this address".to_owned(),
-            retry_after: standing.retry_after.unwrap_or(60),
+            retry_after: seconds(not_until.wait_time_from(self.clock.now())),
         })
     }
 
     pub fn forget_idle(&self) {
-        forget_whole(&self.0.cells, &self.0.clock.world);
+        self.governor.retain_recent();
     }
 }

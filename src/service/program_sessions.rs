@@ -4,9 +4,7 @@
 //! A session never decides a claim, never opens a page, and has no operator's power over other accounts.
 
 use super::{
-    Error, Service, acting,
-    plans::Bucket,
-    record,
+    Error, Service, acting, record,
     session_tokens::SessionTokens,
     verify::{Caller, Need, Who},
     view::{RateLimit, Revealed, SessionView, Time},
@@ -154,7 +152,7 @@ impl Service {
         if !missing.is_empty() {
             return Err(Error::InsufficientScope { missing });
         }
-        let ratelimit = self.plans.charge(&account.plan, None, Bucket::Account(account.id), need.cost).map_err(Error::RateLimited)?;
+        let ratelimit = self.plans.charge_account(&account, need.cost).map_err(Error::RateLimited)?;
         Ok(Caller { who: Who::Session(id), account, ratelimit })
     }
 

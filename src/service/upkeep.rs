@@ -27,8 +27,7 @@ impl Service {
         while self.forget_oldest().await? {}
         while self.sweep_rows(BATCH).await? {}
         self.sweep_activity().await?;
-        self.plans.forget_idle();
-        self.known.forget_unused();
+        self.known.forget_unused(self.world.steady().into());
         self.unknown_tokens.forget_idle();
         self.flush().await
     }

@@ -11,16 +11,16 @@ use crate::{
     service::{
         Error, Service,
         keys::Actor,
+        meter::{Bucket, Meter},
         view::{UsageDay, UsageDays},
     },
     store::{Order, Read, StoreError, Table, Write, rows},
 };
-use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
-use quick_cache::DefaultHashBuilder;
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -40,120 +40,176 @@ pub const KEPT_DAYS: i64 = 400;
 /// The subject of the rows that sum all keys.
 const EVERYBODY: &str = "all";
 
+/// Whose uses wait to be written. They are on the meters.
 #[derive(Default)]
-pub struct UsageLog {
-    keys: DashMap<KeyId, Pending, DefaultHashBuilder>,
-    round: Mutex<Round>,
-}
+pub struct UsageLog(Mutex<Waiting>);
 
-/// Writing all that waits, once a minute at most and a part at a time.
+/// Written is all that waits, once a minute at most and a part at a time.
 #[derive(Default)]
-struct Round {
+struct Waiting {
+    next: Vec<Arc<Meter>>,
+    /// Whose turn it is, the last one first.
+    round: Vec<Arc<Meter>>,
     began: Option<Timestamp>,
-    /// Whose turn is still to come, the next one last.
-    left: Vec<KeyId>,
 }
 
-#[derive(Default, Clone)]
-struct Pending {
-    last: Option<(Timestamp, Option<Source>)>,
-    /// Oldest first; nearly always one.
-    days: Vec<(Date, Day)>,
+impl Waiting {
+    fn len(&self) -> usize {
+        self.next.len() + self.round.len()
+    }
+}
+
+/// What a key was used for since it was last written: small where, as nearly always, all were accepted on one day.
+#[derive(Debug, Default, Clone)]
+pub struct Pending {
+    /// Unix milliseconds of the last accepted use.
+    last: i64,
+    from: Option<Source>,
+    accepted: u64,
+    /// When those were.
+    date: Date,
+    /// Everything else.
+    rest: Vec<(Date, Day)>,
 }
 
 impl Pending {
-    fn day(&mut self, date: Date) -> &mut Day {
-        if self.days.last().is_none_or(|(last, _)| *last != date) {
-            self.days.reserve_exact(1);
-            self.days.push((date, Day::default()));
+    fn count(&mut self, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
+        match refused {
+            None => {
+                self.accept(date(now), 1);
+                (self.last, self.from) = (now.as_millisecond(), from);
+            }
+            Some(_) => self.day(date(now)).count(refused),
         }
-        let last = self.days.len() - 1;
-        &mut self.days[last].1
     }
 
-    fn total(&self) -> Day {
-        let mut total = Day::default();
-        self.days.iter().for_each(|(_, day)| total.add(day));
-        total
+    fn accept(&mut self, date: Date, count: u64) {
+        if self.accepted == 0 || self.date == date {
+            self.date = date;
+            self.accepted += count;
+        } else {
+            self.day(date).accepted += count;
+        }
+    }
+
+    fn day(&mut self, date: Date) -> &mut Day {
+        let place = self.rest.iter().position(|(d, _)| *d == date).unwrap_or_else(|| {
+            self.rest.push((date, Day::default()));
+            self.rest.len() - 1
+        });
+        &mut self.rest[place].1
+    }
+
+    fn add_days_to(&self, days: &mut BTreeMap<Date, Day>) {
+        self.rest.iter().for_each(|(date, day)| days.entry(*date).or_default().add(day));
+        if self.accepted > 0 {
+            days.entry(self.date).or_default().accepted += self.accepted;
+        }
+    }
+
+    fn days(&self) -> BTreeMap<Date, Day> {
+        let mut days = BTreeMap::new();
+        self.add_days_to(&mut days);
+        days
+    }
+
+    /// Takes in what was counted before.
+    fn add(&mut self, before: &Self) {
+        for (date, day) in before.days() {
+            self.accept(date, day.accepted);
+            if !day.refused.is_empty() {
+                self.day(date).add(&Day { accepted: 0, ..day });
+            }
+        }
+        if self.last == 0 {
+            (self.last, self.from) = (before.last, before.from);
+        }
     }
 
     fn add_to(&self, usage: &mut Usage) {
-        let total = self.total();
-        usage.uses += total.accepted;
-        usage.refused += total.all_refused();
-        if let Some((at, from)) = self.last {
-            usage.last_used_at = Some(at);
-            usage.last_used_from = from.or(usage.last_used_from);
+        for day in self.days().values() {
+            usage.uses += day.accepted;
+            usage.refused += day.all_refused();
+        }
+        if self.last != 0 {
+            usage.last_used_at = Timestamp::from_millisecond(self.last).ok();
+            usage.last_used_from = self.from.or(usage.last_used_from);
         }
     }
 }
 
 impl UsageLog {
-    pub fn note(&self, key: KeyId, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
-        let mut pending = match self.keys.get_mut(&key) {
-            Some(pending) => pending,
-            None if self.keys.len() >= MOST => return,
-            None => self.keys.entry(key).or_default(),
-        };
-        pending.day(date(now)).count(refused);
-        if refused.is_none() {
-            pending.last = Some((now, from));
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn note(&self, meter: &Arc<Meter>, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
+        let mut uses = meter.uses();
+        if uses.is_none() {
+            let mut waiting = self.waiting();
+            if waiting.len() >= MOST {
+                return;
+            }
+            waiting.next.push(meter.clone());
+        }
+        uses.get_or_insert_default().count(refused, from, now);
+    }
+
+    /// Begins another round if it is time, or with `all` of them.
+    fn begin(&self, now: Timestamp, all: bool) {
+        let mut waiting = self.waiting();
+        if all || (waiting.round.is_empty() && waiting.began.is_none_or(|at| now.duration_since(at) >= STEP)) {
+            let next = std::mem::take(&mut waiting.next);
+            waiting.round.extend(next);
+            waiting.round.sort_unstable_by_key(|meter| Reverse(meter.of));
+            waiting.began = Some(now).filter(|_| !waiting.round.is_empty());
         }
     }
 
-    /// The stored numbers with what is still in memory.
-    pub fn merged(&self, key: KeyId, mut stored: Usage) -> Usage {
-        if let Some(pending) = self.keys.get(&key) {
-            pending.add_to(&mut stored);
-        }
-        stored
-    }
-
-    /// Whose numbers are to be written now, in the order of their rows: neighbours are written together.
-    fn due(&self, now: Timestamp, all: bool) -> Vec<KeyId> {
-        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
-        if all || (round.left.is_empty() && round.began.is_none_or(|at| now.duration_since(at) >= STEP)) {
-            round.left = self.keys.iter().map(|entry| *entry.key()).collect();
-            round.left.sort_unstable_by(|one, other| other.cmp(one));
-            round.began = Some(now).filter(|_| !round.left.is_empty());
-        }
-        let rest = if all { 0 } else { round.left.len().saturating_sub(PER_SECOND) };
-        let mut due = round.left.split_off(rest);
-        due.reverse();
-        due
-    }
-
-    fn take(&self, keys: &[KeyId]) -> Vec<(KeyId, Pending)> {
-        keys.iter().filter_map(|key| self.keys.remove(key)).collect()
+    /// The next numbers to be written, `most` at once, in the order of their rows: neighbours are written together.
+    fn take(&self, most: usize) -> Vec<(Arc<Meter>, Box<Pending>)> {
+        let mut waiting = self.waiting();
+        let rest = waiting.round.len().saturating_sub(most);
+        let meters = waiting.round.split_off(rest);
+        drop(waiting);
+        meters
+            .into_iter()
+            .rev()
+            .filter_map(|meter| {
+                let uses = meter.uses().take()?;
+                Some((meter, uses))
+            })
+            .collect()
     }
 
     /// Puts back what could not be written.
-    fn give_back(&self, batch: Vec<(KeyId, Pending)>) {
-        for (key, pending) in batch {
-            let mut now = self.keys.entry(key).or_default();
-            for (date, day) in &pending.days {
-                match now.days.iter_mut().find(|(d, _)| d == date) {
-                    Some((_, there)) => there.add(day),
-                    None => now.days.insert(0, (*date, day.clone())),
-                }
+    fn give_back(&self, batch: Vec<(Arc<Meter>, Box<Pending>)>) {
+        for (meter, pending) in batch {
+            let mut uses = meter.uses();
+            if uses.is_none() {
+                self.waiting().next.push(meter.clone());
             }
-            now.last = now.last.or(pending.last);
+            uses.get_or_insert_default().add(&pending);
         }
-    }
-
-    /// Days of a key that are still in memory.
-    fn pending_days(&self, key: KeyId) -> Vec<(Date, Day)> {
-        self.keys.get(&key).map(|pending| pending.days.clone()).unwrap_or_default()
     }
 
     /// Days of all keys together that are still in memory.
     fn all_pending_days(&self) -> BTreeMap<Date, Day> {
         let mut days = BTreeMap::<Date, Day>::new();
-        for pending in &self.keys {
-            pending.days.iter().for_each(|(date, day)| days.entry(*date).or_default().add(day));
+        // Whoever counts holds a meter and asks for the list: not both here.
+        let waiting: Vec<_> = {
+            let waiting = self.waiting();
+            waiting.next.iter().chain(&waiting.round).cloned().collect()
+        };
+        for meter in waiting {
+            meter.uses().iter().for_each(|pending| pending.add_days_to(&mut days));
         }
         days
     }
+}
+
+fn pending_days(meter: &Meter) -> BTreeMap<Date, Day> {
+    meter.uses().as_ref().map(|pending| pending.days()).unwrap_or_default()
 }
 
 fn row(subject: &str, date: Date) -> Vec<u8> {
@@ -213,7 +269,15 @@ impl Service {
         self.get_key(actor, id).await?;
         let today = date(self.world.now());
         let stored = self.store().read(|rows| last_days(rows, &id.to_string(), today, days)).await?;
-        Ok(shown(stored, self.usage.pending_days(id)))
+        Ok(shown(stored, self.meters.find(Bucket::Key(id)).map(|meter| pending_days(&meter)).unwrap_or_default()))
+    }
+
+    /// The stored numbers of a key with what is still in memory.
+    pub(super) fn merged_usage(&self, key: KeyId, mut stored: Usage) -> Usage {
+        if let Some(pending) = self.meters.find(Bucket::Key(key)).and_then(|meter| meter.uses().clone()) {
+            pending.add_to(&mut stored);
+        }
+        stored
     }
 
     /// The same for all keys of the deployment together.
@@ -228,24 +292,29 @@ impl Service {
         match tokio::time::timeout(AT_THE_END, self.flush_usage(true)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "usage counts of the last minute are lost"),
-            Err(_) => tracing::warn!(keys = self.usage.keys.len(), "there was no time to write the usage counts of all keys"),
+            Err(_) => tracing::warn!(keys = self.usage.waiting().len(), "there was no time to write the usage counts of all keys"),
         }
     }
 
     /// Writes counts that are due, or all of them.
     pub(super) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
-        for keys in self.usage.due(self.world.now(), all).chunks(BATCH) {
-            let batch = self.usage.take(keys);
-            let rows_to_write = batch.clone();
+        self.usage.begin(self.world.now(), all);
+        loop {
+            let batch = self.usage.take(if all { BATCH } else { PER_SECOND });
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let rows_to_write: Vec<_> = batch.iter().map(|(meter, pending)| (meter.of, pending.clone())).collect();
             let written = self.store().write(move |rows| {
                 let mut everybody = BTreeMap::<Date, Day>::new();
-                for (key, pending) in &rows_to_write {
+                for (of, pending) in &rows_to_write {
+                    let Bucket::Key(key) = of else { continue };
                     let mut usage = rows::usage(rows, *key)?;
                     pending.add_to(&mut usage);
                     rows::save_usage(rows, *key, &usage)?;
-                    for (date, day) in &pending.days {
-                        add_day(rows, &key.to_string(), *date, day)?;
-                        everybody.entry(*date).or_default().add(day);
+                    for (date, day) in pending.days() {
+                        add_day(rows, &key.to_string(), date, &day)?;
+                        everybody.entry(date).or_default().add(&day);
                     }
                 }
                 everybody.iter().try_for_each(|(date, day)| add_day(rows, EVERYBODY, *date, day))?;
@@ -255,40 +324,79 @@ impl Service {
                 self.usage.give_back(batch);
                 return Err(error);
             }
+            if !all {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::meter::Meters;
     use std::collections::HashSet;
+
+    fn meters(count: usize) -> Vec<Arc<Meter>> {
+        let all = Meters::default();
+        let key = |n: usize| Bucket::Key(KeyId::new(Timestamp::UNIX_EPOCH, (n as u128).to_be_bytes()));
+        (0..count).map(|n| all.of(key(n))).collect()
+    }
+
+    fn uses(meter: &Meter) -> u64 {
+        pending_days(meter).values().map(|day| day.accepted).sum()
+    }
 
     #[test]
     fn a58_numbers_that_can_not_be_written_fill_no_memory() {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
-        let key = |n: usize| KeyId::new(now, (n as u128).to_be_bytes());
-        (0..MOST + 1000).for_each(|n| log.note(key(n), None, None, now));
-        let batch = log.take(&log.due(now, true));
-        log.give_back(batch);
-        assert_eq!(log.keys.len(), MOST);
-        log.note(key(0), None, None, now);
-        assert_eq!(log.merged(key(0), Usage::default()).uses, 2, "those that have a place go on");
+        let meters = meters(MOST + 1000);
+        meters.iter().for_each(|meter| log.note(meter, None, None, now));
+        log.begin(now, true);
+        log.give_back(log.take(BATCH));
+        assert_eq!(log.waiting().len(), MOST);
+        meters.iter().for_each(|meter| log.note(meter, None, None, now));
+        assert_eq!(uses(&meters[0]), 2, "those that have a place go on");
+        assert_eq!(uses(&meters[MOST]), 0);
+        assert_eq!(log.all_pending_days().values().map(|day| day.accepted).sum::<u64>(), 2 * MOST as u64);
+    }
+
+    #[test]
+    fn numbers_that_could_not_be_written_are_added_to_those_of_another_day() {
+        let (log, first) = (UsageLog::default(), "2026-11-22T23:59:59Z".parse::<Timestamp>().expect("a time"));
+        let (meter, next) = (&meters(1)[0], first + SignedDuration::from_secs(1));
+        log.note(meter, None, Some(Source::Local), first);
+        log.note(meter, Some(Refusal::Expired), None, first);
+        log.begin(first, true);
+        let taken = log.take(1);
+        log.note(meter, None, None, next);
+        log.note(meter, Some(Refusal::Expired), None, next);
+        log.give_back(taken);
+        let day = Day { accepted: 1, refused: [(Refusal::Expired, 1)].into() };
+        assert_eq!(pending_days(meter), [(date(first), day.clone()), (date(next), day)].into());
+        let mut usage = Usage::default();
+        meter.uses().as_ref().expect("some").add_to(&mut usage);
+        assert_eq!((usage.uses, usage.refused, usage.last_used_at, usage.last_used_from), (2, 2, Some(next), None));
+        assert_eq!(log.take(1).len() + log.waiting().len(), 1, "it waits once");
     }
 
     #[test]
     fn of_more_keys_than_can_be_written_at_once_each_has_its_turn() {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
-        let keys: Vec<_> = (0..5 * PER_SECOND as u128).map(|n| KeyId::new(now, n.to_be_bytes())).collect();
+        let keys = meters(5 * PER_SECOND);
         let mut written = HashSet::new();
+        keys.iter().for_each(|key| log.note(key, None, None, now));
         for _second in 0..5 {
-            keys.iter().for_each(|key| log.note(*key, None, None, now));
-            let due = log.due(now, false);
-            assert_eq!((due.len(), due.is_sorted()), (PER_SECOND, true));
-            written.extend(log.take(&due).into_iter().map(|(key, _)| key));
+            log.begin(now, false);
+            let taken: Vec<_> = log.take(PER_SECOND).into_iter().map(|(key, _)| key.of).collect();
+            assert_eq!((taken.len(), taken.is_sorted()), (PER_SECOND, true));
+            written.extend(taken);
+            keys.iter().for_each(|key| log.note(key, None, None, now));
         }
-        assert!(log.due(now, false).is_empty(), "the next round begins a minute after this one began");
+        log.begin(now, false);
+        assert!(log.take(PER_SECOND).is_empty(), "the next round begins a minute after this one began");
         assert_eq!(written.len(), keys.len());
+        log.begin(now + STEP, false);
+        assert_eq!(log.take(keys.len()).len(), keys.len());
     }
 }

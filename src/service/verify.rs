@@ -2,8 +2,8 @@
 
 use super::{
     Error, Service,
+    facts::KeyFacts,
     keys::Actor,
-    plans::Bucket,
     view::{Code, RateLimit, ScopeCheck, Time, Verdict},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         account::AccountFacts,
         activity::What,
         id::ProgramSessionId,
-        key::{Environment, KeyFacts, Status},
+        key::{Environment, Status},
         scope::{KEYS_VERIFY, ScopeSet},
         secret::{ApiKey, Purpose},
         source::Source,
@@ -119,10 +119,15 @@ impl Service {
         Ok(None)
     }
 
+    /// The head of a key that may be shown.
+    fn shown(&self, presented: &ApiKey) -> String {
+        self.formats.iter().find_map(|format| format.shown(presented)).unwrap_or_default().to_owned()
+    }
+
     /// The rule, and what came of it is counted. A refused call costs nothing of the allowance.
     async fn judge(&self, key: &KeyFacts, need: &Need, from: Option<Source>, now: Timestamp) -> Result<Judgement, Error> {
         let found = self.rule(key, need, now).await?;
-        self.usage.note(key.id, found.code.refusal(), from, now);
+        self.usage.note(&key.meter, found.code.refusal(), from, now);
         Ok(found)
     }
 
@@ -137,7 +142,7 @@ impl Service {
             Status::Active => {}
         }
         // Even a use that is refused below shows that the key arrived.
-        if key.redeliverable.is_some() {
+        if key.redeliverable().is_some() {
             Box::pin(self.end_redelivery(key)).await?;
         }
         if need.environment.is_some_and(|environment| environment != key.environment) {
@@ -162,7 +167,7 @@ impl Service {
 
     /// The first use ends the possibility to have the key delivered again.
     async fn end_redelivery(&self, key: &KeyFacts) -> Result<(), Error> {
-        let Some(registration) = key.redeliverable.as_deref().copied() else { return Ok(()) };
+        let Some(registration) = key.redeliverable() else { return Ok(()) };
         let id = key.id;
         self.store
             .write(move |rows| {
@@ -222,9 +227,9 @@ impl Service {
     pub fn charge(&self, caller: &Caller, cost: u32) -> Result<(), Error> {
         let charged = match &caller.who {
             Who::Key(key) => self.charged(key, cost).inspect_err(|_| {
-                self.usage.note(key.id, Code::RateLimited.refusal(), None, self.world.now());
+                self.usage.note(&key.meter, Code::RateLimited.refusal(), None, self.world.now());
             }),
-            Who::Session(_) => self.plans.charge(&caller.account.plan, None, Bucket::Account(caller.account.id), cost),
+            Who::Session(_) => self.plans.charge_account(&caller.account, cost),
         };
         charged.map(|_| ()).map_err(Error::RateLimited)
     }
@@ -276,7 +281,7 @@ impl Service {
             scopes: key.scopes.clone(),
             missing_scopes: found.missing,
             environment: Some(key.environment),
-            expires_at: key.expires_at.map(Time),
+            expires_at: key.expires_at().map(Time),
             ratelimit: found.ratelimit,
         })
     }
@@ -293,10 +298,16 @@ impl Service {
         if is_unlimited(key) { None } else { self.plans.standing_of_key(key) }
     }
 
-    /// What the caller may do, without charging the plan.
-    pub async fn check_scopes(&self, caller: &Caller, wanted: &ScopeSet, environment: Option<Environment>) -> Result<ScopeCheck, Error> {
+    /// What the caller may do that presented this credential, without charging the plan.
+    pub async fn check_scopes(
+        &self,
+        caller: &Caller,
+        presented: &ApiKey,
+        wanted: &ScopeSet,
+        environment: Option<Environment>,
+    ) -> Result<ScopeCheck, Error> {
         let (prefix, scopes, its_environment, expires_at) = match &caller.who {
-            Who::Key(key) => (key.shown.to_string(), (*key.scopes).clone(), key.environment, key.expires_at.map(Time)),
+            Who::Key(key) => (self.shown(presented), (*key.scopes).clone(), key.environment, key.expires_at().map(Time)),
             Who::Session(id) => {
                 let session = self.session_view(*id).await?;
                 (String::new(), session.scopes, session.environment, Some(session.expires_at))

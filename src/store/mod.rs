@@ -3,7 +3,8 @@
 //! The contract, tested by one suite against every engine:
 //! * a write is a pure closure over one transaction; it may be run again, and either all of it happens or nothing;
 //! * transactions are serializable, so *look, decide, change* inside one closure is safe against races;
-//! * a write that returned `Ok` is on disk: a kill or a power cut loses nothing acknowledged;
+//! * a write that returned `Ok` is on disk: a kill or a power cut loses nothing acknowledged but counts
+//!   ([`Table::is_count`]);
 //! * a read returns nothing that a crash could still take back;
 //! * indexes change in the transaction that changes their row ([`rows`]), and every list is paged;
 //! * a failing disk takes writes away and, once there is room again, gives them back without a restart.
@@ -97,6 +98,12 @@ tables! {
 }
 
 impl Table {
+    /// Whether a stored key is of a row that is written behind the requests it counts. A kill loses none of those; a power
+    /// cut may take back the last, so nobody waits for them to be on disk.
+    pub fn is_count(full_key: &[u8]) -> bool {
+        [Self::Usage, Self::UsageDays, Self::RateLimits].iter().any(|table| table.own(full_key).is_some())
+    }
+
     /// The row's key, if a stored key is one of this table.
     pub fn own(self, full_key: &[u8]) -> Option<&[u8]> {
         full_key.split_first().filter(|(table, _)| **table == self as u8).map(|(_, key)| key)

@@ -550,6 +550,8 @@ async fn json_that_is_no_request_is_an_invalid_request() {
         "{\"jsonrpc\":\"2.0\"}",
         "{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"tools/list\"}",
         "{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"tools/list\"}",
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":[\"check_scope\"]}",
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\",\"params\":{\"cursor\":1e999}}",
     ] {
         let answer = exchange(address, "POST", "/mcp", &[ACCEPT, JSON], body.as_bytes()).await.unwrap();
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!(-32600)), "{body}: {}", answer.text());

@@ -109,6 +109,7 @@ proptest! {
         prop_assert_eq!(read.expose(), key.expose());
         prop_assert!(format.could_be(&read));
         prop_assert!(key.expose().starts_with(&shown));
+        prop_assert_eq!(format.shown(&read), Some(shown.as_str()));
         prop_assert!(shown.len() + 24 <= key.expose().len(), "what is shown is a small part");
         let (again, _) = format.make(environment, &mut KeyStream::fresh(random));
         prop_assert_eq!(again.expose(), key.expose(), "the same stream gives the same key");

@@ -7,7 +7,7 @@ use crate::{
         account::Account,
         activity::What,
         id::AccountId,
-        key::{Environment, Key, KeyFacts, Origin},
+        key::{Environment, Key, Origin},
         name::Name,
         operation::Outcome,
         scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
@@ -15,6 +15,7 @@ use crate::{
     },
     service::{
         Error, Operation, Service, acting,
+        facts::KeyFacts,
         operation::Turn,
         record,
         view::{Created, Issued, Revealed},
@@ -145,19 +146,19 @@ fn bound(key: &mut Key, parent: &KeyFacts) -> Result<(), Error> {
     if !wider.is_empty() {
         return Err(Error::InsufficientScope { missing: wider });
     }
-    if let (Some(most), Some(asked)) = (parent.expires_at, key.expires_at)
+    if let (Some(most), Some(asked)) = (parent.expires_at(), key.expires_at)
         && asked > most
     {
         return Err(Error::Forbidden { detail: "a key can't make one that outlives it".to_owned() });
     }
-    if let (Some(most), Some(asked)) = (parent.requests_per_minute, key.requests_per_minute)
+    if let (Some(most), Some(asked)) = (parent.requests_per_minute(), key.requests_per_minute)
         && asked > most
     {
         return Err(Error::Forbidden { detail: format!("a key can't make one with more than its own {most} requests a minute") });
     }
-    key.expires_at = key.expires_at.or(parent.expires_at);
-    key.requests_per_minute = key.requests_per_minute.or(parent.requests_per_minute);
-    (key.parent, key.root, key.origin) = (Some(parent.id), Some(parent.root), Origin::Key);
+    key.expires_at = key.expires_at.or(parent.expires_at());
+    key.requests_per_minute = key.requests_per_minute.or(parent.requests_per_minute());
+    (key.parent, key.root, key.origin) = (Some(parent.id), Some(parent.root()), Origin::Key);
     Ok(())
 }
 
@@ -183,7 +184,7 @@ fn within_plan(config: &Config, actor: &Actor, plan: &str, own: Option<u32>) -> 
     let most = match (actor, plan) {
         (Actor::Operator, _) | (_, None) => return Ok(()),
         // What a key may have it may give: it is bounded by that already.
-        (Actor::Key(parent), _) if parent.requests_per_minute.is_some() => return Ok(()),
+        (Actor::Key(parent), _) if parent.requests_per_minute().is_some() => return Ok(()),
         (Actor::Owner(_) | Actor::Program(_) | Actor::Key(_), Some(plan)) => plan.requests_per_minute,
     };
     if own <= most { Ok(()) } else { Err(Error::invalid("requests_per_minute", format!("must be at most the plan's {most}"))) }

@@ -23,12 +23,13 @@ pub(super) use revoke::revoke_with_descendants;
 
 use super::{
     Error, Service, acting,
+    facts::KeyFacts,
     view::{Issued, KeyView},
 };
 use crate::{
     domain::{
         id::{AccountId, GrantId, KeyId},
-        key::{Environment, Key, KeyFacts},
+        key::{Environment, Key},
         registration::Registration,
         scope::{KEYS_READ, KEYS_WRITE, Scope, ScopeSet},
         secret::{ApiKey, Digest, KeyStream, Purpose},
@@ -76,8 +77,7 @@ impl Actor {
         let gone = || Error::Unauthorized { presented: true };
         let row = rows::key(rows, key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
         let account = acting(rows, row.account).map_err(|_| gone())?;
-        let scopes = Arc::new(row.scopes.clone());
-        Ok(Self::Key(Arc::new(row.facts(Arc::new(account.facts()), scopes, key.limits.clone()))))
+        Ok(Self::Key(Arc::new(key.renewed(&row, Arc::new(account.facts())))))
     }
 }
 
@@ -118,7 +118,7 @@ impl Service {
     }
 
     pub(super) fn view(&self, rows: &dyn Read, key: &Key, now: Timestamp) -> Result<KeyView, Error> {
-        let usage = self.usage.merged(key.id, rows::usage(rows, key.id)?);
+        let usage = self.merged_usage(key.id, rows::usage(rows, key.id)?);
         let account = rows::account(rows, key.account)?;
         let plan = account.as_ref().map_or_else(String::new, |account| account.plan.clone());
         let approver = |id: AccountId| match &account {

@@ -78,9 +78,9 @@ impl Files {
         Ok((Arc::new(Self { tree, db, file, ailing: AtomicBool::new(false), _gone: alive }), gone))
     }
 
-    /// All of the changes or none, on disk when this returns. After an error nobody knows which, until the database
-    /// is opened again.
-    pub fn apply(&self, changes: Changes) -> Result<(), StoreError> {
+    /// All of the changes or none; with `sync`, on disk when this returns. After an error nobody knows which, until the
+    /// database is opened again.
+    pub fn apply(&self, changes: Changes, sync: bool) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             match value {
@@ -90,7 +90,10 @@ impl Files {
         }
         self.tree.apply_batch(batch)?;
         self.db.flush()?;
-        Ok(self.file.sync_data()?)
+        if sync {
+            self.file.sync_data()?;
+        }
+        Ok(())
     }
 
     /// Passes a read's outcome on, and notes that the database failed.

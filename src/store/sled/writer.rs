@@ -12,7 +12,7 @@ use super::{
     snapshot::{Before, Watched},
     view::{Changes, View},
 };
-use crate::store::{Changed, Observer, Snapshot, StoreError, WriteJob, journal::Journal};
+use crate::store::{Changed, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal};
 use std::{
     path::PathBuf,
     sync::{
@@ -97,9 +97,10 @@ impl Database {
         Ok((Self { files, gone, group: 0, applied, durable, snapshots: Vec::new() }, live))
     }
 
-    /// The present values of what is about to change.
+    /// The present values of what is about to change; of counts, nobody needs them.
     fn before(&self, changes: &Changes) -> Result<Changes, StoreError> {
-        changes.keys().map(|key| Ok((key.clone(), self.files.noted(self.files.tree.get(key))?.map(|value| value.to_vec())))).collect()
+        let rows = changes.keys().filter(|key| !Table::is_count(key));
+        rows.map(|key| Ok((key.clone(), self.files.noted(self.files.tree.get(key))?.map(|value| value.to_vec())))).collect()
     }
 }
 
@@ -178,10 +179,13 @@ impl Writer {
                         })?;
                     }
                     database.snapshots.retain(|snapshot| snapshot.leave(&before));
-                    database.group += 1;
-                    database.applied.store(database.group, Ordering::Release);
+                    let waits = !before.is_empty();
+                    if waits {
+                        database.group += 1;
+                        database.applied.store(database.group, Ordering::Release);
+                    }
                     let changed: Vec<_> = changes.keys().cloned().collect();
-                    let applied = database.files.apply(changes).map_err(|error| (before, error));
+                    let applied = database.files.apply(changes, waits).map_err(|error| (before, error));
                     if let Some(observer) = self.observer.get() {
                         observer(&Changed::Rows(&changed));
                     }
