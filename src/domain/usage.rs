@@ -18,7 +18,7 @@ pub enum Refusal {
 }
 
 /// A key's whole life in one row.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// The last accepted use.
     pub last_used_at: Option<Timestamp>,
@@ -28,6 +28,23 @@ pub struct Usage {
     pub uses: u64,
     #[serde(default)]
     pub refused: u64,
+    /// The last day of use. It has a row of its own once another has begun: until then each writing changes one row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<(Date, Day)>,
+}
+
+impl Usage {
+    /// Adds to a day. Returns what belongs into that day's own row.
+    pub fn add_day(&mut self, date: Date, day: Day) -> Option<(Date, Day)> {
+        match &mut self.day {
+            Some((last, counted)) if *last == date => {
+                counted.add(&day);
+                None
+            }
+            Some((last, _)) if *last > date => Some((date, day)),
+            last => last.replace((date, day)),
+        }
+    }
 }
 
 /// What one day brought.
@@ -61,4 +78,20 @@ impl Day {
 /// The day a moment belongs to, in UTC.
 pub fn date(at: Timestamp) -> Date {
     Offset::UTC.to_datetime(at).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_put_aside_when_another_begins() {
+        let (date, uses) = (|day| Date::constant(2026, 11, day), |accepted| Day { accepted, ..Day::default() });
+        let mut usage = Usage::default();
+        assert_eq!(usage.add_day(date(21), uses(1)), None);
+        assert_eq!(usage.add_day(date(21), uses(2)), None);
+        assert_eq!(usage.add_day(date(22), uses(4)), Some((date(21), uses(3))));
+        assert_eq!(usage.add_day(date(21), uses(8)), Some((date(21), uses(8))), "what came late");
+        assert_eq!(usage.day, Some((date(22), uses(4))));
+    }
 }

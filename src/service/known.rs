@@ -27,6 +27,7 @@ use governor::nanos::Nanos;
 use quick_cache::sync::Cache;
 use std::{
     collections::HashSet,
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,8 +41,8 @@ pub type Fingerprint = [u8; 16];
 const FALSE_POSITIVES: f64 = 0.01;
 /// Meters of keys that are not known any more, until they are looked through.
 const SURPLUS: usize = 1_000;
-/// Hashes read at a time while the filter fills.
-const PAGE: usize = 5_000;
+/// Hashes read at a time while the filter fills: some milliseconds, between which requests have their turn.
+const PAGE: usize = 1_000;
 
 /// What the store said of a key.
 pub struct Found {
@@ -98,6 +99,15 @@ pub fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
     hash.first_chunk().copied()
 }
 
+/// The one of the set that is equal, which it becomes if there is none.
+fn shared<T: Eq + Hash + ?Sized>(set: &DashSet<Arc<T>>, value: Arc<T>) -> Arc<T> {
+    if let Some(known) = set.get(&*value) {
+        return known.clone();
+    }
+    set.insert(value.clone());
+    value
+}
+
 fn filter_hash(of: &Fingerprint) -> u64 {
     u64::from_be_bytes(std::array::from_fn(|i| of[i]))
 }
@@ -106,8 +116,9 @@ pub struct KnownKeys {
     meters: Arc<Meters>,
     keys: Cache<Fingerprint, Arc<KeyFacts>>,
     accounts: DashMap<AccountId, Arc<AccountFacts>>,
-    /// Most keys have one of a few sets of scopes.
+    /// Most keys have one of a few sets of scopes, and all accounts one of a few plans.
     scopes: DashSet<Arc<ScopeSet>>,
+    plans: DashSet<Arc<str>>,
     stored: AtomicBloomFilter,
     /// Whether every stored key is in `stored`.
     learned: AtomicBool,
@@ -122,6 +133,7 @@ impl KnownKeys {
             keys: Cache::new(most),
             accounts: DashMap::new(),
             scopes: DashSet::new(),
+            plans: DashSet::new(),
             stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(most.max(10_000)),
             learned: AtomicBool::new(false),
             epoch: Epoch::default(),
@@ -146,23 +158,16 @@ impl KnownKeys {
             Arc::new(KeyFacts::new(key, account, scopes, meter, limits.lineage(key, &self.meters)))
         };
         let kept = self.epoch.keep(since, || {
-            let account = self.accounts.entry(account.id).or_insert_with(|| Arc::new(account.facts())).clone();
-            let facts = facts(account, self.interned(&key.scopes));
+            let plan = || shared(&self.plans, account.plan.as_str().into());
+            let account =
+                self.accounts.entry(account.id).or_insert_with(|| Arc::new(AccountFacts { plan: plan(), ..account.facts() })).clone();
+            let facts = facts(account, shared(&self.scopes, Arc::new(key.scopes.clone())));
             if let Some(of) = fingerprint(hash.as_bytes()) {
                 self.keys.insert(of, facts.clone());
             }
             facts
         });
         kept.unwrap_or_else(|| facts(Arc::new(account.facts()), Arc::new(key.scopes.clone())))
-    }
-
-    fn interned(&self, scopes: &ScopeSet) -> Arc<ScopeSet> {
-        if let Some(known) = self.scopes.get(scopes) {
-            return known.clone();
-        }
-        let scopes = Arc::new(scopes.clone());
-        self.scopes.insert(scopes.clone());
-        scopes
     }
 
     /// Drops what a change in the store made untrue. Returns whether it may have been about a key or an account.
@@ -223,6 +228,7 @@ impl Service {
             }
             crate::memory::many_keys();
             after = page.into_iter().last().map(|(hash, _)| hash);
+            tokio::task::yield_now().await;
         }
         self.known.learned.store(true, Ordering::Release);
         Ok(())

@@ -268,8 +268,10 @@ impl Service {
         }
         self.get_key(actor, id).await?;
         let today = date(self.world.now());
-        let stored = self.store().read(|rows| last_days(rows, &id.to_string(), today, days)).await?;
-        Ok(shown(stored, self.meters.find(Bucket::Key(id)).map(|meter| pending_days(&meter)).unwrap_or_default()))
+        let read = |rows: &dyn Read| Ok::<_, Error>((last_days(rows, &id.to_string(), today, days)?, rows::usage(rows, id)?.day));
+        let (stored, last) = self.store().read(read).await?;
+        let pending = self.meters.find(Bucket::Key(id)).map(|meter| pending_days(&meter)).unwrap_or_default();
+        Ok(shown(stored, last.into_iter().chain(pending)))
     }
 
     /// The stored numbers of a key with what is still in memory.
@@ -311,11 +313,13 @@ impl Service {
                     let Bucket::Key(key) = of else { continue };
                     let mut usage = rows::usage(rows, *key)?;
                     pending.add_to(&mut usage);
-                    rows::save_usage(rows, *key, &usage)?;
                     for (date, day) in pending.days() {
-                        add_day(rows, &key.to_string(), date, &day)?;
                         everybody.entry(date).or_default().add(&day);
+                        if let Some((date, day)) = usage.add_day(date, day) {
+                            add_day(rows, &key.to_string(), date, &day)?;
+                        }
                     }
+                    rows::save_usage(rows, *key, &usage)?;
                 }
                 everybody.iter().try_for_each(|(date, day)| add_day(rows, EVERYBODY, *date, day))?;
                 Ok::<_, Error>(())

@@ -166,7 +166,8 @@ async fn fill_claims(data: &Path, count: u64, file: &str) -> Result<(), Failure>
             bound_to: None,
             typed: false,
         };
-        add(&Registration::open(request, attempt, 5), &mut rows, &mut hashes)?;
+        // Polled too soon as often as it counts: however often it is polled, nothing changes any more.
+        add(&Registration::open(request, attempt, 60), &mut rows, &mut hashes)?;
         if rows.len() > PER_WRITE {
             save(&store, std::mem::take(&mut rows)).await?;
             eprint!("\r{number} of {count} registrations");
