@@ -217,6 +217,12 @@ impl Session {
         let Settings { config, data } = global.load(&[], false)?;
         if !new && !config.secret_path(&data).exists() {
             let place = data.display();
+            if config.store_dir(&data).join("store").exists() {
+                return Err(Failure::failed(format!(
+                    "the server secret of {place} is missing ({}): put the file back; without it no key works",
+                    config.secret_path(&data).display()
+                )));
+            }
             return Err(Failure::failed(format!(
                 "there is no data in {place}: start `countersign` on it first, or name another with --data"
             )));

@@ -15,8 +15,9 @@ use axum::{
 };
 use futures::task::AtomicWaker;
 use hyper::{
-    Request,
+    Request, Version,
     body::{Body as _, Frame, Incoming, SizeHint},
+    header::{CONNECTION, HeaderValue},
     rt::{Read, ReadBufCursor, Write},
     service::service_fn,
 };
@@ -41,7 +42,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::{MissedTickBehavior, Sleep, interval, sleep},
+    time::{MissedTickBehavior, Sleep, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -79,6 +80,9 @@ const MAX_STREAMS: u32 = 100;
 const MAX_RESETS: usize = 20;
 /// How often connections are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How long a connection that is kept may still ask once the server is about to end: it is answered, and told that this was
+/// the last answer. Proxies send requests on such connections while they are being closed.
+const LINGER: Duration = Duration::from_secs(1);
 /// After being asked to end.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -113,17 +117,22 @@ pub async fn serve<S: Answers>(mut listener: TcpListener, app: S, limits: Limits
         }
     }
     drop((listener, waiting));
-    open.all.iter().for_each(|connection| connection.pulse.end(End::Politely));
-    while open.tasks.join_next().await.is_some() {}
+    open.end(End::Soon);
+    if timeout(LINGER, open.all_ended()).await.is_err() {
+        open.end(End::Politely);
+        open.all_ended().await;
+    }
 }
 
 /// What a connection is told.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum End {
+    /// The next answer is the last.
+    Soon = 1,
     /// Finish what is under way and take no more.
-    Politely = 1,
-    Now = 2,
+    Politely = 2,
+    Now = 3,
 }
 
 /// What is seen of a connection from outside.
@@ -179,6 +188,14 @@ struct Open {
 }
 
 impl Open {
+    fn end(&self, how: End) {
+        self.all.iter().for_each(|connection| connection.pulse.end(how));
+    }
+
+    async fn all_ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, app: impl Answers) {
         // Small answers leave at once.
         if let Err(error) = stream.set_nodelay(true) {
@@ -237,6 +254,7 @@ async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: A
         .max_pending_accept_reset_streams(MAX_RESETS)
         .initial_stream_window_size(MAX_BODY as u32);
     let service = service_fn(|mut request: Request<Incoming>| {
+        let version = request.version();
         request.extensions_mut().insert(ConnectInfo(peer));
         let request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
@@ -244,7 +262,13 @@ async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: A
         });
         let (under_way, answer) = (UnderWay::new(&pulse), app.clone().call(request));
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if under_way.0.told.load(Ordering::Relaxed) == End::Soon as u8
+                && version < Version::HTTP_2
+                && let Ok(answer) = &mut answer
+            {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(under_way);
             answer
         }

@@ -19,7 +19,7 @@ pub use socket::SocketClient;
 
 use crate::{
     config::Config,
-    service::{Error, OpenError, Operation, Service, verify::Caller},
+    service::{Error, OpenError, Operation, Service, restore::revoke_again, verify::Caller},
     store::{
         SledEngine, Store, StoreError,
         lock::{Acquired, Owner, OwnerLock, ours, private_dir},
@@ -274,15 +274,20 @@ async fn hands_over(client: &SocketClient) -> bool {
 fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenFailure> {
     let note = data.join("journal.path");
     let failed = |error| OpenFailure::Directory { data: note.clone(), error };
-    match config.journal_path() {
+    let known = note.exists();
+    let journal = match config.journal_path() {
         Some(path) => {
             let path = std::path::absolute(path).map_err(failed)?;
             std::fs::write(&note, path.to_string_lossy().as_bytes()).map_err(failed)?;
-            Ok(Some(path))
+            Some(path)
         }
-        None if note.exists() => Ok(Some(PathBuf::from(std::fs::read_to_string(&note).map_err(failed)?.trim()))),
-        None => Ok(None),
+        None if known => Some(PathBuf::from(std::fs::read_to_string(&note).map_err(failed)?.trim())),
+        None => None,
+    };
+    if let Some(path) = journal.as_ref().filter(|path| known && !path.exists()) {
+        tracing::warn!(path = %path.display(), "the journal is not there: a new one begins, which no backup made before now can be restored with");
     }
+    Ok(journal)
 }
 
 /// Opens the store of a directory this process has locked.
@@ -299,16 +304,26 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
         }
     }
     let secret = secret::read_or_make(&config.secret_path(&data), directory.join("store").exists(), &world)?;
-    let (opening, journal) = (directory.clone(), journal_of(&config, &data)?);
+    let journal = journal_of(&config, &data)?;
+    let (opening, noting) = (directory.clone(), journal.clone());
     let store = |error| match error {
         StoreError::Unavailable(_) => OpenFailure::Store { data: directory, error },
         StoreError::Corrupt(_) => OpenFailure::Damaged { data: directory, error },
     };
-    let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening, journal.as_deref())).await {
+    let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening, noting.as_deref())).await {
         Ok(opened) => opened.map_err(store)?,
         Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
     };
-    let service = Service::open(config, Store::new(Arc::new(engine)), secret, world).await?;
-    let service = Arc::new(service);
+    let engine = Store::new(Arc::new(engine));
+    let service = Arc::new(Service::open(config, engine.clone(), secret, world).await?);
+    if let Some(journal) = &journal {
+        let lost = revoke_again(&engine, journal).await.map_err(OpenError::Store)?;
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "the store had lost revocations that the journal holds; they are made again. Look after the disk, and at other changes of that time"
+            );
+        }
+    }
     Ok(Mine { local: Local::new(service.clone(), role, data), service, lock })
 }

@@ -255,15 +255,17 @@ impl PlanLimits {
         listed.iter().for_each(|meter| meter.listed.store(false, Ordering::Release));
         let candidates = if all { self.meters.owing(now) } else { listed.into_iter().filter(|meter| self.owes(meter)).collect() };
         let stored = self.stored();
-        let read = |meter: Arc<Meter>| (meter.whole_at(), meter);
-        let mut charged: Vec<_> = candidates.into_iter().map(read).map(|(at, meter)| (meter, at)).collect();
-        charged.retain(|(meter, at)| stored.get(&meter.of) != Some(at));
+        let unknown = |meter: Arc<Meter>| Some(meter.whole_at()).filter(|at| stored.get(&meter.of) != Some(at)).map(|at| (meter, at));
+        let mut charged: Vec<_> = candidates.into_iter().filter_map(unknown).collect();
         let most = if all { usize::MAX } else { BATCH };
         if charged.len() > most {
             charged.sort_unstable_by_key(|(_, whole_at)| std::cmp::Reverse(*whole_at));
             charged.drain(most..).for_each(|(meter, _)| self.list(&meter));
         }
-        let whole = stored.iter().filter(|(_, whole_at)| **whole_at <= now).map(|(bucket, _)| *bucket).take(most).collect();
+        // One whose stored time has passed may have been charged again since.
+        let is_whole = |bucket: Bucket| self.meters.find(bucket).is_none_or(|meter| meter.whole_at() <= now);
+        let passed = stored.iter().filter(|(_, whole_at)| **whole_at <= now).map(|(bucket, _)| *bucket);
+        let whole = passed.filter(|bucket| is_whole(*bucket)).take(most).collect();
         Unwritten { charged, whole }
     }
 

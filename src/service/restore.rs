@@ -12,7 +12,7 @@ use crate::{
     domain::{
         account::Account,
         key::{Grant, Key, Origin, RESTORED},
-        loss::Entry,
+        loss::{Entry, KeyLoss},
     },
     store::{
         Order, Store, StoreError, Table, Write,
@@ -27,6 +27,8 @@ use std::{io, path::Path, sync::Arc};
 
 /// Rows per transaction.
 const BATCH: usize = 500;
+/// Entries of the journal that a start looks at: more than a store can lose at its end without noticing.
+const LAST: usize = 1_000;
 
 /// What came of it.
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -71,6 +73,31 @@ pub fn losses(manifest: &Manifest, journal: &Path) -> Result<Option<Vec<Entry>>,
         .map_err(|error| RestoreError::Journal(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     let mark = Entry::Backup { id: manifest.id.clone() };
     Ok(entries.iter().position(|entry| *entry == mark).map(|mark| entries[mark + 1..].to_vec()))
+}
+
+/// Revokes again what the end of the journal says was revoked, and the store does not: how many keys that were. Damage at
+/// the end of its file looks to the store like changes that were never finished.
+pub async fn revoke_again(store: &Store, journal: &Path) -> Result<usize, StoreError> {
+    let entries = journal::read(journal)?;
+    let last = entries.iter().rev().take(LAST).filter_map(|entry| serde_json::from_slice(entry).ok());
+    let revoked: Vec<KeyLoss> = last
+        .filter_map(|entry| match entry {
+            Entry::Key(loss) if loss.revoked.is_some() => Some(KeyLoss { disabled: None, expires_at: None, scopes: None, ..loss }),
+            _ => None,
+        })
+        .collect();
+    let again = move |rows: &mut dyn Write| {
+        let mut count = 0;
+        for loss in &revoked {
+            if let Some(mut key) = rows::key(rows, loss.id)?.filter(|key| key.revoked.is_none()) {
+                key.lose(loss);
+                rows::save(rows, &key)?;
+                count += 1;
+            }
+        }
+        Ok::<_, StoreError>(count)
+    };
+    store.write(again).await
 }
 
 /// Fills an empty store with a verified backup. Without `losses` no key works and no password counts afterwards.

@@ -158,7 +158,7 @@ impl UsageLog {
     /// Begins another round if it is time, or with `all` of them.
     fn begin(&self, now: Timestamp, all: bool) {
         let mut waiting = self.waiting();
-        if all || (waiting.round.is_empty() && waiting.began.is_none_or(|at| now.duration_since(at) >= STEP)) {
+        if all || (waiting.round.is_empty() && waiting.began.is_none_or(|at| now.duration_since(at).abs() >= STEP)) {
             let next = std::mem::take(&mut waiting.next);
             waiting.round.extend(next);
             waiting.round.sort_unstable_by_key(|meter| Reverse(meter.of));

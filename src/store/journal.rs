@@ -6,8 +6,8 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
 };
 
 /// Hex digits of a line's hash.
@@ -15,7 +15,10 @@ const HASH: usize = 32;
 
 /// The open journal. One process writes it.
 pub struct Journal {
+    path: PathBuf,
     file: File,
+    /// Its device and inode.
+    identity: (u64, u64),
     /// Where the next line goes.
     end: u64,
     /// The hash of the last line.
@@ -27,7 +30,8 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<Self> {
         let said = |error: io::Error| io::Error::new(error.kind(), format!("the journal {}: {error}", path.display()));
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(said)?;
-        if !file.metadata().map_err(said)?.is_file() {
+        let found = file.metadata().map_err(said)?;
+        if !found.is_file() {
             return Err(said(io::Error::other("is no file")));
         }
         match file.try_lock() {
@@ -38,7 +42,8 @@ impl Journal {
         let text = fs::read(path).map_err(said)?;
         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let entries = lines(&text[..end]).map_err(said)?;
-        let journal = Self { file, end: end as u64, last: entries.last().map(|(hash, _)| hash.clone()).unwrap_or_default() };
+        let last = entries.last().map(|(hash, _)| hash.clone()).unwrap_or_default();
+        let journal = Self { path: path.to_owned(), file, identity: identity(&found), end: end as u64, last };
         journal.file.set_len(journal.end).and_then(|()| journal.file.sync_all()).map_err(said)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(said)?;
@@ -47,6 +52,11 @@ impl Journal {
 
     /// Adds entries; on disk when this returns. After an error none of them counts.
     pub fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
+        // What is written into a file that was deleted or moved away is not where a restore looks for it.
+        if fs::metadata(&self.path).map(|found| identity(&found)).ok() != Some(self.identity) {
+            let why = format!("the journal {} was moved or deleted: put it back, or start again", self.path.display());
+            return Err(io::Error::new(ErrorKind::NotFound, why));
+        }
         let (mut text, mut last) = (Vec::new(), self.last.clone());
         for entry in entries {
             last = hash(&last, entry);
@@ -60,6 +70,10 @@ impl Journal {
         (self.end, self.last) = (self.end + text.len() as u64, last);
         Ok(())
     }
+}
+
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 /// The entries of a journal, oldest first. A last line that is not whole is left out.

@@ -140,6 +140,41 @@ async fn a_backup_that_was_changed_or_is_not_whole_is_refused() {
 }
 
 #[tokio::test]
+async fn a72_with_its_journal_gone_nothing_is_taken_away_until_it_is_back() {
+    let home = Home::new().keeping_a_journal();
+    let (id, key) = home.key("audience:read");
+    let server = home.serve().await;
+    fs::rename(home.beside("journal"), home.beside("moved")).unwrap();
+    let mut revoking = home.program(&["keys", "revoke", &id, "--yes"]);
+    let tried = tokio::time::timeout(std::time::Duration::from_secs(1), revoking.output()).await;
+    assert!(tried.is_err(), "it goes on trying");
+    assert_eq!(home.verdict(&key), "VALID");
+    fs::rename(home.beside("moved"), home.beside("journal")).unwrap();
+    home.run(&["keys", "revoke", &id, "--yes"], "").ok();
+    assert!(fs::read_to_string(home.beside("journal")).unwrap().contains(&id));
+    server.stopped().await;
+    fs::remove_file(home.beside("journal")).unwrap();
+    home.run(&["keys", "list"], "").says("the journal is not there");
+}
+
+#[tokio::test]
+async fn a72_revocations_that_a_damaged_store_lost_are_made_again_from_the_journal() {
+    let home = Home::new().keeping_a_journal();
+    let ((kept_id, kept), (gone_id, gone)) = (home.key("audience:read"), home.key("audience:read"));
+    let copied = |from: &str, to: &str| {
+        assert!(std::process::Command::new("cp").args(["-a", &home.path(from), &home.path(to)]).status().unwrap().success());
+    };
+    copied("data/store", "before");
+    home.run(&["keys", "revoke", &gone_id, "--yes"], "").ok();
+    fs::remove_dir_all(home.data().join("store")).unwrap();
+    copied("before", "data/store");
+    home.run(&["keys", "list"], "").says("revocations that the journal holds");
+    assert_eq!((home.verdict(&kept), home.verdict(&gone)), ("VALID".to_owned(), "REVOKED".to_owned()));
+    assert!(!home.run(&["keys", "list"], "").said().contains("the journal holds"), "once");
+    assert!(!fs::read_to_string(home.beside("journal")).unwrap().contains(&kept_id));
+}
+
+#[tokio::test]
 async fn a72_what_was_taken_away_after_the_backup_stays_away() {
     let home = Home::new().keeping_a_journal();
     let ((kept_id, kept), (gone_id, gone)) = (home.key("audience:read"), home.key("audience:read"));

@@ -141,6 +141,23 @@ async fn what_a_kill_forgets_is_one_second_at_most() {
 }
 
 #[tokio::test]
+async fn an_allowance_that_is_spent_again_as_soon_as_it_is_whole_stays_stored() {
+    let app = app().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await;
+    app.call(key.key.expose()).await.unwrap();
+    app.service.purge().await.unwrap();
+    app.advance(7);
+    for _ in 0..10 {
+        app.call(key.key.expose()).await.unwrap();
+    }
+    app.service.purge().await.unwrap();
+    app.service.purge().await.unwrap();
+    let app = app.killed().await;
+    assert_err!(app.call(key.key.expose()).await, Error::RateLimited(_));
+}
+
+#[tokio::test]
 async fn allowances_that_are_whole_again_leave_the_store() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
