@@ -124,7 +124,7 @@ pub async fn fill(store: &Store, from: &Path, losses: Option<Vec<Entry>>, now: T
     schema::migrate(store, MIGRATIONS).await?;
     let suspend = losses.is_none();
     let losses = losses.unwrap_or_default();
-    restored.taken_away = losses.len();
+    restored.taken_away = losses.iter().filter(|loss| !matches!(loss, Entry::Backup { .. })).count();
     for batch in losses.chunks(BATCH) {
         let batch = batch.to_vec();
         store.write(move |rows| batch.iter().try_for_each(|loss| take_away(rows, loss))).await?;

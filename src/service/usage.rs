@@ -33,8 +33,9 @@ const BATCH: usize = 500;
 const PER_SECOND: usize = 300;
 /// How long a stop may take for them; what is left then is lost.
 const AT_THE_END: Duration = Duration::from_millis(1_500);
-/// Keys whose numbers wait in memory at most. Only a store that fails for long fills it; then numbers are lost.
-const MOST: usize = 262_144;
+/// Keys whose numbers wait in memory at most, some 70 bytes each. More in use than that, or a store that fails for long,
+/// fills it; then numbers are lost.
+const MOST: usize = 1 << 20;
 /// How many days of numbers are kept.
 pub const KEPT_DAYS: i64 = 400;
 /// The subject of the rows that sum all keys.
