@@ -215,14 +215,9 @@ impl Session {
             return Ok(Self::There(ServerClient::new(url, credentials::given())?));
         }
         let Settings { config, data } = global.load(&[], false)?;
-        if !new && !config.secret_path(&data).exists() {
+        // A store without its secret is no empty directory: opening it says what is missing.
+        if !new && !config.secret_path(&data).exists() && !config.store_dir(&data).join("store").exists() {
             let place = data.display();
-            if config.store_dir(&data).join("store").exists() {
-                return Err(Failure::failed(format!(
-                    "the server secret of {place} is missing ({}): put the file back; without it no key works",
-                    config.secret_path(&data).display()
-                )));
-            }
             return Err(Failure::failed(format!(
                 "there is no data in {place}: start `countersign` on it first, or name another with --data"
             )));

@@ -140,7 +140,6 @@ pub struct PlanLimits {
 }
 
 /// What the store should learn: allowances that were charged, and those that are whole again.
-#[derive(Default)]
 struct Unwritten {
     charged: Vec<(Arc<Meter>, Nanos)>,
     whole: Vec<Bucket>,
