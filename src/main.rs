@@ -4,6 +4,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    countersign::memory::few_keys();
+    countersign::memory::small_pages();
     countersign::cli::main()
 }

@@ -1,15 +1,15 @@
 //! How the system maps this program's memory.
 //!
-//! The allocator asks for huge pages. They spare look-ups among many keys misses of the translation cache, and make a
-//! program that holds few take several times the memory: so they are off until there are many.
+//! The allocator asks for huge pages. They spare look-ups among many keys or claims misses of the translation
+//! cache, and make a program that holds few take several times the memory: so they are off until there are many.
 
 /// At the start, before threads: pages of the usual size.
-pub fn few_keys() {
+pub fn small_pages() {
     set(true);
 }
 
 /// Memory touched from now on is mapped in huge pages where the system has some.
-pub fn many_keys() {
+pub fn huge_pages() {
     set(false);
 }
 

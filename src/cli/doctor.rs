@@ -7,8 +7,8 @@ use super::{
 use crate::credentials::Credentials;
 use crate::{
     config::{Config, is_loopback},
-    owner::{self, Opened, Role, secret},
-    store::lock,
+    owner::{self, OpenFailure, Opened, Role, secret},
+    store::{ROOM, lock},
     world::World,
 };
 use clap::Args;
@@ -91,6 +91,8 @@ impl Doctor {
                 directory(&data, &mut findings);
                 server_secret(&config, &data, &mut findings);
                 store(&config, &data, &mut findings).await;
+                disk(&config.store_dir(&data), &mut findings);
+                journal(&config, &data, &mut findings);
                 urls(&config, &mut findings);
                 proxies(&config, &mut findings);
                 credentials(&data, &mut findings);
@@ -158,7 +160,13 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
     }
     match owner::open(config.clone(), data, Role::Command).await {
         Ok(Opened::Theirs(theirs)) => {
-            findings.ok("store", format!("{theirs}, and answers"));
+            match &theirs.standing.fault {
+                None => findings.ok("store", format!("{theirs}, and answers")),
+                Some(fault) => {
+                    let todo = "mend that, free room if the disk is full: it goes on by itself; until then it verifies and changes nothing";
+                    findings.fail("store", format!("{theirs}, but {fault}"), todo);
+                }
+            }
             programs(theirs.standing.publishable_key.as_deref(), findings);
         }
         Ok(Opened::Mine(mine)) => {
@@ -176,7 +184,37 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
             mine.close().await;
             port(config, findings).await;
         }
+        Err(OpenFailure::Damaged { error, .. }) => findings.fail("store", error.to_string(), RESTORE),
         Err(failure) => findings.failed("store", failure),
+    }
+}
+
+/// Room to go on.
+fn disk(dir: &Path, findings: &mut Findings) {
+    // Not there before the first start.
+    let Ok(found) = rustix::fs::statvfs(dir) else { return };
+    let free = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
+    let needed = ROOM as u64 >> 20;
+    let said = format!("{free} MiB are free in {}", dir.display());
+    if free <= needed {
+        findings.fail("disk", said, format!("free some: below {needed} MiB a store that failed, or is started, does not open"));
+    } else if free < 16 * needed {
+        findings.warn("disk", said, "free some, before changes are refused");
+    } else {
+        findings.ok("disk", said);
+    }
+}
+
+fn journal(config: &Config, data: &Path, findings: &mut Findings) {
+    let journal = owner::journal_path(config, data).map(|found| found.filter(|_| config.store_dir(data).join("store").exists()));
+    match journal {
+        Ok(None) => {}
+        Ok(Some(journal)) if journal.exists() => findings.ok("journal", journal.display().to_string()),
+        Ok(Some(journal)) => {
+            let todo = "put it back; a running server takes nothing away from keys and accounts until then";
+            findings.fail("journal", format!("{} is not there", journal.display()), todo);
+        }
+        Err(error) => findings.failed("journal", error),
     }
 }
 

@@ -119,6 +119,9 @@ pub enum Keys {
         /// All that a restore without a journal suspended
         #[arg(long, conflicts_with = "id")]
         all: bool,
+        /// Don't ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Ask whether a key is good; the key is read from a hidden prompt or stdin, never from argv
     Verify {
@@ -239,7 +242,10 @@ impl Keys {
                 }
                 Ok(0)
             }
-            Self::Resume { id, all: _ } => {
+            Self::Resume { id, all, yes } => {
+                if all && !yes && !prompt::confirmed("Let all suspended keys work again, those too that were revoked after the backup?")? {
+                    return Err(Failure::failed("no key was resumed"));
+                }
                 let Reply::Resumed { keys } = Session::ask(global, Call::ResumeKeys { key_id: id }).await? else {
                     return Err(unexpected());
                 };

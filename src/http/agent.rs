@@ -8,6 +8,7 @@ use super::{
     credential::Presented,
     error::Failed,
     openapi::Told,
+    routes::{Routes, Verb::Post},
     token::KeyReply,
 };
 use crate::{
@@ -24,32 +25,24 @@ use crate::{
         view::{NewAttempt, Registered},
     },
 };
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::{extract::State, http::HeaderMap};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub fn routes() -> ApiRouter<App> {
+pub fn routes<R: Routes>() -> R {
     let too_many = Error::TooMany { detail: "too many registrations from this address".to_owned(), retry_after: 360 };
     let available = ScopeSet::default();
     let no_scope = Error::InvalidScope { detail: "none of these scopes is available to agents".to_owned(), available };
-    ApiRouter::new()
-        .api_route(
-            "/agent/identity",
-            post_with(register, |op| {
-                let errors = [Error::UnsupportedType, Error::InvalidLoginHint, no_scope, too_many];
-                op.about("register", "Ask for access").key_is_optional().fails(&errors)
-            }),
-        )
-        .api_route(
-            "/agent/identity/claim",
-            post_with(new_attempt, |op| op.about("newAttempt", "A fresh code; the old one is dead at once").fails(&NEW_ATTEMPT)),
-        )
-        .api_route(
-            "/agent/pickup",
-            post_with(pickup, |op| op.about("pickup", "Collect the key with a pickup token").fails(&[Error::InvalidGrant])),
-        )
-        .with_path_items(|item| item.tag("Agents"))
+    R::new()
+        .on(Post, "/agent/identity", register, |op| {
+            let errors = [Error::UnsupportedType, Error::InvalidLoginHint, no_scope, too_many];
+            op.about("register", "Ask for access").key_is_optional().fails(&errors)
+        })
+        .on(Post, "/agent/identity/claim", new_attempt, |op| {
+            op.about("newAttempt", "A fresh code; the old one is dead at once").fails(&NEW_ATTEMPT)
+        })
+        .on(Post, "/agent/pickup", pickup, |op| op.about("pickup", "Collect the key with a pickup token").fails(&[Error::InvalidGrant]))
+        .tagged("Agents")
 }
 
 const NEW_ATTEMPT: [Error; 4] = [

@@ -4,7 +4,16 @@
 //! (the original method and address among it) is never read; a header can only ask for more, and only from a proxy
 //! that `trusted_proxies` names. The answer is a status and headers, never a body.
 
-use super::{App, answer::described, body::Query, client::peer_of, credential::Presented, error::Failed, openapi::Told};
+use super::{
+    App,
+    answer::described,
+    body::Query,
+    client::peer_of,
+    credential::Presented,
+    error::Failed,
+    openapi::Told,
+    routes::{Routes, Verb::Get},
+};
 use crate::{
     domain::{key::Environment, scope::ScopeSet},
     service::{
@@ -14,7 +23,6 @@ use crate::{
 };
 use aide::{
     OperationInput, OperationOutput,
-    axum::{ApiRouter, routing::get_with},
     generate::GenContext,
     openapi::{Operation, Response as Described, StatusCode as Status},
 };
@@ -26,11 +34,9 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub fn routes() -> ApiRouter<App> {
+pub fn routes<R: Routes>() -> R {
     let told = "Forward-auth: may this request through?";
-    ApiRouter::new()
-        .api_route("/v1/authorize", get_with(authorize, |op| op.about("authorize", told).fails(&[no_scope()])))
-        .with_path_items(|item| item.tag("Operators"))
+    R::new().on(Get, "/v1/authorize", authorize, |op| op.about("authorize", told).fails(&[no_scope()])).tagged("Operators")
 }
 
 fn no_scope() -> Error {

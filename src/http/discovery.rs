@@ -5,11 +5,11 @@ use super::{
     answer::{Plain, described},
     auth_md,
     openapi::{self, Document, Told},
+    routes::{Routes, Verb::Get},
     token::CLAIM_GRANT,
 };
 use aide::{
     OperationOutput,
-    axum::{ApiRouter, routing::get_with},
     generate::GenContext,
     openapi::{Operation, Response as Described, StatusCode as Status},
 };
@@ -22,23 +22,19 @@ use axum::{
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-pub fn routes() -> ApiRouter<App> {
+pub fn routes<R: Routes>() -> R {
     const RESOURCE: &str = "/.well-known/oauth-protected-resource";
-    ApiRouter::new()
-        .api_route("/auth.md", get_with(page, |op| op.about("authMd", "The page agents read")))
-        .api_route("/.well-known/auth.md", get_with(page, |op| op.about("wellKnownAuthMd", "The same page by its other name")))
-        .api_route(
-            "/.well-known/oauth-authorization-server",
-            get_with(authorization_server, |op| op.about("authorizationServer", "Authorization server metadata (RFC 8414)")),
-        )
-        .api_route(
-            "/.well-known/jwks.json",
-            get_with(signing_keys, |op| op.about("jwks", "What session tokens are signed with (RFC 7517)")),
-        )
-        .api_route(RESOURCE, get_with(protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)")))
-        .api_route(&format!("{RESOURCE}/mcp"), get_with(protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint")))
-        .api_route("/openapi.json", get_with(document, |op| op.about("openapi", "This document")))
-        .with_path_items(|item| item.tag("Discovery"))
+    R::new()
+        .on(Get, "/auth.md", page, |op| op.about("authMd", "The page agents read"))
+        .on(Get, "/.well-known/auth.md", page, |op| op.about("wellKnownAuthMd", "The same page by its other name"))
+        .on(Get, "/.well-known/oauth-authorization-server", authorization_server, |op| {
+            op.about("authorizationServer", "Authorization server metadata (RFC 8414)")
+        })
+        .on(Get, "/.well-known/jwks.json", signing_keys, |op| op.about("jwks", "What session tokens are signed with (RFC 7517)"))
+        .on(Get, RESOURCE, protected_resource, |op| op.about("protectedResource", "Protected resource metadata (RFC 9728)"))
+        .on(Get, &format!("{RESOURCE}/mcp"), protected_mcp, |op| op.about("protectedMcp", "The same of the MCP endpoint"))
+        .on(Get, "/openapi.json", document, |op| op.about("openapi", "This document"))
+        .tagged("Discovery")
 }
 
 struct Markdown(String);

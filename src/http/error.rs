@@ -80,7 +80,9 @@ pub fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::UnsupportedMediaType { .. } => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
         Error::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::Misdirected => (S::MISDIRECTED_REQUEST, "misdirected_request"),
-        Error::Busy | Error::Unavailable | Error::Unreachable { .. } => (S::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+        Error::Busy | Error::Unavailable | Error::ReadOnly | Error::Unreachable { .. } => {
+            (S::SERVICE_UNAVAILABLE, "temporarily_unavailable")
+        }
         Error::Internal => (S::INTERNAL_SERVER_ERROR, "server_error"),
     }
 }
@@ -106,7 +108,7 @@ pub fn next(error: &Error, config: &Config) -> String {
             format!("Wait {seconds} seconds before you try again.")
         }
         Error::TooManyAttempts { retry_after: None } => register(),
-        Error::RateLimited(_) | Error::TooSlow | Error::Busy | Error::Unavailable | Error::Unreachable { .. } => {
+        Error::RateLimited(_) | Error::TooSlow | Error::Busy | Error::Unavailable | Error::ReadOnly | Error::Unreachable { .. } => {
             "Wait a little, then send the same request again.".to_owned()
         }
         Error::Invalid { field, .. } => {
@@ -172,7 +174,7 @@ pub fn api(error: &Error) -> (StatusCode, &'static str, String) {
         Error::UnsupportedMediaType { .. } => said(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
         Error::MethodNotAllowed => said(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::Misdirected => said(S::MISDIRECTED_REQUEST, "misdirected_request"),
-        Error::Busy | Error::Unavailable | Error::Unreachable { .. } => said(S::SERVICE_UNAVAILABLE, "unavailable"),
+        Error::Busy | Error::Unavailable | Error::ReadOnly | Error::Unreachable { .. } => said(S::SERVICE_UNAVAILABLE, "unavailable"),
         Error::Internal => said(S::INTERNAL_SERVER_ERROR, "internal"),
     }
 }

@@ -9,6 +9,7 @@ use super::{
     credential::Presented,
     error::Failed,
     openapi::Told,
+    routes::{Routes, Verb::Post},
 };
 use crate::{
     domain::{
@@ -23,7 +24,6 @@ use crate::{
         view::{Created, KeyList, KeyView, Revealed, Time},
     },
 };
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,16 +31,15 @@ use serde::{Deserialize, Serialize};
 /// How much of a key tells its owner which one it is.
 const PREFIX_CHARS: usize = 8;
 
-pub fn routes() -> ApiRouter<App> {
+pub fn routes<R: Routes>() -> R {
     const MANAGE: [Error; 3] =
         [Error::NotFound { what: String::new() }, Error::Conflict { detail: String::new() }, Error::Forbidden { detail: String::new() }];
-    ApiRouter::new()
-        .api_route("/functions/v1/list-agents", post_with(list_agents, |op| op.about("listAgents", "An example of a protected resource")))
-        .api_route(
-            "/functions/v1/manage-api-keys",
-            post_with(manage_api_keys, |op| op.about("manageApiKeys", "Make, list, rename and revoke keys").fails(&MANAGE)),
-        )
-        .with_path_items(|item| item.tag("Functions"))
+    R::new()
+        .on(Post, "/functions/v1/list-agents", list_agents, |op| op.about("listAgents", "An example of a protected resource"))
+        .on(Post, "/functions/v1/manage-api-keys", manage_api_keys, |op| {
+            op.about("manageApiKeys", "Make, list, rename and revoke keys").fails(&MANAGE)
+        })
+        .tagged("Functions")
 }
 
 /// No argument counts.

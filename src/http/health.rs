@@ -1,17 +1,22 @@
 //! Whether we live, and whether we are ready.
 
-use super::{App, answer::Plain, error::Failed, openapi::Told};
+use super::{
+    App,
+    answer::Plain,
+    error::Failed,
+    openapi::Told,
+    routes::{Routes, Verb::Get},
+};
 use crate::service::Error;
-use aide::axum::{ApiRouter, routing::get_with};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub fn routes() -> ApiRouter<App> {
-    ApiRouter::new()
-        .api_route("/healthz", get_with(healthz, |op| op.about("healthz", "The process answers")))
-        .api_route("/readyz", get_with(readyz, |op| op.about("readyz", "The store can be reached and nothing is being shut down")))
-        .with_path_items(|item| item.tag("Health"))
+pub fn routes<R: Routes>() -> R {
+    R::new()
+        .on(Get, "/healthz", healthz, |op| op.about("healthz", "The process answers"))
+        .on(Get, "/readyz", readyz, |op| op.about("readyz", "The store can be reached and nothing is being shut down"))
+        .tagged("Health")
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -7,23 +7,20 @@ use super::{
     credential::Presented,
     error::Failed,
     openapi::Told,
+    routes::{Routes, Verb::Post},
 };
 use crate::{
     domain::scope::KEYS_VERIFY,
     service::{verify::Need, view::Introspection},
 };
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub fn routes() -> ApiRouter<App> {
-    ApiRouter::new()
-        .api_route(
-            "/oauth2/introspect",
-            post_with(introspect, |op| op.about("introspect", "What is this token? (RFC 7662)").needs(KEYS_VERIFY)),
-        )
-        .with_path_items(|item| item.tag("Operators"))
+pub fn routes<R: Routes>() -> R {
+    R::new()
+        .on(Post, "/oauth2/introspect", introspect, |op| op.about("introspect", "What is this token? (RFC 7662)").needs(KEYS_VERIFY))
+        .tagged("Operators")
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -9,6 +9,10 @@ use super::{
     error::Failed,
     idempotency::RequestName,
     openapi::Told,
+    routes::{
+        Routes,
+        Verb::{Delete, Get, Patch, Post},
+    },
 };
 use crate::{
     domain::{
@@ -23,47 +27,35 @@ use crate::{
         view::{Issued, KeyList, KeyView, Revoked, UsageDays, Verdict, Whoami},
     },
 };
-use aide::axum::{
-    ApiRouter,
-    routing::{get_with, post_with},
-};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
-pub fn routes() -> ApiRouter<App> {
-    ApiRouter::new()
-        .api_route("/v1/whoami", get_with(whoami, |op| op.about("whoami", "What the presented key is and may do")))
-        .api_route("/v1/projects", get_with(projects, |op| op.about("listProjects", "An example of a protected resource")))
-        .api_route(
-            "/v1/keys",
-            get_with(list, |op| op.about("listKeys", "The keys this one may see, newest first")).post_with(create, |op| {
-                op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])
-            }),
-        )
-        .api_route(
-            "/v1/keys/{id}",
-            get_with(get, |op| op.about("getKey", "One key, never its secret"))
-                .patch_with(edit, |op| {
-                    op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()])
-                })
-                .delete_with(revoke, |op| op.about("revokeKey", "Revoke a key and all made by it").may_need(KEYS_REVOKE)),
-        )
-        .api_route(
-            "/v1/keys/{id}/rotate",
-            post_with(rotate, |op| op.about("rotateKey", "A new secret for a key it made").needs(KEYS_WRITE).fails(&[conflict()])),
-        )
-        .api_route("/v1/keys/{id}/usage", get_with(usage, |op| op.about("keyUsage", "Accepted and refused calls per day")))
-        .with_path_items(|item| item.tag("Keys"))
+pub fn routes<R: Routes>() -> R {
+    R::new()
+        .on(Get, "/v1/whoami", whoami, |op| op.about("whoami", "What the presented key is and may do"))
+        .on(Get, "/v1/projects", projects, |op| op.about("listProjects", "An example of a protected resource"))
+        .on(Get, "/v1/keys", list, |op| op.about("listKeys", "The keys this one may see, newest first"))
+        .on(Post, "/v1/keys", create, |op| {
+            op.about("createKey", "Make a key: no wider than the calling one").needs(KEYS_WRITE).fails(&[conflict()])
+        })
+        .on(Get, "/v1/keys/{id}", get, |op| op.about("getKey", "One key, never its secret"))
+        .on(Patch, "/v1/keys/{id}", edit, |op| {
+            op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()])
+        })
+        .on(Delete, "/v1/keys/{id}", revoke, |op| op.about("revokeKey", "Revoke a key and all made by it").may_need(KEYS_REVOKE))
+        .on(Post, "/v1/keys/{id}/rotate", rotate, |op| {
+            op.about("rotateKey", "A new secret for a key it made").needs(KEYS_WRITE).fails(&[conflict()])
+        })
+        .on(Get, "/v1/keys/{id}/usage", usage, |op| op.about("keyUsage", "Accepted and refused calls per day"))
+        .tagged("Keys")
 }
 
 /// What services call for each call of theirs.
-pub fn verify_routes() -> ApiRouter<App> {
+pub fn verify_routes<R: Routes>() -> R {
     let told = "Is this key valid, and may it do this?";
-    ApiRouter::new()
-        .api_route("/v1/keys/verify", post_with(verify, |op| op.about("verifyKey", told).needs(KEYS_VERIFY)))
-        .with_path_items(|item| item.tag("Keys"))
+    R::new().on(Post, "/v1/keys/verify", verify, |op| op.about("verifyKey", told).needs(KEYS_VERIFY)).tagged("Keys")
 }
 
 /// What a key can't do in the state it is in, or its account is.

@@ -22,10 +22,10 @@ pub mod listen;
 pub mod openapi;
 mod portal;
 mod programs;
+mod routes;
 mod token;
 
 use crate::{config::Config, service::Service};
-use aide::axum::ApiRouter;
 use axum::{
     Extension, Router,
     extract::DefaultBodyLimit,
@@ -35,6 +35,7 @@ use axum::{
 };
 use envelope::Family;
 use openapi::Document;
+use routes::Routes;
 use std::sync::Arc;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
@@ -52,7 +53,7 @@ pub const MAX_BODY: usize = 64 * 1024;
 
 /// What is answered by routes: programs and pages, and of MCP what `sse` has.
 fn router(app: App, sse: Router) -> Router {
-    let oauth = Router::from(oauth_routes())
+    let oauth = oauth_routes::<Router<App>>()
         // What is not there still belongs to the family, envelope and all.
         .route("/agent/{*rest}", any(error::no_route))
         .route("/oauth2/{*rest}", any(error::no_route))
@@ -60,7 +61,7 @@ fn router(app: App, sse: Router) -> Router {
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::OAuth), envelope::wrap));
-    let api = Router::from(api_routes(&app.config))
+    let api = api_routes::<Router<App>>(&app.config)
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
@@ -90,15 +91,15 @@ fn with_cors(app: &App, router: Router<App>) -> Router<App> {
     router.layer(cors)
 }
 
-/// Routes whose errors are in OAuth's words, each with what [`openapi`] says of it.
-fn oauth_routes() -> ApiRouter<App> {
-    agent::routes().merge(token::routes()).merge(introspect::routes())
+/// Routes whose errors are in OAuth's words.
+fn oauth_routes<R: Routes>() -> R {
+    agent::routes::<R>().and(token::routes()).and(introspect::routes())
 }
 
 /// Routes whose errors are in the profile's words.
-fn api_routes(config: &Config) -> ApiRouter<App> {
-    let routes = keys::routes().merge(functions::routes()).merge(portal::routes()).merge(discovery::routes()).merge(health::routes());
-    if config.sessions.password_grant { routes.merge(programs::routes()) } else { routes }
+fn api_routes<R: Routes>(config: &Config) -> R {
+    let routes = keys::routes::<R>().and(functions::routes()).and(portal::routes()).and(discovery::routes()).and(health::routes());
+    if config.sessions.password_grant { routes.and(programs::routes()) } else { routes }
 }
 
 /// A reply that carries a secret is kept nowhere (RFC 6749 §5.1).

@@ -7,26 +7,23 @@ use super::{
     credential::Presented,
     error::Failed,
     openapi::Told,
+    routes::{Routes, Verb::Post},
 };
 use crate::{
     domain::scope::KEYS_WRITE,
     service::{Error, portal::Visit, verify::Need, view::PortalOpened},
 };
-use aide::axum::{ApiRouter, routing::post_with};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub fn routes() -> ApiRouter<App> {
+pub fn routes<R: Routes>() -> R {
     let refusals = [Error::Forbidden { detail: "portal sessions take a key of an operator account".to_owned() }, taken()];
-    ApiRouter::new()
-        .api_route(
-            "/v1/portal_sessions",
-            post_with(open, |op| {
-                op.about("openPortalSession", "Sign a user of your service in, once, within a minute").needs(KEYS_WRITE).fails(&refusals)
-            }),
-        )
-        .with_path_items(|item| item.tag("Operators"))
+    R::new()
+        .on(Post, "/v1/portal_sessions", open, |op| {
+            op.about("openPortalSession", "Sign a user of your service in, once, within a minute").needs(KEYS_WRITE).fails(&refusals)
+        })
+        .tagged("Operators")
 }
 
 fn taken() -> Error {

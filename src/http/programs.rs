@@ -9,6 +9,7 @@ use super::{
     credential::Presented,
     error::Failed,
     openapi::Told,
+    routes::{Routes, Verb::Post},
 };
 use crate::{
     domain::secret::Password,
@@ -16,7 +17,6 @@ use crate::{
 };
 use aide::{
     OperationInput, OperationOutput,
-    axum::{ApiRouter, routing::post_with},
     generate::GenContext,
     openapi::{Operation, Response as Described, StatusCode as Status},
     operation::{ParamLocation, add_parameters, parameters_from_schema},
@@ -30,7 +30,7 @@ use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 use std::convert::Infallible;
 
-pub fn routes() -> ApiRouter<App> {
+pub fn routes<R: Routes>() -> R {
     const TOKEN: [Error; 6] = [
         Error::Unauthorized { presented: false },
         Error::UnsupportedGrantType,
@@ -40,13 +40,12 @@ pub fn routes() -> ApiRouter<App> {
         Error::Busy,
     ];
     const LOGOUT: [Error; 1] = [Error::Forbidden { detail: String::new() }];
-    ApiRouter::new()
-        .api_route(
-            "/auth/v1/token",
-            post_with(token, |op| op.about("signInProgram", "A session token for an e-mail and password, or the next one").fails(&TOKEN)),
-        )
-        .api_route("/auth/v1/logout", post_with(logout, |op| op.about("signOutProgram", "End the session at once").fails(&LOGOUT)))
-        .with_path_items(|item| item.tag("Sessions for programs"))
+    R::new()
+        .on(Post, "/auth/v1/token", token, |op| {
+            op.about("signInProgram", "A session token for an e-mail and password, or the next one").fails(&TOKEN)
+        })
+        .on(Post, "/auth/v1/logout", logout, |op| op.about("signOutProgram", "End the session at once").fails(&LOGOUT))
+        .tagged("Sessions for programs")
 }
 
 /// The publishable key, public and no credential.

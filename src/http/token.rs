@@ -8,6 +8,7 @@ use super::{
     error::Failed,
     no_store,
     openapi::{self, Told},
+    routes::{Routes, Verb::Post},
 };
 use crate::{
     domain::secret::{ClaimToken, CodeVerifier},
@@ -15,7 +16,6 @@ use crate::{
 };
 use aide::{
     OperationInput, OperationOutput,
-    axum::{ApiRouter, routing::post_with},
     generate::GenContext,
     openapi::{Operation, Response as Described, StatusCode as Status},
     operation::{ParamLocation, add_parameters, parameters_from_schema},
@@ -32,14 +32,11 @@ use std::{convert::Infallible, time::Duration};
 
 pub const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
 
-pub fn routes() -> ApiRouter<App> {
-    ApiRouter::new()
-        .api_route(
-            "/oauth2/token",
-            post_with(token, |op| op.about("token", "Ask whether the human has decided, and collect the key").fails(&POLL)),
-        )
-        .api_route("/oauth2/revoke", post_with(revoke, |op| op.about("revoke", "Give a key up (RFC 7009)")))
-        .with_path_items(|item| item.tag("Agents"))
+pub fn routes<R: Routes>() -> R {
+    R::new()
+        .on(Post, "/oauth2/token", token, |op| op.about("token", "Ask whether the human has decided, and collect the key").fails(&POLL))
+        .on(Post, "/oauth2/revoke", revoke, |op| op.about("revoke", "Give a key up (RFC 7009)"))
+        .tagged("Agents")
 }
 
 const POLL: [Error; 8] = [

@@ -65,7 +65,7 @@ fn words(error: &Error) -> (&'static str, String) {
         Error::Forbidden { .. } => told("forbidden", "Don't try again; tell your human what you wanted to do."),
         Error::Conflict { .. } => told("conflict", "Do what it says and call the tool again; if you can't, tell your human."),
         Error::AlreadyDecided | Error::ReviewChanged | Error::IdempotencyKeyReused => told("conflict", "Tell your human what happened."),
-        Error::Busy | Error::Unavailable => told("unavailable", LATER),
+        Error::Busy | Error::Unavailable | Error::ReadOnly => told("unavailable", LATER),
         Error::Unreachable { .. } => told("unavailable", "Tell your human what happened; once the server answers, call the tool again."),
         Error::WrongCode
         | Error::WrongPassword

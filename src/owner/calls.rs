@@ -214,6 +214,9 @@ pub struct Standing {
     /// What programs send as `apikey` to sign in, where they may.
     #[serde(default)]
     pub publishable_key: Option<String>,
+    /// Why it can change nothing at the moment.
+    #[serde(default)]
+    pub fault: Option<String>,
 }
 
 /// The store in this process: the use cases, and what this process is to others.
@@ -250,6 +253,7 @@ impl Local {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data: self.data.clone(),
             publishable_key: self.service.publishable_key().map(str::to_owned),
+            fault: self.service.store().fault().map(|fault| fault.to_string()),
         }
     }
 

@@ -269,25 +269,37 @@ async fn hands_over(client: &SocketClient) -> bool {
     true
 }
 
+const JOURNAL_NOTE: &str = "journal.path";
+
 /// The journal, also for a command that was not told of the configuration: a change that is missing in it would come
 /// back with a backup. Where it is kept is remembered in the data directory until somebody removes that file.
+pub fn journal_path(config: &Config, data: &Path) -> io::Result<Option<PathBuf>> {
+    match (config.journal_path(), fs::read_to_string(data.join(JOURNAL_NOTE))) {
+        (Some(path), _) => std::path::absolute(path).map(Some),
+        (None, Ok(noted)) => Ok(Some(PathBuf::from(noted.trim()))),
+        (None, Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        (None, Err(error)) => Err(error),
+    }
+}
+
 fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenFailure> {
-    let note = data.join("journal.path");
+    let note = data.join(JOURNAL_NOTE);
     let failed = |error| OpenFailure::Directory { data: note.clone(), error };
-    let known = note.exists();
-    let journal = match config.journal_path() {
-        Some(path) => {
-            let path = std::path::absolute(path).map_err(failed)?;
-            std::fs::write(&note, path.to_string_lossy().as_bytes()).map_err(failed)?;
-            Some(path)
+    let (journal, known) = (journal_path(config, data).map_err(failed)?, note.exists());
+    if let Some(path) = &journal {
+        note_journal(data, path).map_err(failed)?;
+        if known && !path.exists() {
+            tracing::warn!(path = %path.display(), "the journal is not there: a new one begins, which no backup made before now can be restored with");
         }
-        None if known => Some(PathBuf::from(std::fs::read_to_string(&note).map_err(failed)?.trim())),
-        None => None,
-    };
-    if let Some(path) = journal.as_ref().filter(|path| known && !path.exists()) {
-        tracing::warn!(path = %path.display(), "the journal is not there: a new one begins, which no backup made before now can be restored with");
     }
     Ok(journal)
+}
+
+fn note_journal(data: &Path, journal: &Path) -> io::Result<()> {
+    let (note, journal) = (data.join(JOURNAL_NOTE), std::path::absolute(journal)?);
+    let journal = journal.to_string_lossy();
+    // Written once: a full disk must not take it away.
+    if fs::read_to_string(&note).is_ok_and(|noted| noted == journal) { Ok(()) } else { fs::write(note, journal.as_bytes()) }
 }
 
 /// Opens the store of a directory this process has locked.
@@ -307,7 +319,7 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
     let journal = journal_of(&config, &data)?;
     let (opening, noting) = (directory.clone(), journal.clone());
     let store = |error| match error {
-        StoreError::Unavailable(_) => OpenFailure::Store { data: directory, error },
+        StoreError::Unavailable(_) | StoreError::ReadOnly(_) => OpenFailure::Store { data: directory, error },
         StoreError::Corrupt(_) => OpenFailure::Damaged { data: directory, error },
     };
     let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening, noting.as_deref())).await {

@@ -94,6 +94,10 @@ pub async fn restore(
         .and_then(|()| fs::remove_dir(&unfinished))
         .and_then(|()| File::open(&store_dir)?.sync_all())
         .map_err(at)?;
+    // What is taken away from now on belongs there, too.
+    if let Some(journal) = journal {
+        super::note_journal(data, journal).map_err(at)?;
+    }
     Ok((manifest, restored))
 }
 

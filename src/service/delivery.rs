@@ -19,8 +19,8 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::HashMap, sync::PoisonError, time::Duration};
 
-/// When each pending registration was last polled. In memory: after a restart the first poll is never too early,
-/// while the interval itself is stored.
+/// When pending registrations were last polled that are not [held](super::open_claims). In memory: after a restart the
+/// first poll is never too early, while the interval itself is stored.
 pub type PollTimes = HashMap<RegistrationId, Timestamp>;
 
 impl Service {
@@ -43,14 +43,18 @@ impl Service {
     ) -> Result<Delivered, Error> {
         let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
         let now = self.world.now();
-        if let Some(waiting) = self.open_claims.get(&hash)
-            && let Poll::Pending { interval } = waiting.poll(verifier, false, now)
+        if let Some(open) = self.open_claims.get(&hash)
+            && let Poll::Pending { interval } = open.waiting.poll(verifier, false, now)
         {
-            return match paced && self.polled_too_early(waiting.id, interval, now) {
+            return match paced && open.polled_too_early(interval, now) {
                 false => Err(Error::AuthorizationPending { interval }),
                 // Nothing changes any more, so nothing is written.
-                true if waiting.is_slowest() => Err(Error::SlowDown { interval }),
-                true => self.slow_down(waiting.id).await,
+                true if open.waiting.is_slowest() => Err(Error::SlowDown { interval }),
+                true => {
+                    // The change drops what is held.
+                    self.polled_too_early(open.waiting.id, interval, now);
+                    self.slow_down(open.waiting.id).await
+                }
             };
         }
         let since = self.open_claims.epoch.now();
@@ -59,16 +63,19 @@ impl Service {
             self.unknown_tokens.charge(&source)?;
             return Err(Error::InvalidGrant);
         };
-        if let Some(waiting) = registration.waiting() {
-            self.open_claims.keep(&hash, waiting, since);
-        }
         let mut answer = registration.poll(verifier, false, now);
         // Only polls that prove themselves are paced: a stolen claim token slows nobody down.
+        let mut polled = None;
         if let Poll::Pending { interval } = answer
             && paced
-            && self.polled_too_early(registration.id(), interval, now)
         {
-            answer = registration.poll(verifier, true, now);
+            polled = Some(now);
+            if self.polled_too_early(registration.id(), interval, now) {
+                answer = registration.poll(verifier, true, now);
+            }
+        }
+        if let Some(waiting) = registration.waiting() {
+            self.open_claims.keep(&hash, waiting, polled, since);
         }
         match answer {
             Poll::WrongVerifier => {

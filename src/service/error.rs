@@ -97,6 +97,8 @@ pub enum Error {
     Misdirected,
     #[error("the server is not ready: try again in a moment")]
     Unavailable,
+    #[error("nothing can be changed while the server can't write to its store: whoever runs it finds out why with `countersign doctor`")]
+    ReadOnly,
     /// Another server, asked on behalf of a client of this computer.
     #[error("{detail}")]
     Unreachable { detail: String },
@@ -124,7 +126,7 @@ impl Error {
             Self::TooMany { retry_after, .. } => Some(*retry_after),
             Self::TooManyAttempts { retry_after } => *retry_after,
             Self::RateLimited(limit) => limit.retry_after,
-            Self::Busy | Self::Unavailable => Some(1),
+            Self::Busy | Self::Unavailable | Self::ReadOnly => Some(1),
             _ => None,
         }
     }
@@ -135,6 +137,7 @@ impl From<StoreError> for Error {
         tracing::error!(%error, "the store failed");
         match error {
             StoreError::Unavailable(_) => Self::Unavailable,
+            StoreError::ReadOnly(_) => Self::ReadOnly,
             StoreError::Corrupt(_) => Self::Internal,
         }
     }

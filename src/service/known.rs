@@ -226,7 +226,7 @@ impl Service {
             if page.len() < PAGE {
                 break;
             }
-            crate::memory::many_keys();
+            crate::memory::huge_pages();
             after = page.into_iter().last().map(|(hash, _)| hash);
             tokio::task::yield_now().await;
         }

@@ -9,15 +9,37 @@ use super::{
 };
 use crate::{
     domain::{registration::Waiting, secret::Digest},
+    memory,
     store::{Changed, Table},
 };
+use jiff::Timestamp;
 use quick_cache::sync::Cache;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+/// From so many on, what is held is spread over more pages than the processor remembers the places of.
+const MANY: usize = 1_000;
 
 pub struct OpenClaims {
     /// By the hash of the claim token.
-    held: Cache<Fingerprint, Arc<Waiting>>,
+    held: Cache<Fingerprint, Arc<OpenClaim>>,
     pub epoch: Epoch,
+}
+
+pub struct OpenClaim {
+    pub waiting: Waiting,
+    /// The last poll that proved itself, in milliseconds of Unix time; 0: none.
+    polled: AtomicI64,
+}
+
+impl OpenClaim {
+    /// Notes a poll; whether the one before was less than `interval` seconds ago.
+    pub fn polled_too_early(&self, interval: u16, now: Timestamp) -> bool {
+        let now = now.as_millisecond();
+        now - self.polled.swap(now, Ordering::Relaxed) < i64::from(interval) * 1_000
+    }
 }
 
 impl OpenClaims {
@@ -26,14 +48,18 @@ impl OpenClaims {
         Self { held: Cache::new(most), epoch: Epoch::default() }
     }
 
-    pub fn get(&self, token: &Digest) -> Option<Arc<Waiting>> {
+    pub fn get(&self, token: &Digest) -> Option<Arc<OpenClaim>> {
         self.held.get(&fingerprint(token.as_bytes())?)
     }
 
     /// Keeps what was read, unless something changed since the epoch `since`.
-    pub fn keep(&self, token: &Digest, waiting: Waiting, since: u64) {
+    pub fn keep(&self, token: &Digest, waiting: Waiting, polled: Option<Timestamp>, since: u64) {
         if let Some(of) = fingerprint(token.as_bytes()) {
-            self.epoch.keep(since, || self.held.insert(of, Arc::new(waiting)));
+            let open = OpenClaim { waiting, polled: AtomicI64::new(polled.unwrap_or_default().as_millisecond()) };
+            self.epoch.keep(since, || self.held.insert(of, Arc::new(open)));
+            if self.held.len() == MANY {
+                memory::huge_pages();
+            }
         }
     }
 

@@ -16,7 +16,7 @@ pub mod lock;
 pub mod rows;
 mod sled;
 
-pub use self::sled::SledEngine;
+pub use self::sled::{ROOM, SledEngine};
 
 use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex};
@@ -123,6 +123,9 @@ pub enum StoreError {
     /// Nothing is known to be wrong with the request: try again later.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// What is stored can be read; nothing can be changed until whoever runs this mends it.
+    #[error("the store can't be written: {0}")]
+    ReadOnly(String),
     /// The files, or a row, do not read as what they should be.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
@@ -183,6 +186,8 @@ pub trait Engine: Send + Sync {
     fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>>;
     /// The store at this moment; `mark` goes to the journal.
     fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
+    /// Why nothing can be changed at the moment, if so.
+    fn fault(&self) -> Option<StoreError>;
     /// Tells `observer` of changes from now on. There is one, and the first stays.
     fn observe(&self, observer: Observer);
     /// Waits for what is under way, then refuses everything.
@@ -237,6 +242,11 @@ impl Store {
 
     pub async fn snapshot(&self, mark: Vec<u8>) -> Result<Snapshot, StoreError> {
         self.0.snapshot(mark).await
+    }
+
+    /// Why nothing can be changed at the moment, if so.
+    pub fn fault(&self) -> Option<StoreError> {
+        self.0.fault()
     }
 
     pub fn observe(&self, observer: impl Fn(&Changed<'_>) + Send + Sync + 'static) {

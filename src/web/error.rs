@@ -152,7 +152,7 @@ pub fn explain(error: &Error) -> Explained {
             told(S::UNSUPPORTED_MEDIA_TYPE, "That form is not readable", format!("Forms are sent as {expected}."))
         }
         Error::Misdirected => told(S::MISDIRECTED_REQUEST, "Wrong address", "This server does not answer for that host name."),
-        Error::Unavailable | Error::Unreachable { .. } => {
+        Error::Unavailable | Error::ReadOnly | Error::Unreachable { .. } => {
             told(S::SERVICE_UNAVAILABLE, "Not available right now", "Nothing was changed. Try again in a moment.")
         }
         Error::Internal => {

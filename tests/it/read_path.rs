@@ -33,6 +33,10 @@ impl Engine for Counting {
         self.inner.snapshot(mark)
     }
 
+    fn fault(&self) -> Option<StoreError> {
+        self.inner.fault()
+    }
+
     fn observe(&self, observer: Observer) {
         self.inner.observe(observer);
     }

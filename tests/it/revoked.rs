@@ -193,6 +193,10 @@ impl Engine for Slow {
         self.inner.snapshot(mark)
     }
 
+    fn fault(&self) -> Option<StoreError> {
+        self.inner.fault()
+    }
+
     fn observe(&self, observer: Observer) {
         self.inner.observe(observer);
     }

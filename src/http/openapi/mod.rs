@@ -3,7 +3,7 @@
 //! A module lists its routes in `routes()`, each with the words only a human can give it:
 //!
 //! ```ignore
-//! .api_route("/v1/keys/verify", post_with(verify, |op| op.about("verifyKey", "Check a key").needs(KEYS_VERIFY)))
+//! .on(Post, "/v1/keys/verify", verify, |op| op.about("verifyKey", "Check a key").needs(KEYS_VERIFY))
 //! ```
 //!
 //! The rest comes from the handler's types. Extractors say what is sent and how reading it fails, [`super::answer`]
@@ -12,7 +12,10 @@
 
 pub mod sample;
 
-use super::envelope::{self, Family};
+use super::{
+    envelope::{self, Family},
+    routes::Routes,
+};
 use crate::{config::Config, domain::scope::ScopeSet, service::Error};
 use aide::{
     axum::ApiRouter,
@@ -171,7 +174,7 @@ pub fn document(config: &Config) -> Value {
 }
 
 fn routes(config: &Config) -> ApiRouter<super::App> {
-    super::oauth_routes().merge(super::api_routes(config)).merge(super::keys::verify_routes()).merge(super::authorize::routes())
+    super::oauth_routes::<ApiRouter<_>>().and(super::api_routes(config)).and(super::keys::verify_routes()).and(super::authorize::routes())
 }
 
 fn info(config: &Config) -> Value {

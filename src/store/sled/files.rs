@@ -28,8 +28,8 @@ const CACHE_BYTES: u64 = 32 << 20;
 const SEGMENT: usize = 2 << 20;
 /// Databases made with sled's own size keep it: it can't be changed.
 const FORMER_SEGMENT: usize = 512 << 10;
-/// What must fit on the disk before a failed database is opened again: a few segments and a snapshot.
-const ROOM: usize = 4 * SEGMENT;
+/// Bytes that must fit on the disk before a failed database is opened again: a few segments and a snapshot.
+pub const ROOM: usize = 4 * SEGMENT;
 
 /// sled lets go of its file a moment after its last handle, and a killed process after our own lock. Who has that
 /// lock waits.
@@ -53,8 +53,14 @@ impl Files {
     /// Opens or creates the database in `path`.
     pub fn open(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
         // A damaged file trips sled's assertions as often as its checks.
-        catch_unwind(AssertUnwindSafe(|| Self::opened(path)))
-            .unwrap_or_else(|_| Err(StoreError::Corrupt("the database file does not make sense".to_owned())))
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::opened(path)))
+            .unwrap_or_else(|_| Err(StoreError::Corrupt("the database file does not make sense".to_owned())));
+        opened.map_err(|error| match has_room(path) {
+            Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+                StoreError::ReadOnly(format!("{full}; it takes {} MiB of room to open", ROOM >> 20))
+            }
+            _ => error,
+        })
     }
 
     fn opened(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {

@@ -6,6 +6,8 @@ mod snapshot;
 mod view;
 mod writer;
 
+pub use files::ROOM;
+
 use super::{Engine, Observer, ReadJob, Snapshot, StoreError, WriteJob, journal::Journal};
 use futures::future::BoxFuture;
 use std::{
@@ -78,7 +80,7 @@ impl Engine for SledEngine {
             let groups = live.groups.clone();
             // Who waits below must not keep a failed database from being opened again.
             drop(live);
-            let Some((applied, mut durable)) = groups else { return Ok(()) };
+            let Ok((applied, mut durable)) = groups else { return Ok(()) };
             // What was seen may be applied but not yet synced: wait for the group that wrote it.
             let seen = applied.load(Ordering::Acquire);
             durable.wait_for(|group| *group >= seen).await.map(|_| ()).map_err(|_| failed())
@@ -97,6 +99,14 @@ impl Engine for SledEngine {
             self.refuse_if_closed()?;
             self.ask(|reply| Message::Snapshot { mark, reply }).await
         })
+    }
+
+    fn fault(&self) -> Option<StoreError> {
+        match &*self.state.borrow() {
+            State::Open(live) => live.groups.as_ref().err().cloned(),
+            State::Down(error) => Some(error.clone()),
+            State::Opening => None,
+        }
     }
 
     fn observe(&self, observer: Observer) {

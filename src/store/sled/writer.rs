@@ -50,8 +50,9 @@ pub struct Live {
     pub files: Arc<Files>,
     /// What a failed group changed, as it was before.
     pub undo: Changes,
-    /// The last group that readers may meet in the tree, and the last one that is on disk; `None`: all of it is.
-    pub groups: Option<(Arc<AtomicU64>, watch::Receiver<u64>)>,
+    /// The last group that readers may meet in the tree, and the last one that is on disk; or why nothing is written
+    /// any more, and all of it is.
+    pub groups: Result<(Arc<AtomicU64>, watch::Receiver<u64>), StoreError>,
 }
 
 #[derive(Clone)]
@@ -93,7 +94,7 @@ impl Database {
         let (files, gone) = Files::open(path)?;
         let applied = Arc::new(AtomicU64::new(0));
         let (durable, seen) = watch::channel(0);
-        let live = Live { files: files.clone(), undo: Changes::new(), groups: Some((applied.clone(), seen)) };
+        let live = Live { files: files.clone(), undo: Changes::new(), groups: Ok((applied.clone(), seen)) };
         Ok((Self { files, gone, group: 0, applied, durable, snapshots: Vec::new() }, live))
     }
 
@@ -175,7 +176,7 @@ impl Writer {
                     {
                         journal.append(notes).map_err(|error| {
                             tracing::error!(%error, "the journal can't be written; refusing changes that belong there");
-                            error
+                            StoreError::ReadOnly(format!("the journal: {error}"))
                         })?;
                     }
                     database.snapshots.retain(|snapshot| snapshot.leave(&before));
@@ -198,25 +199,27 @@ impl Writer {
                 database.durable.send_replace(database.group);
                 Ok(())
             }
-            Err((undo, error)) => {
-                self.fail(undo, error.clone());
-                Err(error)
-            }
+            Err((undo, error)) => Err(self.fail(undo, error)),
         }
     }
 
-    /// Nothing is written from now on, and readers see what was on disk before.
-    fn fail(&mut self, undo: Changes, error: StoreError) {
+    /// Nothing is written from now on, and readers see what was on disk before. Returns what writers are told.
+    fn fail(&mut self, undo: Changes, error: StoreError) -> StoreError {
         tracing::error!(%error, "the store failed; refusing changes until it can be opened again");
-        let failed = Failed { error, gone: None };
+        let error = match error {
+            StoreError::Unavailable(why) => StoreError::ReadOnly(why),
+            error => error,
+        };
+        let failed = Failed { error: error.clone(), gone: None };
         // Dropping the rest tells readers who met the failed group that it is not on disk.
         if let Ok(Database { files, gone, .. }) = std::mem::replace(&mut self.database, Err(failed)) {
-            self.state.send_replace(State::Open(Arc::new(Live { files, undo, groups: None })));
+            self.state.send_replace(State::Open(Arc::new(Live { files, undo, groups: Err(error.clone()) })));
             if let Err(failed) = &mut self.database {
                 failed.gone = Some(gone);
             }
             self.wait_for_room();
         }
+        error
     }
 
     /// Opening on a full disk would only fail, and take from readers what they have.

@@ -38,7 +38,7 @@ impl TestApp {
     pub fn http(&self) -> Http {
         let url = url::Url::parse(&self.service.config.public_url).unwrap();
         let host = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
-        // Made once for a service: its routes describe themselves, which takes a while.
+        // Made once for a service.
         let mut made = self.front.lock().unwrap();
         let front = match made.as_ref().filter(|(service, _)| std::sync::Arc::ptr_eq(service, &self.service)) {
             Some((_, front)) => front.clone(),
