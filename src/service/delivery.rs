@@ -43,17 +43,22 @@ impl Service {
     ) -> Result<Delivered, Error> {
         let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
         let now = self.world.now();
-        if let Some(open) = self.open_claims.get(&hash)
-            && let Poll::Pending { interval } = open.waiting.poll(verifier, false, now)
-        {
-            return match paced && open.polled_too_early(interval, now) {
-                false => Err(Error::AuthorizationPending { interval }),
+        let held = self.open_claims.read(&hash, |open| match open.waiting.poll(verifier, false, now) {
+            Poll::Pending { interval } => {
+                let too_early = paced && open.polled_too_early(interval, now);
+                Some((interval, too_early.then_some((open.waiting.id, open.waiting.is_slowest()))))
+            }
+            _ => None,
+        });
+        if let Some((interval, too_early)) = held.flatten() {
+            return match too_early {
+                None => Err(Error::AuthorizationPending { interval }),
                 // Nothing changes any more, so nothing is written.
-                true if open.waiting.is_slowest() => Err(Error::SlowDown { interval }),
-                true => {
+                Some((_, true)) => Err(Error::SlowDown { interval }),
+                Some((id, false)) => {
                     // The change drops what is held.
-                    self.polled_too_early(open.waiting.id, interval, now);
-                    self.slow_down(open.waiting.id).await
+                    self.polled_too_early(id, interval, now);
+                    self.slow_down(id).await
                 }
             };
         }

@@ -139,7 +139,7 @@ impl Service {
             .await?;
         let meters = Arc::<meter::Meters>::default();
         let known = Arc::new(known::KnownKeys::new(config.store.cached_keys, meters.clone()));
-        let open_claims = Arc::new(open_claims::OpenClaims::new(config.limits.pending_registrations as usize));
+        let open_claims = Arc::new(open_claims::OpenClaims::default());
         let (told, also_told) = (known.clone(), open_claims.clone());
         let endings = Arc::new(tokio::sync::Notify::new());
         let ended = endings.clone();

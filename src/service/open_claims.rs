@@ -12,19 +12,17 @@ use crate::{
     memory,
     store::{Changed, Table},
 };
+use dashmap::DashMap;
 use jiff::Timestamp;
-use quick_cache::sync::Cache;
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// From so many on, what is held is spread over more pages than the processor remembers the places of.
 const MANY: usize = 1_000;
 
+#[derive(Default)]
 pub struct OpenClaims {
-    /// By the hash of the claim token.
-    held: Cache<Fingerprint, Arc<OpenClaim>>,
+    /// By the hash of the claim token. No more than may wait: what ends a claim changes its row.
+    held: DashMap<Fingerprint, OpenClaim>,
     pub epoch: Epoch,
 }
 
@@ -43,20 +41,15 @@ impl OpenClaim {
 }
 
 impl OpenClaims {
-    /// Room for `most`; beyond it those polled least make place.
-    pub fn new(most: usize) -> Self {
-        Self { held: Cache::new(most), epoch: Epoch::default() }
-    }
-
-    pub fn get(&self, token: &Digest) -> Option<Arc<OpenClaim>> {
-        self.held.get(&fingerprint(token.as_bytes())?)
+    pub fn read<T>(&self, token: &Digest, read: impl FnOnce(&OpenClaim) -> T) -> Option<T> {
+        self.held.get(&fingerprint(token.as_bytes())?).map(|open| read(&open))
     }
 
     /// Keeps what was read, unless something changed since the epoch `since`.
     pub fn keep(&self, token: &Digest, waiting: Waiting, polled: Option<Timestamp>, since: u64) {
         if let Some(of) = fingerprint(token.as_bytes()) {
             let open = OpenClaim { waiting, polled: AtomicI64::new(polled.unwrap_or_default().as_millisecond()) };
-            self.epoch.keep(since, || self.held.insert(of, Arc::new(open)));
+            self.epoch.keep(since, || self.held.insert(of, open));
             if self.held.len() == MANY {
                 memory::huge_pages();
             }

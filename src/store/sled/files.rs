@@ -119,6 +119,8 @@ impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> Self {
         match error {
             sled::Error::Corruption { .. } => Self::Corrupt(error.to_string()),
+            // sled shows its cause as a debugger would.
+            sled::Error::Io(cause) if cause.kind() != io::ErrorKind::Other => Self::Unavailable(cause.kind().to_string()),
             other => Self::Unavailable(other.to_string()),
         }
     }
