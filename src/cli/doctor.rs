@@ -8,7 +8,7 @@ use crate::credentials::Credentials;
 use crate::{
     config::{Config, is_loopback},
     owner::{self, OpenFailure, Opened, Role, secret},
-    store::{ROOM, lock},
+    store::{ROOM, journal, lock},
     world::World,
 };
 use clap::Args;
@@ -88,14 +88,16 @@ impl Doctor {
             Err(failure) => findings.failed("configuration", failure),
             Ok(Settings { config, data }) => {
                 findings.ok("configuration", "reads well");
-                directory(&data, &mut findings);
-                server_secret(&config, &data, &mut findings);
-                store(&config, &data, &mut findings).await;
-                disk(&config.store_dir(&data), &mut findings);
-                journal(&config, &data, &mut findings);
+                // What another user put there is not for us to read.
+                if directory(&data, &mut findings) {
+                    server_secret(&config, &data, &mut findings);
+                    store(&config, &data, &mut findings).await;
+                    disk("disk", &config.store_dir(&data), &mut findings);
+                    journal(&config, &data, &mut findings);
+                    credentials(&data, &mut findings);
+                }
                 urls(&config, &mut findings);
                 proxies(&config, &mut findings);
-                credentials(&data, &mut findings);
             }
         }
         clock(World::system().now(), &mut findings);
@@ -123,7 +125,8 @@ impl Doctor {
     }
 }
 
-fn directory(data: &Path, findings: &mut Findings) {
+/// Whether it is ours, or will be.
+fn directory(data: &Path, findings: &mut Findings) -> bool {
     match fs::metadata(data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             findings.ok("data directory", format!("{} is made at the first start", data.display()));
@@ -133,6 +136,7 @@ fn directory(data: &Path, findings: &mut Findings) {
             let mode = found.permissions().mode() & 0o777;
             if let Err(error) = lock::ours(data, &found) {
                 findings.failed("data directory", error);
+                return false;
             } else if mode & 0o077 != 0 {
                 let todo = format!("chmod 700 {}", data.display());
                 findings.fail("data directory", format!("{} can be entered by others (mode {mode:03o})", data.display()), todo);
@@ -141,6 +145,7 @@ fn directory(data: &Path, findings: &mut Findings) {
             }
         }
     }
+    true
 }
 
 fn server_secret(config: &Config, data: &Path, findings: &mut Findings) {
@@ -190,18 +195,18 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
 }
 
 /// Room to go on.
-fn disk(dir: &Path, findings: &mut Findings) {
+fn disk(subject: &'static str, dir: &Path, findings: &mut Findings) {
     // Not there before the first start.
     let Ok(found) = rustix::fs::statvfs(dir) else { return };
     let free = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
     let needed = ROOM as u64 >> 20;
     let said = format!("{free} MiB are free in {}", dir.display());
     if free <= needed {
-        findings.fail("disk", said, format!("free some: below {needed} MiB a store that failed, or is started, does not open"));
+        findings.fail(subject, said, format!("free some: below {needed} MiB nothing is changed, and no store opens"));
     } else if free < 16 * needed {
-        findings.warn("disk", said, "free some, before changes are refused");
+        findings.warn(subject, said, "free some, before changes are refused");
     } else {
-        findings.ok("disk", said);
+        findings.ok(subject, said);
     }
 }
 
@@ -209,11 +214,16 @@ fn journal(config: &Config, data: &Path, findings: &mut Findings) {
     let journal = owner::journal_path(config, data).map(|found| found.filter(|_| config.store_dir(data).join("store").exists()));
     match journal {
         Ok(None) => {}
-        Ok(Some(journal)) if journal.exists() => findings.ok("journal", journal.display().to_string()),
-        Ok(Some(journal)) => {
-            let todo = "put it back; a running server takes nothing away from keys and accounts until then";
-            findings.fail("journal", format!("{} is not there", journal.display()), todo);
-        }
+        Ok(Some(journal)) => match journal::read(&journal) {
+            Ok(entries) => {
+                findings.ok("journal", format!("{} holds {} entries", journal.display(), entries.len()));
+                disk("journal's disk", journal.parent().unwrap_or(Path::new("/")), findings);
+            }
+            Err(error) => {
+                let todo = "put it back as it was; a running server takes nothing away from keys and accounts while it is gone";
+                findings.fail("journal", format!("{}: {error}", journal.display()), todo);
+            }
+        },
         Err(error) => findings.failed("journal", error),
     }
 }

@@ -298,8 +298,14 @@ fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenFailu
 fn note_journal(data: &Path, journal: &Path) -> io::Result<()> {
     let (note, journal) = (data.join(JOURNAL_NOTE), std::path::absolute(journal)?);
     let journal = journal.to_string_lossy();
-    // Written once: a full disk must not take it away.
-    if fs::read_to_string(&note).is_ok_and(|noted| noted == journal) { Ok(()) } else { fs::write(note, journal.as_bytes()) }
+    // Whole or not at all: a full disk must not take the old one away.
+    if fs::read_to_string(&note).is_ok_and(|noted| noted == journal) {
+        return Ok(());
+    }
+    let fresh = data.join("journal.path.new");
+    fs::write(&fresh, journal.as_bytes())?;
+    fs::File::open(&fresh)?.sync_all()?;
+    fs::rename(fresh, note)
 }
 
 /// Opens the store of a directory this process has locked.
@@ -333,7 +339,7 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
         if lost > 0 {
             tracing::warn!(
                 lost,
-                "the store had lost revocations that the journal holds; they are made again. Look after the disk, and at other changes of that time"
+                "revocations that the journal holds are not in the store; they are made again. After a kill they were under way; else look after the disk, and at other changes of that time"
             );
         }
     }

@@ -90,14 +90,14 @@ pub async fn restore(
             return Err(error.into());
         }
     };
-    fs::rename(unfinished.join("store"), store_dir.join("store"))
-        .and_then(|()| fs::remove_dir(&unfinished))
-        .and_then(|()| File::open(&store_dir)?.sync_all())
-        .map_err(at)?;
     // What is taken away from now on belongs there, too.
     if let Some(journal) = journal {
         super::note_journal(data, journal).map_err(at)?;
     }
+    fs::rename(unfinished.join("store"), store_dir.join("store"))
+        .and_then(|()| fs::remove_dir(&unfinished))
+        .and_then(|()| File::open(&store_dir)?.sync_all())
+        .map_err(at)?;
     Ok((manifest, restored))
 }
 
@@ -105,7 +105,7 @@ pub async fn restore(
 fn refuse_if_used(dir: &Path, secret: &Path) -> Result<(), RestoreFailure> {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = ["countersign.toml", "owner.lock", UNFINISHED].contains(&name.as_str());
+        let known = ["countersign.toml", "owner.lock", super::JOURNAL_NOTE, UNFINISHED].contains(&name.as_str());
         if !known && entry.path() != secret {
             return Err(RestoreFailure::NotEmpty { data: dir.to_owned(), name });
         }

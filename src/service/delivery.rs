@@ -79,12 +79,16 @@ impl Service {
                 answer = registration.poll(verifier, true, now);
             }
         }
-        if let Some(waiting) = registration.waiting() {
+        if answer != Poll::WrongVerifier
+            && let Some(waiting) = registration.waiting()
+        {
             self.open_claims.keep(&hash, waiting, polled, since);
         }
         match answer {
             Poll::WrongVerifier => {
-                self.note_wrong_verifier(&registration, source, now).await?;
+                if let Err(error) = self.note_wrong_verifier(&registration, source, now).await {
+                    tracing::warn!(%error, "a poll with a wrong verifier is in no activity");
+                }
                 Err(Error::InvalidGrant)
             }
             Poll::Spent => Err(Error::InvalidGrant),

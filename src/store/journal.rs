@@ -3,9 +3,11 @@
 //! One JSON entry a line, each behind a hash of itself and of the line before, so that a line that was lost or
 //! changed shows. It holds no secret. What was not whole when the power went is cut off: nobody was told of it.
 
+use super::lock::ours;
+use rustix::fs::OFlags;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -26,22 +28,31 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates the file, 0600.
+    /// Opens or creates the file, 0600. Refuses what is no journal, or not ours: it would be cut, or told to others.
     pub fn open(path: &Path) -> io::Result<Self> {
         let said = |error: io::Error| io::Error::new(error.kind(), format!("the journal {}: {error}", path.display()));
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(said)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
+        // A link could lead anywhere, and a pipe lets its opener wait.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut file = options.custom_flags(flags).open(path).map_err(said)?;
         let found = file.metadata().map_err(said)?;
         if !found.is_file() {
             return Err(said(io::Error::other("is no file")));
         }
+        ours(path, &found)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(said(io::Error::other("another process writes it"))),
             Err(TryLockError::Error(error)) => return Err(said(error)),
         }
-        let text = fs::read(path).map_err(said)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(said)?;
         let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let entries = lines(&text[..end]).map_err(said)?;
+        if end == 0 && !text.is_empty() && !begins_an_entry(&text) {
+            return Err(said(io::Error::new(ErrorKind::InvalidData, "holds something else: name another file, or delete this one")));
+        }
         let last = entries.last().map(|(hash, _)| hash.clone()).unwrap_or_default();
         let journal = Self { path: path.to_owned(), file, identity: identity(&found), end: end as u64, last };
         journal.file.set_len(journal.end).and_then(|()| journal.file.sync_all()).map_err(said)?;
@@ -78,9 +89,16 @@ fn identity(found: &fs::Metadata) -> (u64, u64) {
 
 /// The entries of a journal, oldest first. A last line that is not whole is left out.
 pub fn read(path: &Path) -> io::Result<Vec<Vec<u8>>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("is no file"));
+    }
     let text = fs::read(path)?;
     let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
     Ok(lines(&text[..end])?.into_iter().map(|(_, entry)| entry.to_vec()).collect())
+}
+
+fn begins_an_entry(text: &[u8]) -> bool {
+    text.split_at_checked(HASH).is_some_and(|(hash, rest)| hash.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b" {"))
 }
 
 fn hash(last: &str, entry: &[u8]) -> String {

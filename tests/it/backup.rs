@@ -157,6 +157,25 @@ async fn a72_with_its_journal_gone_nothing_is_taken_away_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a72_what_is_no_journal_is_refused_and_stays_as_it_is() {
+    let home = Home::new().keeping_a_journal();
+    home.key("audience:read");
+    let journal = home.beside("journal");
+    for other in ["a secret of thirty-two characters", &"ab".repeat(16), &"cd".repeat(32)] {
+        fs::write(&journal, other).unwrap();
+        home.run(&["keys", "list"], "").ended(1).says("holds something else");
+        assert_eq!(fs::read_to_string(&journal).unwrap(), other);
+    }
+    fs::rename(&journal, home.beside("other")).unwrap();
+    std::os::unix::fs::symlink(home.beside("other"), &journal).unwrap();
+    home.run(&["keys", "list"], "").ended(1).says("the journal");
+    fs::remove_file(&journal).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    home.run(&["keys", "list"], "").ended(1).says("is no file");
+    home.run(&["doctor"], "").ended(1);
+}
+
+#[tokio::test]
 async fn a72_revocations_that_a_damaged_store_lost_are_made_again_from_the_journal() {
     let home = Home::new().keeping_a_journal();
     let ((kept_id, kept), (gone_id, gone)) = (home.key("audience:read"), home.key("audience:read"));

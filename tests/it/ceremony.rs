@@ -391,6 +391,8 @@ async fn a36_a_poll_without_the_verifier_does_not_slow_the_rightful_agent() {
         assert_err!(app.poll(&agent).await, Error::InvalidGrant);
     }
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::AuthorizationPending { interval: 5 });
+    assert_err!(app.poll(&agent).await, Error::InvalidGrant);
+    assert_err!(app.poll_with(&agent, &verifier()).await, Error::SlowDown { .. });
 }
 
 // Fresh codes.

@@ -139,7 +139,7 @@ pub(in crate::service) fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, 
     }
     match key.parent.map(|parent| rows::key(rows, parent)).transpose()?.flatten() {
         Some(parent) if !parent.is_active(now) => Err(Error::Conflict {
-            detail: format!("the key that made it, {}, is {}: enable that one", parent.id, parent.status(now).as_str()),
+            detail: format!("the key that made it, {}, is {}: let that one work first", parent.id, parent.status(now).as_str()),
         }),
         _ => Ok(()),
     }

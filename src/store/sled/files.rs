@@ -4,6 +4,7 @@
 
 use super::view::Changes;
 use crate::store::StoreError;
+use rustix::fs::fstatvfs;
 use std::{
     convert::Infallible,
     fs::{self, File, OpenOptions},
@@ -28,7 +29,8 @@ const CACHE_BYTES: u64 = 32 << 20;
 const SEGMENT: usize = 2 << 20;
 /// Databases made with sled's own size keep it: it can't be changed.
 const FORMER_SEGMENT: usize = 512 << 10;
-/// Bytes that must fit on the disk before a failed database is opened again: a few segments and a snapshot.
+/// Bytes that must fit on the disk for changes, and before a failed database is opened again: a few segments and a
+/// snapshot.
 pub const ROOM: usize = 4 * SEGMENT;
 
 /// sled lets go of its file a moment after its last handle, and a killed process after our own lock. Who has that
@@ -98,6 +100,16 @@ impl Files {
         self.db.flush()?;
         if sync {
             self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to change anything on a disk that is nearly full. What sled has begun and can't write keeps its readers
+    /// from rows they had, until it is opened again.
+    pub fn refuse_if_full(&self) -> Result<(), StoreError> {
+        let found = fstatvfs(&self.file).map_err(io::Error::from)?;
+        if found.f_bavail.saturating_mul(found.f_frsize) < ROOM as u64 {
+            return Err(StoreError::ReadOnly(format!("less than {} MiB are free on its disk", ROOM >> 20)));
         }
         Ok(())
     }

@@ -166,6 +166,7 @@ impl Writer {
         } else if changes.is_empty() {
             return Ok(());
         } else {
+            database.files.refuse_if_full()?;
             match database.before(&changes) {
                 Err(error) => Err((Changes::new(), error)),
                 Ok(before) => {
