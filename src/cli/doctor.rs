@@ -92,7 +92,7 @@ impl Doctor {
                 if directory(&data, &mut findings) {
                     server_secret(&config, &data, &mut findings);
                     store(&config, &data, &mut findings).await;
-                    disk("disk", &config.store_dir(&data), &mut findings);
+                    disk("disk", &config.store_dir(&data), ROOM as u64 >> 20, &mut findings);
                     journal(&config, &data, &mut findings);
                     credentials(&data, &mut findings);
                 }
@@ -194,15 +194,14 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
     }
 }
 
-/// Room to go on.
-fn disk(subject: &'static str, dir: &Path, findings: &mut Findings) {
+/// Room to go on: so many MiB, without which changes are refused.
+fn disk(subject: &'static str, dir: &Path, needed: u64, findings: &mut Findings) {
     // Not there before the first start.
     let Ok(found) = rustix::fs::statvfs(dir) else { return };
     let free = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
-    let needed = ROOM as u64 >> 20;
     let said = format!("{free} MiB are free in {}", dir.display());
-    if free <= needed {
-        findings.fail(subject, said, format!("free some: below {needed} MiB nothing is changed, and no store opens"));
+    if free < needed {
+        findings.fail(subject, said, format!("free some: below {needed} MiB changes are refused"));
     } else if free < 16 * needed {
         findings.warn(subject, said, "free some, before changes are refused");
     } else {
@@ -217,7 +216,7 @@ fn journal(config: &Config, data: &Path, findings: &mut Findings) {
         Ok(Some(journal)) => match journal::read(&journal) {
             Ok(entries) => {
                 findings.ok("journal", format!("{} holds {} entries", journal.display(), entries.len()));
-                disk("journal's disk", journal.parent().unwrap_or(Path::new("/")), findings);
+                disk("journal's disk", journal.parent().unwrap_or(Path::new("/")), 1, findings);
             }
             Err(error) => {
                 let todo = "put it back as it was; a running server takes nothing away from keys and accounts while it is gone";
