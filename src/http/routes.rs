@@ -1,5 +1,5 @@
 //! Routes, each with the words only a human can give it: served by a [`Router`], described by an [`ApiRouter`]. So
-//! nothing is described before somebody asks for it, which took longer than all else at a start.
+//! a start describes nothing; that waits until somebody asks for the document.
 
 use super::App;
 use Verb::{Delete, Get, Patch, Post};

@@ -214,7 +214,7 @@ pub struct Standing {
     /// What programs send as `apikey` to sign in, where they may.
     #[serde(default)]
     pub publishable_key: Option<String>,
-    /// Why it can change nothing at the moment.
+    /// Why its store failed, while that waits to be opened again.
     #[serde(default)]
     pub fault: Option<String>,
 }

@@ -186,7 +186,7 @@ pub trait Engine: Send + Sync {
     fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>>;
     /// The store at this moment; `mark` goes to the journal.
     fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
-    /// Why nothing can be changed at the moment, if so.
+    /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
     fn fault(&self) -> Option<StoreError>;
     /// Tells `observer` of changes from now on. There is one, and the first stays.
     fn observe(&self, observer: Observer);
@@ -244,7 +244,7 @@ impl Store {
         self.0.snapshot(mark).await
     }
 
-    /// Why nothing can be changed at the moment, if so.
+    /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
     pub fn fault(&self) -> Option<StoreError> {
         self.0.fault()
     }
