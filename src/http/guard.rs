@@ -2,7 +2,7 @@
 
 use crate::{
     http::{
-        App,
+        App, accept,
         credential::LimitSlot,
         envelope::{self, Family},
         error::Failed,
@@ -123,7 +123,7 @@ pub fn secret_in_query(address: &Uri) -> Option<String> {
 
 /// Whether a browser asks, and an answer should be a page.
 pub fn wants_page(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+    accept::prefers(headers, accept::HTML, accept::JSON)
 }
 
 /// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.

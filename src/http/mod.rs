@@ -1,6 +1,7 @@
 //! JSON for programs: agent-auth, the OAuth endpoints, keys, discovery, health. Handlers parse, make one service
 //! call, render; errors travel as values and get their envelope once, at the edge of their family ([`error`]).
 
+pub mod accept;
 mod agent;
 mod answer;
 mod auth_md;

@@ -1,7 +1,7 @@
 //! `/oauth2/*`: the token endpoint with the claim grant, and revocation.
 
 use super::{
-    App,
+    App, accept,
     answer::{Plain, described},
     body::{AnyBody, required},
     client::ClientSource,
@@ -23,7 +23,7 @@ use aide::{
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, request::Parts},
     response::{IntoResponse, Response},
 };
 use schemars::{JsonSchema, json_schema};
@@ -104,13 +104,13 @@ impl OperationInput for PreferredWait {
     }
 }
 
-/// The delivered key: JSON, or bare for `Accept: text/plain`.
+/// The delivered key: JSON, or bare for who would rather have `text/plain`. A client that would take either parses JSON,
+/// and the key comes once.
 pub struct KeyReply(Response);
 
 impl KeyReply {
     pub fn new(headers: &HeaderMap, delivered: Delivered) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let body = if accept.is_some_and(|accept| accept.starts_with("text/plain")) {
+        let body = if accept::prefers(headers, accept::TEXT, accept::JSON) {
             delivered.access_token.expose().to_owned().into_response()
         } else {
             Json(delivered).into_response()

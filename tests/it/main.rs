@@ -43,6 +43,7 @@ mod limits;
 mod mcp_eras;
 mod mcp_http;
 mod mcp_sse;
+mod negotiation;
 mod next_steps;
 mod openapi;
 mod operations;
