@@ -39,7 +39,7 @@ pub fn routes<R: Routes>() -> R {
         .tagged("Agents")
 }
 
-const POLL: [Error; 8] = [
+const POLL: [Error; 7] = [
     Error::UnsupportedGrantType,
     Error::InvalidGrant,
     Error::AuthorizationPending { interval: 5 },
@@ -47,7 +47,6 @@ const POLL: [Error; 8] = [
     Error::ExpiredToken { register: false },
     Error::AccessDenied,
     Error::Conflict { detail: String::new() },
-    Error::Busy,
 ];
 
 #[derive(Deserialize, JsonSchema)]

@@ -246,7 +246,7 @@ impl Tools {
         };
         let handle = ClaimHandle::parse(&args.claim_id).ok_or_else(|| Error::not_found("claim"))?;
         let id = service.by_handle(&handle, http.name().as_deref()).await?.id();
-        let registration = service.wait_for_decision(id, &http.source, wait).await?;
+        let registration = service.wait_for_decision(id, &http.source, http.account(), wait).await?;
         // The wait was long: a key that was revoked meanwhile gets nothing more.
         if let Some(credential) = &http.credential {
             service.still_good(&credential.caller).await?;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{
         activity::What,
-        id::{AccountId, GrantId, RegistrationId},
+        id::{AccountId, GrantId},
         key::{Grant, Key, Status},
         registration::Registration,
         source::Source,
@@ -106,19 +106,18 @@ impl Service {
     /// Sends one agent away: its keys, all they made, and a key it has not picked up yet, in one commit. Idempotent.
     pub async fn revoke_agent(&self, actor: &Actor, id: GrantId, source: Source) -> Result<AgentsRevoked, Error> {
         let (account, now, random) = (human(actor)?, self.world.now(), self.world.bytes());
-        let (keys, waiting) = self
+        let keys = self
             .store
             .write(move |rows| {
                 let grant = grant_of(rows, account, id)?;
                 if grant.ended_at.is_some() {
-                    return Ok((None, None));
+                    return Ok(None);
                 }
-                let (keys, waiting) = end(rows, &grant, now)?;
+                let keys = end(rows, &grant, now)?;
                 record(rows, grant.account, Some(source), What::AgentRevoked { grant: id, agent: grant.agent_name, keys }, now, random)?;
-                Ok::<_, Error>((Some(keys), waiting))
+                Ok::<_, Error>(Some(keys))
             })
             .await?;
-        self.wake(waiting);
         Ok(AgentsRevoked { agents: u32::from(keys.is_some()), keys: keys.unwrap_or_default() })
     }
 
@@ -140,24 +139,20 @@ impl Service {
 
     async fn revoke_agents_of(&self, account: AccountId, source: Source) -> Result<AgentsRevoked, Error> {
         let (now, seed) = (self.world.now(), self.world.bytes::<16>());
-        let (revoked, waiting) = self
-            .store
+        self.store
             .write(move |rows| {
-                let (mut revoked, mut waiting) = (AgentsRevoked::default(), Vec::new());
+                let mut revoked = AgentsRevoked::default();
                 for grant in rows::account_grants(rows, account)?.into_iter().filter(|grant| grant.ended_at.is_none()) {
-                    let (keys, registration) = end(rows, &grant, now)?;
+                    let keys = end(rows, &grant, now)?;
                     revoked.agents += 1;
                     revoked.keys += keys;
-                    waiting.extend(registration);
                     let random = u128::from_be_bytes(seed).wrapping_add(u128::from(revoked.agents)).to_be_bytes();
                     let what = What::AgentRevoked { grant: grant.id, agent: grant.agent_name, keys };
                     record(rows, account, Some(source), what, now, random)?;
                 }
-                Ok::<_, Error>((revoked, waiting))
+                Ok::<_, Error>(revoked)
             })
-            .await?;
-        self.wake(waiting);
-        Ok(revoked)
+            .await
     }
 
     async fn accounts_with_agents(&self) -> Result<Vec<AccountId>, Error> {
@@ -169,11 +164,6 @@ impl Service {
                 Ok(accounts)
             })
             .await
-    }
-
-    /// Polls that wait for a key learn at once that none will come.
-    fn wake(&self, waiting: impl IntoIterator<Item = RegistrationId>) {
-        waiting.into_iter().for_each(|id| self.waiters.wake(id));
     }
 }
 
@@ -190,8 +180,8 @@ fn grant_of(rows: &dyn Read, account: Option<AccountId>, id: GrantId) -> Result<
     rows::grant(rows, id)?.filter(|grant| account.is_none_or(|own| own == grant.account)).ok_or_else(|| Error::not_found("agent"))
 }
 
-/// Ends a grant: how many keys died, and the registration whose polls wait for a key that will not come.
-fn end(rows: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<(u32, Option<RegistrationId>), Error> {
+/// Ends a grant, and the registration whose polls wait for a key that will not come; how many keys died.
+fn end(rows: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<u32, Error> {
     rows::save(rows, &Grant { ended_at: Some(now), ..grant.clone() })?;
     let mut died = 0;
     for key in rows::account_keys(rows, grant.account)? {
@@ -200,11 +190,8 @@ fn end(rows: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<(u32, Opti
             died += 1 + revoke_with_descendants(rows, key.id, Some("its agent was revoked".to_owned()), now)?;
         }
     }
-    match rows::registration(rows, grant.registration)? {
-        Some(registration @ Registration::Approved { .. }) => {
-            rows::save(rows, &registration.withdraw(now).map_err(Error::from)?)?;
-            Ok((died, Some(grant.registration)))
-        }
-        _ => Ok((died, None)),
+    if let Some(registration @ Registration::Approved { .. }) = rows::registration(rows, grant.registration)? {
+        rows::save(rows, &registration.withdraw(now).map_err(Error::from)?)?;
     }
+    Ok(died)
 }

@@ -24,7 +24,6 @@ use crate::{
     world::World,
 };
 use jiff::Timestamp;
-use std::sync::atomic::Ordering;
 
 /// Who registers, for limits and for the human to see.
 #[derive(Debug, Clone, Copy)]
@@ -167,23 +166,22 @@ impl Service {
         }
         let (expires, environment) = (request.expires_at, request.environment);
         let limit: Vec<Limit> = self.registration_limit(&who).into_iter().collect();
-        let full = self.pending.load(Ordering::Relaxed) >= i64::from(self.config.limits.pending_registrations);
+        let full = self.registrations.pending() >= i64::from(self.config.limits.pending_registrations);
         let registration = Registration::open(request, attempt, interval);
         if done.is_none() {
-            let evicted = self
-                .store
+            self.store
                 .write(move |rows| {
                     used_up(rows, &limit, now, "too many registrations from this address: wait, or present a key to count per account")?;
                     super::charge_all(rows, &limit, now)?;
-                    let evicted = if full { end_oldest(rows)? } else { 0 };
+                    if full {
+                        end_oldest(rows)?;
+                    }
                     rows::save(rows, &registration)?;
                     rows::count(rows, Counted::Requested, now)?;
                     note.put(rows, Outcome::Drawn)?;
-                    Ok::<_, Error>(evicted)
+                    Ok::<_, Error>(())
                 })
                 .await?;
-            self.pending.fetch_add(1 - evicted, Ordering::Relaxed);
-            self.registrations.fetch_add(1, Ordering::Relaxed);
         }
         Ok(Registered {
             registration_id: id,
@@ -268,14 +266,11 @@ impl Service {
 }
 
 /// Makes room at the ceiling: the oldest pending registration ends now.
-fn end_oldest(rows: &mut dyn Write) -> Result<i64, Error> {
+fn end_oldest(rows: &mut dyn Write) -> Result<(), Error> {
     let oldest = (rows as &dyn Read).scan(Table::Pending, &[], None, Order::Ascending, 1)?;
-    let Some((_, key)) = oldest.first() else { return Ok(0) };
-    match rows::load::<Registration>(rows, key)? {
-        Some(Registration::Pending { request, .. }) => {
-            rows::save(rows, &Registration::Expired { request })?;
-            Ok(1)
-        }
-        _ => Ok(0),
+    let Some((_, key)) = oldest.first() else { return Ok(()) };
+    if let Some(Registration::Pending { request, .. }) = rows::load::<Registration>(rows, key)? {
+        rows::save(rows, &Registration::Expired { request })?;
     }
+    Ok(())
 }

@@ -3,11 +3,12 @@
 use super::{
     Error, Service, record,
     view::{Delivered, Revealed, Time},
+    waiters::Who,
 };
 use crate::{
     domain::{
         activity::What,
-        id::{KeyId, RegistrationId},
+        id::{AccountId, KeyId, RegistrationId},
         key::{Key, Origin},
         limit::Limit,
         registration::{Approval, PICKUP_TTL, Pickup, Poll, Registration, Retry},
@@ -17,18 +18,12 @@ use crate::{
     store::{Table, Write, rows},
 };
 use jiff::{SignedDuration, Timestamp};
-use std::{collections::HashMap, sync::PoisonError, time::Duration};
+use std::time::Duration;
 
-/// When pending registrations were last polled that are not [held](super::open_claims). In memory: after a restart the
-/// first poll is never too early, while the interval itself is stored.
-pub type PollTimes = HashMap<RegistrationId, Timestamp>;
+/// Polls of one claim that wait at once, from programs that ask over HTTP: an agent that repeats itself, or two of them.
+const AT_ONCE: usize = 4;
 
 impl Service {
-    fn polled_too_early(&self, id: RegistrationId, interval: u16, now: Timestamp) -> bool {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        polls.insert(id, now).is_some_and(|last| now.duration_since(last).as_secs() < i64::from(interval))
-    }
-
     /// Step 5: one poll. An approved registration is delivered in the reply.
     pub async fn poll(&self, token: &ClaimToken, verifier: Option<&CodeVerifier>, source: Source) -> Result<Delivered, Error> {
         self.poll_paced(token, verifier, source, true).await
@@ -57,7 +52,7 @@ impl Service {
                 Some((_, true)) => Err(Error::SlowDown { interval }),
                 Some((id, false)) => {
                     // The change drops what is held.
-                    self.polled_too_early(id, interval, now);
+                    self.registrations.polled_too_early(id, interval, now);
                     self.slow_down(id).await
                 }
             };
@@ -75,7 +70,7 @@ impl Service {
             && paced
         {
             polled = Some(now);
-            if self.polled_too_early(registration.id(), interval, now) {
+            if self.registrations.polled_too_early(registration.id(), interval, now) {
                 answer = registration.poll(verifier, true, now);
             }
         }
@@ -101,7 +96,8 @@ impl Service {
         }
     }
 
-    /// Polls until the decision, at most `wait`. Woken by the decision itself; the pacing of polls is the server's own here.
+    /// Polls until the decision, at most `wait`. Woken by the decision itself; the pacing of polls is the server's own
+    /// here. With no place to wait in it is an ordinary poll, answered at once.
     pub async fn poll_until(
         &self,
         token: &ClaimToken,
@@ -111,10 +107,14 @@ impl Service {
     ) -> Result<Delivered, Error> {
         let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
         let known = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
-        let Some(registration) = known else { return self.poll_paced(token, verifier, source, true).await };
-        let waiter = self.waiters.join(registration.id(), &source, false)?;
+        // Only who proves itself takes a place from anybody.
+        let place = known.as_ref().and_then(|known| match known.poll(verifier, false, self.world.now()) {
+            Poll::Pending { interval } => Some((self.registrations.waiters.join(known.id(), &Who::of(source, None), AT_ONCE)?, interval)),
+            _ => None,
+        });
+        let Some((waiter, interval)) = place else { return self.poll_paced(token, verifier, source, true).await };
         // A wait shorter than the interval is an ordinary poll, and paced like one.
-        let mut paced = matches!(&registration, Registration::Pending { interval, .. } if wait.as_secs() < u64::from(*interval));
+        let mut paced = wait.as_secs() < u64::from(interval);
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
@@ -125,6 +125,7 @@ impl Service {
                 Err(Error::AuthorizationPending { interval }) => tokio::select! {
                     () = &mut decided => {}
                     () = &mut deadline => return Err(Error::AuthorizationPending { interval }),
+                    () = waiter.displaced() => return Err(Error::AuthorizationPending { interval }),
                     () = self.draining.cancelled() => return Err(Error::AuthorizationPending { interval }),
                 },
                 answer => return answer,
@@ -243,11 +244,7 @@ impl Service {
             })
             .await;
         match key {
-            Ok(key) => {
-                self.forget_polls(&[id]);
-                self.waiters.wake(id);
-                self.delivered(&secret, &key).await
-            }
+            Ok(key) => self.delivered(&secret, &key).await,
             Err(Error::InvalidGrant) => self.delivered_meanwhile(id, verifier).await,
             Err(error) => Err(error),
         }
@@ -320,23 +317,35 @@ impl Service {
         self.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
     }
 
-    /// Waits for the decision on a registration, at most `wait`.
-    pub async fn wait_for_decision(&self, id: RegistrationId, source: &Source, wait: Duration) -> Result<Registration, Error> {
-        let waiter = self.waiters.join(id, source, true)?;
-        let decided = waiter.decided();
-        tokio::pin!(decided);
-        decided.as_mut().enable();
-        let registration = self.standing(id).await?;
-        if !matches!(registration, Registration::Pending { .. }) {
-            return Ok(registration);
+    /// Waits for the decision on a registration, at most `wait`; without a place to wait in, not at all.
+    pub async fn wait_for_decision(
+        &self,
+        id: RegistrationId,
+        source: &Source,
+        account: Option<AccountId>,
+        wait: Duration,
+    ) -> Result<Registration, Error> {
+        let who = Who::of(*source, account);
+        let place = if wait.is_zero() { None } else { self.registrations.waiters.join(id, &who, 1) };
+        let Some(waiter) = place else { return self.standing(id).await };
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        loop {
+            let decided = waiter.decided();
+            tokio::pin!(decided);
+            decided.as_mut().enable();
+            let registration = self.standing(id).await?;
+            if !matches!(registration, Registration::Pending { .. }) {
+                return Ok(registration);
+            }
+            tokio::select! {
+                // Its row changed: decided, or only looked at.
+                () = decided => {}
+                () = &mut deadline => return self.standing(id).await,
+                () = waiter.displaced() => return self.standing(id).await,
+                () = self.draining.cancelled() => return self.standing(id).await,
+            }
         }
-        tokio::select! {
-            () = decided => {}
-            () = tokio::time::sleep(wait) => {}
-            () = waiter.displaced() => {}
-            () = self.draining.cancelled() => {}
-        }
-        self.standing(id).await
     }
 
     /// The claim token of a registration opened over MCP.

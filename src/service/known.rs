@@ -181,9 +181,9 @@ impl KnownKeys {
             return true;
         };
         // Saving a key writes its hash's entry anew.
-        let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(Table::KeyHashes.own(row)?)).collect();
+        let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(Table::KeyHashes.own(&row.key)?)).collect();
         let accounts: HashSet<_> =
-            rows.iter().filter_map(|row| std::str::from_utf8(Table::Accounts.own(row)?).ok()?.parse().ok()).collect();
+            rows.iter().filter_map(|row| std::str::from_utf8(Table::Accounts.own(&row.key)?).ok()?.parse().ok()).collect();
         if keys.is_empty() && accounts.is_empty() {
             return false;
         }
@@ -261,6 +261,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ChangedRow;
 
     fn held() -> (KnownKeys, Digest) {
         (
@@ -283,7 +284,7 @@ mod tests {
         known.learned.store(true, Ordering::Release);
         let row = [&[Table::KeyHashes as u8][..], hash.as_bytes()].concat();
         let before = known.epoch.now();
-        known.forget(&Changed::Rows(&[row]));
+        known.forget(&Changed::Rows(&[ChangedRow { key: row, was: true, is: true }]));
         assert!(!known.is_unknown(&hash));
         assert_ne!(known.epoch.now(), before, "a read that began before is not kept");
     }

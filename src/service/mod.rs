@@ -27,6 +27,7 @@ pub mod overview;
 mod plans;
 pub mod portal;
 pub mod program_sessions;
+mod registrations;
 pub mod restore;
 pub mod review;
 pub mod schema;
@@ -40,6 +41,7 @@ mod waiters;
 
 pub use error::Error;
 pub use operation::Operation;
+pub use registrations::RegistrationCounts;
 
 use crate::{
     config::Config,
@@ -53,7 +55,7 @@ use crate::{
         secret::{KeyStream, ServerSecret},
         source::Source,
     },
-    store::{Read, Store, StoreError, Table, Write, rows},
+    store::{Read, Store, StoreError, Write, rows},
     world::World,
 };
 use jiff::Timestamp;
@@ -81,18 +83,13 @@ pub struct Service {
     usage: usage::UsageLog,
     known: Arc<known::KnownKeys>,
     open_claims: Arc<open_claims::OpenClaims>,
-    waiters: waiters::Waiters,
+    registrations: Arc<registrations::Registrations>,
     /// Told after each commit that changes keys or accounts.
     endings: Arc<tokio::sync::Notify>,
-    polls: Mutex<delivery::PollTimes>,
     unknown_tokens: plans::SourceLimit,
     walk: activity::Walk,
     /// The latest time seen, in Unix milliseconds.
     latest: AtomicI64,
-    /// Pending registrations, so that a flood finds a ceiling without counting rows.
-    pending: AtomicI64,
-    /// All that are stored, with those that are over: they have a ceiling, too.
-    registrations: AtomicI64,
     hashing: tokio::sync::Semaphore,
     setup: Mutex<Option<accounts::SetupCode>>,
     /// Where the configuration lets programs sign in.
@@ -140,7 +137,8 @@ impl Service {
         let meters = Arc::<meter::Meters>::default();
         let known = Arc::new(known::KnownKeys::new(config.store.cached_keys, meters.clone()));
         let open_claims = Arc::new(open_claims::OpenClaims::default());
-        let (told, also_told) = (known.clone(), open_claims.clone());
+        let registrations = Arc::<registrations::Registrations>::default();
+        let (told, also_told, told_last) = (known.clone(), open_claims.clone(), registrations.clone());
         let endings = Arc::new(tokio::sync::Notify::new());
         let ended = endings.clone();
         store.observe(move |changed| {
@@ -148,13 +146,11 @@ impl Service {
             if told.forget(changed) {
                 ended.notify_waiters();
             }
+            // Last: who is woken finds nothing that the change made untrue.
+            told_last.told(changed);
         });
-        let (pending, registrations, limits) = store
-            .read(|rows| {
-                let count = |table| upkeep::count(rows, table);
-                Ok::<_, StoreError>((count(Table::Pending)?, count(Table::DueRegistrations)?, plans::stored_limits(rows)?))
-            })
-            .await?;
+        let count = registrations.clone();
+        let limits = store.read(|rows| count.count(rows).and_then(|()| plans::stored_limits(rows))).await?;
         let plans = plans::PlanLimits::new(&config.plans, meters.clone(), &world);
         plans.restore(limits);
         let catalogue = config.catalogue();
@@ -175,12 +171,9 @@ impl Service {
             known,
             open_claims,
             walk: activity::Walk::default(),
-            waiters: waiters::Waiters::default(),
+            registrations,
             endings,
-            polls: Mutex::default(),
             latest: AtomicI64::new(0),
-            pending: AtomicI64::new(pending),
-            registrations: AtomicI64::new(registrations),
             hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),
             setup: Mutex::new(None),
             draining: CancellationToken::new(),
@@ -204,7 +197,12 @@ impl Service {
 
     /// How many polls wait for a human now.
     pub fn waiting(&self) -> usize {
-        self.waiters.count()
+        self.registrations.waiters.count()
+    }
+
+    /// What is known of registrations without looking.
+    pub fn registrations(&self) -> RegistrationCounts {
+        self.registrations.counts()
     }
 
     /// The process is about to end: waiting polls are told to come again.

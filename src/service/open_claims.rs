@@ -60,8 +60,8 @@ impl OpenClaims {
     pub fn forget(&self, changed: &Changed<'_>) {
         // Saving a registration writes its claim token's entry anew.
         let tokens: Option<Vec<_>> = match changed {
-            Changed::Rows(rows) => Some(rows.iter().filter_map(|row| fingerprint(Table::ClaimTokens.own(row)?)).collect()),
-            Changed::Everything => None,
+            Changed::Rows(rows) => Some(rows.iter().filter_map(|row| fingerprint(Table::ClaimTokens.own(&row.key)?)).collect()),
+            Changed::Everything(_) => None,
         };
         if tokens.as_ref().is_some_and(Vec::is_empty) {
             return;

@@ -228,8 +228,7 @@ impl Service {
         let max_active = self.config.keys.max_active_per_account;
         let hint_rule = self.config.claim.login_hint;
         let random = self.world.bytes();
-        let outcome = self
-            .store
+        self.store
             .write(move |rows| {
                 let account = acting(rows, account_id)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
@@ -283,10 +282,7 @@ impl Service {
                 record(rows, account_id, Some(source), What::Approved { registration: id, grant: grant_id, agent }, now, random)?;
                 Ok::<_, Error>(Ok(()))
             })
-            .await?;
-        outcome?;
-        self.decided(id);
-        Ok(())
+            .await?
     }
 
     /// The lifetime can be shortened, never lengthened.
@@ -324,9 +320,7 @@ impl Service {
                 rows::count(rows, Counted::Denied, now)?;
                 Ok::<_, Error>(record(rows, account, Some(source), what, now, random)?)
             })
-            .await?;
-        self.decided(id);
-        Ok(())
+            .await
     }
 
     /// Step 4c: "not me, give it back".

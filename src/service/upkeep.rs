@@ -4,7 +4,7 @@ use super::{Error, Service};
 use crate::{
     domain::{
         account::{PortalSession, Session},
-        id::{KeyId, RegistrationId},
+        id::KeyId,
         idempotency::Done,
         limit::Counter,
         operation,
@@ -13,7 +13,6 @@ use crate::{
     },
     store::{Order, Read, StoreError, Table, Write, rows},
 };
-use std::sync::{PoisonError, atomic::Ordering};
 
 /// Rows per transaction: keeps the store's one writer free for others.
 const BATCH: usize = 500;
@@ -32,23 +31,24 @@ impl Service {
         self.flush().await
     }
 
-    /// Writes counts, both kinds with one fsync.
+    /// Writes counts, both kinds with one fsync. Both to their ends: one that is broken off would forget what it took to
+    /// write.
     async fn flush(&self) -> Result<(), Error> {
-        futures::try_join!(self.flush_limits(false), self.flush_usage(false)).map(|_| ())
+        let (limits, usage) = futures::join!(self.flush_limits(false), self.flush_usage(false));
+        limits.and(usage.map(drop))
     }
 
     /// Step 6, by itself: ends what is over. Returns whether there may be more.
     pub(super) async fn sweep_registrations(&self, limit: usize) -> Result<bool, Error> {
         let now = self.world.now();
-        let (swept, ended, erased) = self
+        let swept = self
             .store
             .write(move |rows| {
                 let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
-                let (mut swept, mut ended, mut erased) = (Vec::new(), 0, 0);
+                let mut swept = 0;
                 for key in &due {
                     let Some(registration) = rows::load::<Registration>(rows, key)?.filter(|r| r.due_at() <= now) else { continue };
-                    let id = registration.id();
-                    let (before, was_pending) = (registration.clone(), matches!(registration, Registration::Pending { .. }));
+                    let before = registration.clone();
                     if let Registration::Delivered { key, .. } = &before {
                         end_redelivery_of_key(rows, *key)?;
                     }
@@ -60,64 +60,39 @@ impl Service {
                     }
                     match registration.sweep(now) {
                         Some(next) => rows::save(rows, &next)?,
-                        None => {
-                            rows::erase(rows, &before);
-                            erased += 1;
-                        }
+                        None => rows::erase(rows, &before),
                     }
-                    ended += i64::from(was_pending);
-                    swept.push(id);
+                    swept += 1;
                 }
-                Ok::<_, Error>((swept, ended, erased))
+                Ok::<_, Error>(swept)
             })
             .await?;
-        self.pending.fetch_sub(ended, Ordering::Relaxed);
-        self.registrations.fetch_sub(erased, Ordering::Relaxed);
-        self.forget_polls(&swept);
-        for id in &swept {
-            self.waiters.wake(*id);
-        }
-        Ok(swept.len() == limit)
+        Ok(swept == limit)
     }
 
     /// Past as many again as may wait, answers of the oldest registrations are forgotten before their day is over: a
     /// flood must not fill the disk. Returns whether there may be more.
     async fn forget_oldest(&self) -> Result<bool, Error> {
         let most = 2 * i64::from(self.config.limits.pending_registrations);
-        let surplus = usize::try_from(self.registrations.load(Ordering::Relaxed) - most).unwrap_or(0);
+        let surplus = usize::try_from(self.registrations.stored() - most).unwrap_or(0);
         if surplus == 0 {
             return Ok(false);
         }
         let forgotten = self
             .store
             .write(move |rows| {
-                let mut forgotten = Vec::new();
+                let mut forgotten = 0;
                 for (_, row) in (rows as &dyn Read).scan(Table::Registrations, &[], None, Order::Ascending, BATCH)? {
                     let registration: Registration = rows::decode(&row)?;
-                    if registration.is_over() && forgotten.len() < surplus {
+                    if registration.is_over() && forgotten < surplus {
                         rows::erase(rows, &registration);
-                        forgotten.push(registration.id());
+                        forgotten += 1;
                     }
                 }
                 Ok::<_, StoreError>(forgotten)
             })
             .await?;
-        self.registrations.fetch_sub(i64::try_from(forgotten.len()).unwrap_or(0), Ordering::Relaxed);
-        self.forget_polls(&forgotten);
-        Ok(!forgotten.is_empty())
-    }
-
-    pub(super) fn forget_polls(&self, of: &[RegistrationId]) {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in of {
-            polls.remove(id);
-        }
-    }
-
-    /// A decision was made: wakes who waits, and frees a place.
-    pub(super) fn decided(&self, id: RegistrationId) {
-        self.pending.fetch_sub(1, Ordering::Relaxed);
-        self.waiters.wake(id);
+        Ok(forgotten > 0)
     }
 
     async fn sweep_rows(&self, limit: usize) -> Result<bool, Error> {

@@ -1,32 +1,73 @@
-//! Who waits for which decision. A waiting poll costs an entry in a map, and is woken by the decision itself.
+//! Who waits for which decision. A waiting poll costs an entry in a map, and is woken by its registration's own change.
+//!
+//! Places are counted for each account, or else each address, and each claim has a few. Who finds none is answered at
+//! once: waiting is a kindness, and no neighbour may turn it into a refusal.
 
-use crate::{
-    domain::{id::RegistrationId, source::Source},
-    service::Error,
+use crate::domain::{
+    id::{AccountId, RegistrationId},
+    source::Source,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Polls one address may have waiting at once; programs on this computer are not counted.
-const MAX_PER_SOURCE: usize = 20;
+/// Polls one address or one account may have waiting at once; programs on this computer are not counted.
+const MAX_EACH: usize = 20;
+
+/// Whose places a poll takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// A program on this computer.
+    Local,
+    /// A caller with a credential, wherever it calls from.
+    Account(AccountId),
+    /// The address's [bucket](Source::bucket).
+    Address(String),
+}
+
+impl Who {
+    pub fn of(source: Source, account: Option<AccountId>) -> Self {
+        match (account, source) {
+            (Some(account), _) => Self::Account(account),
+            (None, Source::Local) => Self::Local,
+            (None, source) => Self::Address(source.bucket()),
+        }
+    }
+}
 
 /// Who waits for one claim.
 #[derive(Default)]
 struct Queue {
-    decided: Arc<Notify>,
-    length: usize,
-    /// Ends the one who waits alone, when another comes.
-    sole: CancellationToken,
+    changed: Arc<Notify>,
+    /// Its waits, oldest first.
+    places: VecDeque<Place>,
+}
+
+struct Place {
+    number: u64,
+    who: Who,
+    displaced: CancellationToken,
 }
 
 #[derive(Default)]
 struct Waiting {
     claims: HashMap<RegistrationId, Queue>,
-    sources: HashMap<String, usize>,
+    each: HashMap<Who, usize>,
+    joined: u64,
+}
+
+impl Waiting {
+    fn give_back(&mut self, who: &Who) {
+        if let Some(count) = self.each.get_mut(who) {
+            *count -= 1;
+            if *count == 0 {
+                self.each.remove(who);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -36,7 +77,7 @@ pub struct Waiters(Mutex<Waiting>);
 pub struct Waiter<'a> {
     waiters: &'a Waiters,
     id: RegistrationId,
-    source: Option<String>,
+    number: u64,
     notify: Arc<Notify>,
     displaced: CancellationToken,
 }
@@ -46,41 +87,51 @@ impl Waiters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place; with `alone` the claim's only one, and whoever had it is told to come again. `Busy` when the
-    /// address has too many.
-    pub fn join(&self, id: RegistrationId, source: &Source, alone: bool) -> Result<Waiter<'_>, Error> {
+    /// Takes one of the claim's places, of which there are `most`; whoever had the oldest is told to come again. `None`
+    /// when the caller has too many. Programs on this computer take none from anybody.
+    pub fn join(&self, id: RegistrationId, who: &Who, most: usize) -> Option<Waiter<'_>> {
         let mut waiting = self.lock();
-        let source = (*source != Source::Local).then(|| source.bucket());
-        if let Some(source) = &source {
-            let count = waiting.sources.entry(source.clone()).or_default();
-            if *count >= MAX_PER_SOURCE {
-                return Err(Error::Busy);
-            }
-            *count += 1;
+        let most = if *who == Who::Local { usize::MAX } else { most };
+        let oldest = waiting.claims.get(&id).filter(|queue| queue.places.len() >= most).and_then(|queue| queue.places.front());
+        // Whoever repeats itself takes its own place again.
+        let others = waiting.each.get(who).map_or(0, |count| count - usize::from(oldest.is_some_and(|oldest| oldest.who == *who)));
+        if *who != Who::Local && others >= MAX_EACH {
+            return None;
         }
-        let (queue, displaced) = (waiting.claims.entry(id).or_default(), CancellationToken::new());
-        queue.length += 1;
-        if alone {
-            std::mem::replace(&mut queue.sole, displaced.clone()).cancel();
+        waiting.joined += 1;
+        *waiting.each.entry(who.clone()).or_default() += 1;
+        let (number, displaced) = (waiting.joined, CancellationToken::new());
+        let queue = waiting.claims.entry(id).or_default();
+        let oldest = if queue.places.len() >= most { queue.places.pop_front() } else { None };
+        queue.places.push_back(Place { number, who: who.clone(), displaced: displaced.clone() });
+        let notify = queue.changed.clone();
+        if let Some(oldest) = oldest {
+            oldest.displaced.cancel();
+            waiting.give_back(&oldest.who);
         }
-        Ok(Waiter { waiters: self, id, source, notify: queue.decided.clone(), displaced })
+        Some(Waiter { waiters: self, id, number, notify, displaced })
     }
 
     /// How many polls wait now.
     pub fn count(&self) -> usize {
-        self.lock().claims.values().map(|queue| queue.length).sum()
+        self.lock().claims.values().map(|queue| queue.places.len()).sum()
     }
 
     /// Wakes whoever waits for this registration.
     pub fn wake(&self, id: RegistrationId) {
         if let Some(queue) = self.lock().claims.get(&id) {
-            queue.decided.notify_waiters();
+            queue.changed.notify_waiters();
         }
+    }
+
+    /// Wakes everybody who waits.
+    pub fn wake_all(&self) {
+        self.lock().claims.values().for_each(|queue| queue.changed.notify_waiters());
     }
 }
 
 impl Waiter<'_> {
-    /// Resolves at the next decision. Create it before looking, so that none is missed.
+    /// Resolves at the registration's next change. Create it before looking, so that none is missed.
     pub fn decided(&self) -> tokio::sync::futures::Notified<'_> {
         self.notify.notified()
     }
@@ -94,19 +145,14 @@ impl Waiter<'_> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut waiting = self.waiters.lock();
-        if let Some(queue) = waiting.claims.get_mut(&self.id) {
-            queue.length -= 1;
-            if queue.length == 0 {
-                waiting.claims.remove(&self.id);
-            }
+        let Some(queue) = waiting.claims.get_mut(&self.id) else { return };
+        // One that was displaced has been given back.
+        let place = queue.places.iter().position(|place| place.number == self.number).and_then(|at| queue.places.remove(at));
+        if queue.places.is_empty() {
+            waiting.claims.remove(&self.id);
         }
-        if let Some(source) = &self.source
-            && let Some(count) = waiting.sources.get_mut(source)
-        {
-            *count -= 1;
-            if *count == 0 {
-                waiting.sources.remove(source);
-            }
+        if let Some(place) = place {
+            waiting.give_back(&place.who);
         }
     }
 }

@@ -168,13 +168,23 @@ pub struct Snapshot {
     pub in_journal: bool,
 }
 
+/// A row that a commit changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedRow {
+    /// The number of the table, then the row's key.
+    pub key: Vec<u8>,
+    /// Whether it was there before.
+    pub was: bool,
+    /// Whether it is there now.
+    pub is: bool,
+}
+
 /// What a commit changed.
-#[derive(Debug)]
 pub enum Changed<'a> {
-    /// Stored keys: the number of the table, then the row's key.
-    Rows(&'a [Vec<u8>]),
-    /// The store failed and was opened again: anything may be different.
-    Everything,
+    /// All rows it changed but counts ([`Table::is_count`]).
+    Rows(&'a [ChangedRow]),
+    /// The store failed and was opened again: anything may be different from what was told. What it holds now.
+    Everything(&'a dyn Read),
 }
 
 /// Told of every change after it was made (or may have been) and before anybody is told that it was.

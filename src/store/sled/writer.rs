@@ -12,7 +12,7 @@ use super::{
     snapshot::{Before, Watched},
     view::{Changes, View},
 };
-use crate::store::{Changed, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal};
+use crate::store::{Changed, ChangedRow, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal};
 use std::{
     path::PathBuf,
     sync::{
@@ -105,6 +105,15 @@ impl Database {
     }
 }
 
+/// What the observer is told: of the rows whose state before is known, whether they came, went or stayed.
+fn changed(before: &Changes, changes: &Changes) -> Vec<ChangedRow> {
+    let row = |(key, was): (&Vec<u8>, &Option<Vec<u8>>)| {
+        let is = changes.get(key).is_some_and(Option::is_some);
+        ChangedRow { key: key.clone(), was: was.is_some(), is }
+    };
+    before.iter().map(row).collect()
+}
+
 impl Writer {
     /// Opens the database and starts the thread.
     pub fn start(
@@ -186,9 +195,11 @@ impl Writer {
                         database.group += 1;
                         database.applied.store(database.group, Ordering::Release);
                     }
-                    let changed: Vec<_> = changes.keys().cloned().collect();
+                    let changed = changed(&before, &changes);
                     let applied = database.files.apply(changes, waits).map_err(|error| (before, error));
-                    if let Some(observer) = self.observer.get() {
+                    if !changed.is_empty()
+                        && let Some(observer) = self.observer.get()
+                    {
                         observer(&Changed::Rows(&changed));
                     }
                     applied
@@ -256,7 +267,7 @@ impl Writer {
                 self.database = Ok(database);
                 self.patience = SOON;
                 if let Some(observer) = self.observer.get() {
-                    observer(&Changed::Everything);
+                    observer(&Changed::Everything(&View::new(&live.files, &live.undo)));
                 }
                 self.state.send_replace(State::Open(Arc::new(live)));
             }

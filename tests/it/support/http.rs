@@ -11,7 +11,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     net::{IpAddr, SocketAddr},
+    task::Poll,
 };
 use tower::ServiceExt;
 
@@ -174,6 +176,13 @@ impl Call {
                 return super::exchange(*address, &self.method, &self.path, &headers, &self.body).await;
             }
         };
+        let response = front.oneshot(self.request()).await.expect("the front never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("the body is whole").to_bytes().to_vec();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes })
+    }
+
+    fn request(self) -> Request<Body> {
         let mut request = Request::builder().method(self.method.as_str()).uri(self.path.as_str());
         if let Some(host) = &self.host {
             request = request.header("host", host);
@@ -183,11 +192,34 @@ impl Call {
         }
         let mut request = request.body(Body::from(self.body)).expect("a request that can be sent");
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.http.peer, 50_000)));
-        let response = front.oneshot(request).await.expect("the front never fails");
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("the body is whole").to_bytes().to_vec();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes })
+        request
     }
+
+    /// Sends it whole and leaves at the `waits`-th time the server waits for something: as it begins to wait, or as it
+    /// could go on. `None` if it left before it had its whole answer.
+    pub async fn left(self, waits: usize, leaving: Leaving) -> Option<Answer> {
+        let mut answering = Box::pin(self.send());
+        let mut polls = 0;
+        poll_fn(|context| {
+            if leaving == Leaving::AsItGoesOn && polls == waits {
+                return Poll::Ready(None);
+            }
+            polls += 1;
+            match answering.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if leaving == Leaving::AsItWaits && polls > waits => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// When a client leaves that does not wait for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    AsItWaits,
+    AsItGoesOn,
 }
 
 /// What came back.
@@ -340,6 +372,12 @@ impl Browser {
         fields.extend(typed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.http.post(action).form(&fields)
+    }
+
+    /// The same with what a browser adds.
+    pub fn posting(&self, action: &str, typed: &[(&str, &str)]) -> Call {
+        let call = self.submission(action, typed).header("origin", &self.origin).header("sec-fetch-site", "same-origin");
+        self.with_cookies(call)
     }
 
     /// Sends a form of the page shown from our own origin. Redirects are not followed.

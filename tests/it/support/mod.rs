@@ -27,6 +27,7 @@ use countersign::{
         view::{Delivered, Registered},
     },
     store::{Order, Store, StoreError, Table, rows},
+    world::World,
 };
 use std::{
     collections::BTreeMap,
@@ -105,14 +106,14 @@ impl Builder {
         let dir = TempDir::new().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new());
         let randomness = Arc::new(Seeded::new(self.seed));
-        let (store, service) = open(dir.path(), self.config(), &clock, &randomness).await;
+        let world = World::new(clock.clone(), randomness.clone());
+        let (store, service) = open(dir.path(), self.config(), world).await;
         TestApp { service, store, clock, randomness, dir, builder: self, front: Mutex::default() }
     }
 }
 
-async fn open(dir: &Path, config: Config, clock: &Arc<ManualClock>, randomness: &Arc<Seeded>) -> (Store, Arc<Service>) {
+async fn open(dir: &Path, config: Config, world: World) -> (Store, Arc<Service>) {
     let store = Store::new(Arc::new(reopen(dir)));
-    let world = countersign::world::World::new(clock.clone(), randomness.clone());
     let service = Service::open(Arc::new(config), store.clone(), server_secret(), world).await.expect("the service opens");
     (store, Arc::new(service))
 }
@@ -229,11 +230,22 @@ impl TestApp {
     }
 
     async fn opened_again(self) -> TestApp {
+        let world = World::new(self.clock.clone(), self.randomness.clone());
+        self.opened_again_in(world).await
+    }
+
+    /// Stops, and opens again by that clock and randomness.
+    pub async fn restart_in(self, world: World) -> TestApp {
+        self.service.close().await;
+        self.opened_again_in(world).await
+    }
+
+    async fn opened_again_in(self, world: World) -> TestApp {
         let Self { service, store, clock, randomness, dir, builder, front } = self;
         drop(front);
         drop(service);
         drop(store);
-        let (store, service) = open(dir.path(), builder.config(), &clock, &randomness).await;
+        let (store, service) = open(dir.path(), builder.config(), world).await;
         TestApp { service, store, clock, randomness, dir, builder, front: Mutex::default() }
     }
 

@@ -1,13 +1,12 @@
 //! A server that really listens, and bytes on its wire.
 
-use super::{Answer, Builder, TestApp, server_secret};
+use super::{Answer, Builder, TestApp};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use countersign::{
     http::listen::{self, Limits},
-    service::Service,
     world::World,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -28,9 +27,8 @@ impl Builder {
     pub async fn listen_in_real_time(self) -> (TestApp, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut app = self.set("listen", &address.to_string()).start().await;
-        let service = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), World::system());
-        app.service = Arc::new(service.await.unwrap());
+        // A store tells one service of its changes: this one needs a store of its own.
+        let app = self.set("listen", &address.to_string()).start().await.restart_in(World::system()).await;
         app.serve(listener);
         (app, address)
     }

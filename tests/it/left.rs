@@ -1,0 +1,238 @@
+//! Clients that send a whole request and leave. Whatever moment they choose: what was committed is counted, whoever
+//! waited for it is woken, and nothing is held for somebody who is gone.
+
+use crate::support::*;
+use countersign::{
+    domain::{id::RegistrationId, registration::Registration, source::Source},
+    service::{Error, view::Registered},
+    store::{StoreError, Table},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// More often than that no request waits.
+const MOST: usize = 200;
+
+async fn started() -> TestApp {
+    build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "100000").start().await
+}
+
+/// What a dropped request had begun is over once the writer has nothing left to do.
+async fn settled(app: &TestApp) {
+    app.store.write(|_| Ok::<_, StoreError>(())).await.expect("the store answers");
+}
+
+/// What holds after any request, whether or not its answer was read.
+async fn sound(app: &TestApp, after: &str) {
+    let (counted, rows) = (app.service.registrations(), app.row_counts().await);
+    let stored = |table: Table| i64::try_from(rows[&(table as u8)]).unwrap();
+    assert_eq!((counted.pending, counted.stored), (stored(Table::Pending), stored(Table::Registrations)), "after {after}");
+    assert_eq!(counted.waiting, 0, "nobody waits any more after {after}");
+    assert!(i64::try_from(counted.polls).unwrap() <= counted.pending, "polls of what is decided are remembered after {after}");
+}
+
+/// Makes a request anew for each of the moments at which it can be left, and looks at what is left behind.
+async fn left_everywhere<T>(
+    app: &TestApp,
+    name: &str,
+    mut made: impl AsyncFnMut(u32) -> (Call, T),
+    mut look: impl AsyncFnMut(T, Option<Answer>),
+) {
+    let mut round = 0;
+    for leaving in [Leaving::AsItWaits, Leaving::AsItGoesOn] {
+        let mut whole = false;
+        for waits in 0..MOST {
+            round += 1;
+            let (call, thing) = made(round).await;
+            let answer = call.left(waits, leaving).await;
+            settled(app).await;
+            whole = answer.is_some();
+            if let Some(answer) = &answer {
+                assert!(answer.status < 400, "{name}: {} {}", answer.status, answer.text());
+            }
+            look(thing, answer).await;
+            sound(app, &format!("{name}, left {leaving:?} after {waits} waits")).await;
+            if whole {
+                break;
+            }
+        }
+        assert!(whole, "{name} waits for ever");
+    }
+    assert!(round > 2, "{name} never waited: nothing was tried");
+}
+
+/// An agent on this computer that waits for its human, and what it is told.
+fn waits(app: &TestApp, agent: &Registered) -> tokio::task::JoinHandle<Result<(), Error>> {
+    let (service, token) = (app.service.clone(), token(agent));
+    tokio::spawn(async move { service.poll_until(&token, None, Source::Local, Duration::from_secs(3600)).await.map(drop) })
+}
+
+async fn state(app: &TestApp, id: RegistrationId) -> Registration {
+    app.stored(id).await.expect("it is stored")
+}
+
+/// A waiting poll was answered if, and only if, somebody decided.
+async fn was_told(app: &TestApp, id: RegistrationId, poll: tokio::task::JoinHandle<Result<(), Error>>) -> Option<Result<(), Error>> {
+    if matches!(state(app, id).await, Registration::Pending { .. }) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!poll.is_finished(), "nobody decided");
+        poll.abort();
+        let _ = poll.await;
+        return None;
+    }
+    Some(tokio::time::timeout(Duration::from_secs(20), poll).await.expect("whoever waits is woken by the decision").unwrap())
+}
+
+#[tokio::test]
+async fn a91_a_registration_that_is_left_is_counted_or_not_there() {
+    let app = started().await;
+    let http = app.http();
+    let body = json!({"type": "service_auth", "agent_name": "Claude", "scope": "audience:read"});
+    left_everywhere(&app, "register", async |_| (http.post("/agent/identity").json(&body), ()), async |(), _| ()).await;
+    let again = async |_| {
+        let agent = app.register().await;
+        app.advance(61);
+        let asked = json!({"claim_token": agent.claim_token.expose(), "type": "service_auth"});
+        (http.post("/agent/identity/claim").json(&asked), ())
+    };
+    left_everywhere(&app, "a fresh code", again, async |(), _| ()).await;
+}
+
+#[tokio::test]
+async fn a91_floods_that_are_left_find_the_ceiling_too() {
+    let app = build().set("limits.registrations_per_hour", "0").set("limits.pending_registrations", "10").start().await;
+    let (http, body) = (app.http(), json!({"type": "service_auth", "agent_name": "Claude", "scope": "audience:read"}));
+    for n in 0..120 {
+        let (waits, leaving) = [(0, Leaving::AsItWaits), (1, Leaving::AsItGoesOn)][n % 2];
+        http.post("/agent/identity").json(&body).left(waits, leaving).await;
+        settled(&app).await;
+    }
+    app.service.purge().await.unwrap();
+    let rows = app.row_counts().await;
+    assert_eq!((rows[&(Table::Pending as u8)], rows[&(Table::Registrations as u8)]), (10, 20));
+    sound(&app, "a flood").await;
+}
+
+#[tokio::test]
+async fn a91_a_decision_that_is_left_wakes_who_waits_for_it() {
+    let app = started().await;
+    let browser = app.signed_in("alice@example.com").await;
+    for decision in ["approve", "deny", "disown", "release"] {
+        let made = async |_| {
+            let agent = app.register().await;
+            let mut browser = browser.clone();
+            let page = browser.enter(agent.claim.user_code.expose()).await;
+            let poll = waits(&app, &agent);
+            while app.service.waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+            (browser.posting(&page, &[("decision", decision)]), (agent.registration_id, poll))
+        };
+        let look = async |(id, poll), _: Option<Answer>| {
+            if let Some(told) = was_told(&app, id, poll).await {
+                match decision {
+                    "approve" => told.expect("the key is delivered"),
+                    _ => assert_err!(told, Error::AccessDenied),
+                }
+            }
+        };
+        left_everywhere(&app, decision, made, look).await;
+    }
+}
+
+#[tokio::test]
+async fn a91_a_code_that_is_typed_and_left_is_bound_or_free() {
+    let app = started().await;
+    let browser = app.signed_in("alice@example.com").await;
+    let made = async |_| {
+        let agent = app.register().await;
+        let mut browser = browser.clone();
+        browser.open("/claim").await;
+        (browser.posting("/claim", &[("code", agent.claim.user_code.expose())]), agent)
+    };
+    let look = async |agent: Registered, _: Option<Answer>| {
+        // Typed again it works, whatever became of the first time.
+        browser.clone().approve(agent.claim.user_code.expose()).await;
+        app.poll(&agent).await.expect("the key is delivered");
+    };
+    left_everywhere(&app, "a code", made, look).await;
+}
+
+#[tokio::test]
+async fn a91_polls_that_are_left_take_no_key_along_that_can_be_had_again() {
+    let app = started().await;
+    let (http, human) = (app.http(), app.human("alice@example.com").await);
+    let ask = |agent: &Registered| {
+        let verifier = verifier();
+        let body = json!({"grant_type": CLAIM_GRANT, "claim_token": agent.claim_token.expose(), "code_verifier": verifier.expose()});
+        http.post("/oauth2/token").json(&body)
+    };
+    let made = async |_| {
+        let agent = app.register_with_challenge().await;
+        app.approve(&human, &agent).await;
+        (ask(&agent), agent)
+    };
+    let look = async |agent: Registered, _: Option<Answer>| {
+        let key = app.poll_with(&agent, &verifier()).await.expect("the key is delivered, or delivered again");
+        app.call(key.access_token.expose()).await.expect("it works");
+        app.service.revoke_key(&human.actor(), key.key_id, None, human.source).await.expect("it is revoked");
+    };
+    left_everywhere(&app, "a poll", made, look).await;
+    // One that waits and is left gives its place back; who polls too often is slowed down once for each time.
+    let agent = app.register_with_challenge().await;
+    for leaving in [Leaving::AsItWaits, Leaving::AsItGoesOn] {
+        for waits in 0..3 {
+            let call = ask(&agent).header("prefer", "wait=55");
+            let left = tokio::time::timeout(Duration::from_millis(50), call.left(waits, leaving)).await;
+            assert!(!matches!(left, Ok(Some(_))), "nobody decided");
+            sound(&app, "a poll that waits").await;
+        }
+    }
+}
+
+/// What is asked with a key, each time anew: nothing is left behind that the next request would not find.
+#[tokio::test]
+async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
+    let app = started().await;
+    let (http, human) = (app.http(), app.human("alice@example.com").await);
+    let boss = app.key(&human, &["audience:read", "keys:write", "keys:revoke"]).await.key.expose().to_owned();
+    let (mut active, body) = (1, json!({"name": "k", "scopes": ["audience:read"]}));
+    let keys = async || app.store.read(|rows| countersign::store::rows::account_keys(rows, human.account)).await.unwrap();
+    let made =
+        async |round: u32| (http.post("/v1/keys").bearer(&boss).json(&body).header("idempotency-key", &format!("round {round}")), round);
+    let look = async |round: u32, answer: Option<Answer>| {
+        // The same request again tells what became of it, and makes no second one.
+        let again = http.post("/v1/keys").bearer(&boss).json(&body).header("idempotency-key", &format!("round {round}")).send().await;
+        assert!((200..300).contains(&again.status), "{}", again.text());
+        assert!(answer.is_none_or(|answer| answer.json()["data"]["id"] == again.json()["data"]["id"]));
+        active += 1;
+        assert_eq!(keys().await.len(), active);
+    };
+    left_everywhere(&app, "a key", made, look).await;
+    type Change = (&'static str, &'static str, Value);
+    let changes: [Change; 5] = [
+        ("PATCH", "", json!({"name": "other"})),
+        ("POST", "/rotate", json!({"grace_seconds": 0})),
+        ("DELETE", "", Value::Null),
+        ("PATCH", "", json!({"disabled": true})),
+        ("POST", "/rotate", json!({})),
+    ];
+    for (method, rest, change) in changes {
+        let made = async |_| {
+            let key = app.child(&boss, new_key(&["audience:read"])).await.unwrap();
+            let call = http.call(method, &format!("/v1/keys/{}{rest}", key.view.id)).bearer(&boss);
+            (if change.is_null() { call } else { call.json(&change) }, key)
+        };
+        let look = async |key: countersign::service::view::Created, _: Option<Answer>| {
+            // What verification keeps in memory is what is stored.
+            let id = key.view.id;
+            let row = app.store.read(|rows| countersign::store::rows::key(rows, id)).await.unwrap().unwrap();
+            let works = app.call(key.key.expose()).await.is_ok();
+            assert_eq!(works, row.is_active(app.service.world.now()), "{method} {rest}");
+            app.service.revoke_key(&human.actor(), id, None, human.source).await.expect("it is revoked");
+        };
+        left_everywhere(&app, &format!("{method} {rest}"), made, look).await;
+    }
+}
