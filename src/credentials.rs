@@ -15,8 +15,8 @@ use crate::{
     domain::{
         id::KeyId,
         key::Environment,
+        pasted::{self, Said},
         scope::ScopeSet,
-        secret::{ApiKey, is_b64token},
     },
     service::view::{Revealed, Time},
 };
@@ -64,16 +64,18 @@ impl Credential {
     }
 }
 
-/// The key in `COUNTERSIGN_API_KEY`, if it holds what a key could be: a placeholder that was never filled in is none.
+/// The key in `COUNTERSIGN_API_KEY`, right or wrong: a placeholder that was never filled in is none.
 pub fn given() -> Option<Revealed> {
-    let value = Zeroizing::new(std::env::var("COUNTERSIGN_API_KEY").ok()?);
-    let key = value.trim();
-    let filled =
-        is_b64token(key) && key.len() <= ApiKey::MAX_LEN && !["undefined", "null", "none"].contains(&key.to_ascii_lowercase().as_str());
-    if !filled && !key.is_empty() {
-        tracing::warn!("COUNTERSIGN_API_KEY does not hold a key and counts as unset");
+    let value = std::env::var_os("COUNTERSIGN_API_KEY")?.into_string();
+    let value = Zeroizing::new(value.unwrap_or_else(|no_text| no_text.to_string_lossy().into_owned()));
+    match pasted::said(&value) {
+        Said::Token(key) => Some(Revealed::new(key)),
+        Said::Nothing if value.trim().is_empty() => None,
+        Said::Nothing | Said::Reference => {
+            tracing::warn!("COUNTERSIGN_API_KEY does not hold a key and counts as unset");
+            None
+        }
     }
-    filled.then(|| Revealed::new(key))
 }
 
 /// What a file holds.

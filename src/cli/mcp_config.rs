@@ -2,7 +2,10 @@
 //! the client would, asks it for its tools, and whether its key works.
 
 use super::{connect::BOM, doctor::Findings};
-use crate::config::is_loopback;
+use crate::{
+    config::is_loopback,
+    domain::pasted::{self, Said},
+};
 use jsonc_parser::{ParseOptions, cst::CstRootNode};
 use reqwest::{Client, Response, redirect::Policy};
 use serde_json::{Map, Value, json};
@@ -74,9 +77,7 @@ fn is_sse(entry: &Value) -> bool {
 type Wrong = (String, &'static str);
 
 async fn works(entry: &Value) -> Result<(), Wrong> {
-    if has_key(entry) {
-        return Err(("a key stands in the file".to_owned(), "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, and revoke that key"));
-    }
+    credential(entry)?;
     match (entry["command"].as_str(), entry["url"].as_str()) {
         (Some(command), None) => starts(command, entry).await,
         (None, Some(url)) => answers(url, is_sse(entry)).await,
@@ -84,26 +85,23 @@ async fn works(entry: &Value) -> Result<(), Wrong> {
     }
 }
 
-/// Whether a key stands where a variable should: in what carries one, or, by its looks, anywhere.
-fn has_key(entry: &Value) -> bool {
+/// What stands where a key goes, read as the server would read it: a variable, or nothing at all, never a key.
+fn credential(entry: &Value) -> Result<(), Wrong> {
     let carries = |name: &str| ["authorization", "x-api-key", "countersign_api_key"].contains(&name.to_ascii_lowercase().as_str());
     let carried = ["headers", "env"].into_iter().flat_map(|part| entry[part].as_object().into_iter().flatten());
-    let carried = carried.filter(|(name, _)| carries(name)).filter_map(|(_, value)| value.as_str());
-    let whole = entry.to_string();
-    carried.into_iter().any(|value| !is_variable(value)) || ["cs_live_", "cs_test_"].iter().any(|head| whole.contains(head))
-}
-
-/// Whether a value is nothing but a reference to a variable, such as `Bearer ${KEY:-}` or `${env:KEY}`.
-fn is_variable(value: &str) -> bool {
-    let value = value.trim();
-    let bare = match value.split_once(' ') {
-        Some((scheme, rest)) if ["bearer", "apikey"].contains(&scheme.to_ascii_lowercase().as_str()) => rest.trim(),
-        _ => value,
-    };
-    let braced = bare.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    let name = braced.map(|name| name.strip_suffix(":-").unwrap_or(name)).or(bare.strip_prefix('$')).unwrap_or(bare);
-    let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:.".contains(&b)) && !name.contains(":-");
-    bare.is_empty() || (bare.starts_with('$') && is_name)
+    let carried = carried.filter(|(name, _)| carries(name)).filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let (whole, mut said) = (entry.to_string(), carried.map(|(name, value)| (name, value, pasted::said(value))));
+    // By its looks, a key is one anywhere.
+    if ["cs_live_", "cs_test_"].iter().any(|head| whole.contains(head)) || said.clone().any(|(.., said)| matches!(said, Said::Token(_))) {
+        return Err(("a key stands in the file".to_owned(), "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, and revoke that key"));
+    }
+    match said.find(|(_, value, said)| *said == Said::Nothing && !pasted::bare(value).is_empty()) {
+        Some((name, ..)) => Err((
+            format!("{name} holds no key and names no variable, so this client comes as nobody"),
+            "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, or take it out",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn messages() -> String {

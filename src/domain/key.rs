@@ -104,6 +104,20 @@ impl KeyFormat {
         }
     }
 
+    /// Whether a text has what this format could have made anywhere in it.
+    pub fn occurs_in(&self, text: &str) -> bool {
+        let length = match self.body {
+            Body::Checksummed => 36,
+            Body::Random => 32,
+            Body::Hex40 => 40,
+        };
+        let heads = [Environment::Live, Environment::Test].map(|environment| self.head(environment));
+        heads
+            .iter()
+            .flat_map(|head| text.match_indices(head))
+            .any(|(at, head)| text.get(at..at + head.len() + length).is_some_and(|part| self.could_be(&ApiKey::assembled(part.to_owned()))))
+    }
+
     fn body_of<'a>(&self, key: &'a ApiKey) -> Option<&'a str> {
         let rest = after(key.expose(), &self.prefix)?;
         let environments = [Environment::Live, Environment::Test];

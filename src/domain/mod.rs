@@ -13,6 +13,7 @@ pub mod loss;
 pub mod name;
 pub mod operation;
 pub mod page_path;
+pub mod pasted;
 pub mod program_session;
 pub mod registration;
 pub mod scope;

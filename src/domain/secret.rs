@@ -3,7 +3,10 @@
 //! Each has a type of its own: no `Display`, no `Serialize`, a redacted `Debug`, zeroed on drop,
 //! and one greppable way out, `expose()`. The stored form is another type, [`Digest`].
 
-use crate::domain::id::{ProgramSessionId, RegistrationId};
+use crate::domain::{
+    id::{ProgramSessionId, RegistrationId},
+    pasted,
+};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,8 +44,9 @@ macro_rules! secret {
                 Self(format!(concat!($prefix, "{}"), URL_SAFE_NO_PAD.encode(random.as_slice())))
             }
 
-            /// Reads a presented token; `None` for anything this type never makes.
+            /// Reads a presented token, whatever came along with it; `None` for anything this type never makes.
             pub fn parse(text: &str) -> Option<Self> {
+                let text = pasted::bare(text);
                 let body = text.strip_prefix($prefix)?;
                 let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(body).ok()?);
                 (bytes.len() == 32).then(|| Self(text.to_owned()))
@@ -82,8 +86,9 @@ impl ApiKey {
     /// Longest credential that is looked at; neither keys nor session tokens are longer.
     pub const MAX_LEN: usize = 2048;
 
-    /// Takes what a caller presented, without judging its form.
+    /// Takes what a caller presented, without what came along and without judging its form.
     pub fn presented(text: &str) -> Option<Self> {
+        let text = pasted::bare(text);
         let fits = !text.is_empty() && text.len() <= Self::MAX_LEN && only(text, |b| b.is_ascii_graphic());
         fits.then(|| Self(text.to_owned()))
     }
@@ -117,7 +122,10 @@ impl RefreshToken {
     pub fn names(presented: &str) -> Option<(ProgramSessionId, u32)> {
         let mut parts = presented.strip_prefix(Self::PREFIX)?.splitn(3, '-');
         let session = format!("{}{}", ProgramSessionId::PREFIX, parts.next()?).parse().ok()?;
-        Some((session, parts.next()?.parse().ok()?))
+        let generation = parts.next()?.parse().ok()?;
+        // What is longer than a tag has something beside it.
+        let is_tag = |tag: &str| tag.len() == 43 && only(tag, |b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        parts.next().is_some_and(is_tag).then_some((session, generation))
     }
 }
 
@@ -134,6 +142,7 @@ impl Password {
 
 impl CodeVerifier {
     pub fn parse(text: &str) -> Option<Self> {
+        let text = pasted::bare(text);
         let fits = (43..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
         fits.then(|| Self(text.to_owned()))
     }
@@ -155,6 +164,7 @@ pub struct CodeChallenge(String);
 
 impl CodeChallenge {
     pub fn parse(text: &str) -> Option<Self> {
+        let text = pasted::bare(text);
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         (bytes.len() == 32).then(|| Self(text.to_owned()))
     }

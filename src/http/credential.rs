@@ -1,7 +1,11 @@
 //! The credential a request presents, read once and in one way.
 
 use crate::{
-    domain::{secret::ApiKey, source::Source},
+    domain::{
+        pasted::{self, Said},
+        secret::ApiKey,
+        source::Source,
+    },
     http::{App, client::source_of, error::Failed, openapi},
     service::{
         Error,
@@ -68,30 +72,64 @@ impl Presented {
 }
 
 /// Reads `Authorization: Bearer`, and with `extra` also `ApiKey` and `X-API-Key`. Two credentials at once are
-/// ambiguous: 400 (RFC 6750 §2). A credential in a form no key has is presented all the same, and invalid.
+/// ambiguous: 400 (RFC 6750 §2). A credential in a form no key has is presented all the same, and invalid. What stands
+/// for no value ([`pasted::said`]) is none, and neither is another scheme, which a proxy on the way may have put there.
 pub fn presented(headers: &HeaderMap, extra: bool) -> Result<Option<ApiKey>, Error> {
-    let mut found = None;
-    let mut find = |credential| if found.replace(credential).is_some() { Err(two_credentials()) } else { Ok(()) };
+    let (mut found, mut foreign) = (None, 0);
+    let find = |found: &mut Option<_>, token| if found.replace(token).is_some() { Err(two_credentials()) } else { Ok(()) };
     for value in headers.get_all(header::AUTHORIZATION) {
-        let text = value.to_str().map_err(|_| Error::Unauthorized { presented: true })?;
-        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-        if scheme.eq_ignore_ascii_case("bearer") || (extra && scheme.eq_ignore_ascii_case("apikey")) {
-            find(rest.trim())?;
-        } else {
-            // Another scheme is no credential of ours, and still one: not to be mixed with a second.
-            find("")?;
+        match authorization(text(value)?, extra)? {
+            Authorization::Nothing => {}
+            Authorization::Foreign => foreign += 1,
+            Authorization::Ours(token) => find(&mut found, token)?,
         }
+    }
+    // A proxy has one `Authorization` of its own. Two are a client's, who may mean either.
+    if foreign > usize::from(found.is_none()) {
+        return Err(two_credentials());
     }
     if extra {
         static NAME: HeaderName = HeaderName::from_static("x-api-key");
         for value in headers.get_all(&NAME) {
-            find(value.to_str().map_err(|_| Error::Unauthorized { presented: true })?.trim())?;
+            if let Said::Token(token) = pasted::said(text(value)?) {
+                find(&mut found, token)?;
+            }
         }
     }
-    match found {
-        None | Some("") => Ok(None),
-        Some(one) => ApiKey::presented(one).map(Some).ok_or(Error::Unauthorized { presented: true }),
+    found.map(|token| ApiKey::presented(token).ok_or(Error::Unauthorized { presented: true })).transpose()
+}
+
+/// What is pasted into a header need not be ASCII.
+fn text(value: &HeaderValue) -> Result<&str, Error> {
+    std::str::from_utf8(value.as_bytes()).map_err(|_| Error::Unauthorized { presented: true })
+}
+
+/// What one `Authorization` header holds.
+enum Authorization<'a> {
+    Nothing,
+    Ours(&'a str),
+    /// Another scheme.
+    Foreign,
+}
+
+fn authorization(value: &str, extra: bool) -> Result<Authorization<'_>, Error> {
+    let value = value.trim_matches(pasted::came_along);
+    let (scheme, rest) = value.split_once(pasted::came_along).unwrap_or((value, ""));
+    if scheme.eq_ignore_ascii_case("bearer") || (extra && scheme.eq_ignore_ascii_case("apikey")) {
+        return Ok(match pasted::said(rest) {
+            Said::Token(token) => Authorization::Ours(token),
+            Said::Nothing | Said::Reference => Authorization::Nothing,
+        });
     }
+    // The whole header may be the placeholder.
+    if !matches!(pasted::said(value), Said::Token(_)) {
+        return Ok(Authorization::Nothing);
+    }
+    // No scheme is so long or has such characters: it is a key that was sent without one.
+    if rest.is_empty() && (scheme.len() > 24 || scheme.contains(['_', '.'])) {
+        return Err(Error::Unauthorized { presented: true });
+    }
+    Ok(Authorization::Foreign)
 }
 
 fn two_credentials() -> Error {

@@ -145,12 +145,13 @@ pub struct Revoke {
 #[derive(Serialize, JsonSchema)]
 pub struct Done {}
 
-/// `POST /oauth2/revoke`, RFC 7009: 200 for unknown tokens too.
+/// `POST /oauth2/revoke`, RFC 7009: 200 for unknown tokens too, 400 for what is not one token.
 pub async fn revoke(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     AnyBody(body): AnyBody<Revoke>,
 ) -> Result<Plain<Done>, Failed> {
-    app.revoke_presented(&required("token", body.token)?, source).await?;
+    let text = required("token", body.token)?;
+    app.revoke_presented(app.to_revoke(&text)?, source).await?;
     Ok(Plain::new(Done {}).secret())
 }

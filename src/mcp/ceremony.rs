@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     domain::{
         key::Status,
+        pasted,
         registration::Registration,
         secret::{ClaimHandle, CodeVerifier},
     },
@@ -175,7 +176,7 @@ impl Tools {
         args: &PollArgs,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
-        let (claims, claim_id) = (desk.claims(context), &args.claim_id);
+        let (claims, claim_id) = (desk.claims(context), pasted::bare(&args.claim_id));
         let mut claim = claims.get(claim_id).ok_or_else(|| Error::not_found("claim"))?;
         let requested = claim.scopes.clone();
         if let Some(stored) = &claim.stored {

@@ -4,6 +4,7 @@ use super::args::{Credential, HttpCaller};
 use crate::{
     domain::{
         id::{KeyId, ProgramSessionId},
+        pasted,
         scope::{KEYS_REVOKE, KEYS_WRITE},
         source::Source,
     },
@@ -40,17 +41,6 @@ fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
         let origin = origin.to_str().unwrap_or("");
         origin == app.config.public_url || origin == app.config.pages_url
     })
-}
-
-/// What a client sends that has nothing yet: an empty bearer, or a placeholder its configuration left as it was.
-fn is_placeholder(headers: &HeaderMap) -> bool {
-    let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| (true, value));
-    let mut given = bearers.chain(headers.get_all("x-api-key").iter().map(|value| (false, value)));
-    // Of two, one may be real: what they are together is not for us to say.
-    let (Some((bearer, value)), None) = (given.next(), given.next()) else { return false };
-    let Ok(value) = value.to_str() else { return false };
-    let value = if bearer { value.split_once(' ').map_or("", |(_, rest)| rest) } else { value }.trim();
-    value.is_empty() || (value.starts_with("${") && value.ends_with('}'))
 }
 
 /// `register_agent` needs no key, but a wrong one lets nobody in.
@@ -193,9 +183,6 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
 
 /// The presented credential and whose it is; nothing presented is no error.
 async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Option<Credential>, Error> {
-    if is_placeholder(headers) {
-        return Ok(None);
-    }
     let Some(key) = presented(headers, app.config.auth.extra_headers)? else { return Ok(None) };
     let caller = app.authenticate_from(Some(&key), &Need::default(), Some(source)).await?;
     Ok(Some(Credential { key: Revealed::new(key.expose()), caller }))
@@ -204,6 +191,7 @@ async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Op
 /// Another key than its own takes a scope: said with 403 here, where a status can still be given.
 fn may_revoke(caller: &Caller, target: &str) -> Result<(), Error> {
     // What is no id is wrong, whoever asks.
+    let target = pasted::bare(target);
     let no_id = target.parse::<KeyId>().is_err() && target.parse::<ProgramSessionId>().is_err();
     if no_id || target == caller.name() || caller.has(KEYS_REVOKE) || caller.has(KEYS_WRITE) {
         return Ok(());

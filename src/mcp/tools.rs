@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{
         id::KeyId,
+        pasted,
         scope::{KEYS_REVOKE, ScopeSet},
     },
     owner::{Backend, Call, Reply},
@@ -187,8 +188,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RevokeResult>, ToolError> {
         let args = args?;
-        let id: KeyId = args
-            .key_id
+        let id: KeyId = pasted::bare(&args.key_id)
             .parse()
             .map_err(|_| Error::invalid("key_id", "is not a key's id, key_…: list_keys has it; never the key itself"))?;
         if let Way::Stdio(desk) = &self.way
@@ -197,7 +197,7 @@ impl Tools {
             return Ok(Json(revoked));
         }
         let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
-        let call = Call::RevokeKey { credential: credential.clone(), key_id: args.key_id, reason: args.reason };
+        let call = Call::RevokeKey { credential: credential.clone(), key_id: id.to_string(), reason: args.reason };
         let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
             Err(error @ Error::NotFound { .. }) => {

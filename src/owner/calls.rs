@@ -9,6 +9,7 @@ use crate::{
     domain::{
         id::{AccountId, KeyId},
         key::{Environment, Maker, Status},
+        pasted,
         scope::{Scope, ScopeSet},
         secret::{ApiKey, ClaimToken, CodeChallenge, CodeVerifier, Password},
         source::Source,
@@ -445,7 +446,7 @@ fn challenge(text: &str) -> Result<CodeChallenge, Error> {
 
 /// An id no key can have is told like an unknown one.
 fn key(text: &str) -> Result<KeyId, Error> {
-    text.parse().map_err(|_| Error::not_found("key"))
+    pasted::bare(text).parse().map_err(|_| Error::not_found("key"))
 }
 
 fn scope_set(names: &[String]) -> Result<ScopeSet, Error> {

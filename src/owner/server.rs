@@ -10,6 +10,7 @@ use crate::{
     config::{is_loopback, origin},
     domain::{
         id::KeyId,
+        pasted,
         scope::{Scope, ScopeSet},
     },
     service::{
@@ -290,7 +291,7 @@ impl ServerClient {
 
     /// An answer about another key than the one asked about is none.
     fn about(&self, asked: &str, answered: KeyId) -> Result<(), Error> {
-        if asked.parse() == Ok(answered) { Ok(()) } else { Err(self.foreign()) }
+        if pasted::bare(asked).parse() == Ok(answered) { Ok(()) } else { Err(self.foreign()) }
     }
 
     fn foreign(&self) -> Error {
@@ -310,7 +311,7 @@ impl ServerClient {
 
 /// Only what is an id becomes part of an address.
 fn key_path(id: &str) -> Result<String, Error> {
-    let id: KeyId = id.parse().map_err(|_| Error::not_found("key"))?;
+    let id: KeyId = pasted::bare(id).parse().map_err(|_| Error::not_found("key"))?;
     Ok(format!("/v1/keys/{id}"))
 }
 

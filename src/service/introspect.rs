@@ -14,7 +14,10 @@ impl Service {
     /// would be the wrong answer to it. Limits are for `POST /v1/keys/verify`.
     pub async fn introspect(&self, caller: &Caller, token: &str) -> Result<Option<Introspection>, Error> {
         let need = Need { environment: Some(self.config.environment), ..Need::default() };
-        let verdict = self.verify(caller, token, need).await?;
+        let verdict = self.verify(caller, token, need).await.map_err(|error| match error {
+            Error::Invalid { field, detail } if field == "key" => Error::invalid("token", detail),
+            error => error,
+        })?;
         let Some(id) = verdict.key_id.filter(|_| verdict.valid) else { return Ok(None) };
         let Some(key) = self.store().read(|rows| rows::key(rows, id)).await? else { return Ok(None) };
         Ok(Some(Introspection {

@@ -26,6 +26,7 @@ pub mod operator;
 pub mod overview;
 mod plans;
 pub mod portal;
+mod presented;
 pub mod program_sessions;
 mod registrations;
 pub mod restore;

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         activity::What,
         id::{AccountId, ProgramSessionId},
+        pasted,
         program_session::{ProgramSession, Refreshed},
         secret::{AccessToken, ApiKey, Password, RefreshToken},
         source::Source,
@@ -50,7 +51,8 @@ impl Service {
     /// is there.
     pub fn programs(&self, apikey: Option<&str>) -> Result<Programs<'_>, Error> {
         let tokens = self.session_tokens.as_ref().ok_or(Error::NoRoute)?;
-        let right: bool = tokens.publishable_key.as_bytes().ct_eq(apikey.unwrap_or_default().as_bytes()).into();
+        let named = pasted::bare(apikey.unwrap_or_default());
+        let right: bool = tokens.publishable_key.as_bytes().ct_eq(named.as_bytes()).into();
         if right { Ok(Programs { service: self, tokens }) } else { Err(Error::Unauthorized { presented: apikey.is_some() }) }
     }
 }
@@ -90,7 +92,7 @@ impl Programs<'_> {
 
     /// Steps 3 and 4: the next pair. A token that comes a second time ends the session.
     pub async fn refresh(&self, presented: &str, source: Source) -> Result<TokenPair, Error> {
-        let service = self.service;
+        let (service, presented) = (self.service, pasted::bare(presented));
         let (id, generation) = RefreshToken::names(presented).ok_or(Error::InvalidRefreshToken)?;
         let (now, random) = (service.latest(service.world.now()), service.world.bytes());
         let (secret, presented) = (service.secret.clone(), Revealed::new(presented));

@@ -259,11 +259,18 @@ impl Service {
         self.verdict(presented, need, |_| true).await
     }
 
-    async fn verdict(&self, presented: &str, need: Need, may_ask: impl Fn(&AccountFacts) -> bool) -> Result<Verdict, Error> {
-        let Some(presented) = ApiKey::presented(presented) else { return Ok(Verdict::not_found()) };
-        let Some(key) = self.look_up(&presented).await?.filter(|key| may_ask(&key.account)) else {
+    async fn verdict(&self, text: &str, need: Need, may_ask: impl Fn(&AccountFacts) -> bool) -> Result<Verdict, Error> {
+        let found = match ApiKey::presented(text) {
+            Some(presented) => self.look_up(&presented).await?,
+            None => None,
+        };
+        let Some(key) = found else {
+            self.alone("key", text)?;
             return Ok(Verdict::not_found());
         };
+        if !may_ask(&key.account) {
+            return Ok(Verdict::not_found());
+        }
         if need.cost > 1
             && let Some(most) = self.plans.most_at_once(&key)
             && need.cost > most

@@ -53,6 +53,7 @@ mod pages_activity;
 mod pages_agents;
 mod pages_keys;
 mod pages_security;
+mod pasted;
 mod portal;
 mod process;
 mod products;

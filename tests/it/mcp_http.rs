@@ -433,8 +433,9 @@ async fn an_empty_bearer_and_a_placeholder_are_no_key() {
         let answer = exchange(address, "POST", "/mcp", &[ACCEPT, JSON, ("authorization", value)], &hello()).await.unwrap();
         assert_eq!(answer.status, 200, "{value}: {}", answer.text());
         for second in [("authorization", "Bearer x"), ("x-api-key", "x")] {
+            // Then there is one, and it is wrong.
             let two = [ACCEPT, JSON, ("authorization", value), second];
-            assert_eq!(exchange(address, "POST", "/mcp", &two, &hello()).await.unwrap().status, 400, "{value} and {second:?}");
+            assert_eq!(exchange(address, "POST", "/mcp", &two, &hello()).await.unwrap().status, 401, "{value} and {second:?}");
         }
     }
 }

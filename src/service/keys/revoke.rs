@@ -8,6 +8,7 @@ use crate::{
         key::{Key, Status},
         name::Name,
         operation::Outcome,
+        pasted,
         scope::{KEYS_READ, KEYS_REVOKE, KEYS_WRITE},
         secret::ApiKey,
         source::Source,
@@ -70,8 +71,9 @@ impl Service {
             .await
     }
 
-    /// RFC 7009: whoever holds a token may end it. Unknown ones are no error.
+    /// RFC 7009: whoever holds a token may end it. Unknown ones are no error; [`Service::to_revoke`] says what is.
     pub async fn revoke_presented(&self, token: &str, source: Source) -> Result<(), Error> {
+        let token = pasted::bare(token);
         if self.revoke_session_token(token, source).await? {
             return Ok(());
         }

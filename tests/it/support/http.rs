@@ -4,7 +4,7 @@ use super::{PASSWORD, TestApp, password};
 use axum::{
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderMap, Request},
+    http::{HeaderMap, HeaderValue, Request},
 };
 use countersign::http::Front;
 use http_body_util::BodyExt;
@@ -188,7 +188,8 @@ impl Call {
             request = request.header("host", host);
         }
         for (name, value) in &self.headers {
-            request = request.header(name, value);
+            // Not every header is ASCII.
+            request = request.header(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header without line breaks"));
         }
         let mut request = request.body(Body::from(self.body)).expect("a request that can be sent");
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.http.peer, 50_000)));
