@@ -11,6 +11,9 @@
 //! * [`memory`]: small pages for few keys, huge ones for many.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
+// Of times and lengths of time, that is: see `.clippy.toml`.
+#![deny(clippy::arithmetic_side_effects)]
+
 pub mod cli;
 pub mod config;
 pub mod credentials;

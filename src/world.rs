@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Tells the time, in UTC.
@@ -34,7 +34,7 @@ pub struct World {
 impl World {
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let unix = Duration::try_from(clock.now().as_duration()).unwrap_or_default();
-        let start = unix.saturating_sub(clock.elapsed());
+        let start = unix.saturating_sub(clock.elapsed()).min(LATEST_START);
         Self { clock, entropy, start }
     }
 
@@ -52,7 +52,7 @@ impl World {
     /// Unix time in nanoseconds as it was when the process began, and steady from then on: for measuring rates,
     /// which a clock that is set back or forth must neither block nor free.
     pub fn steady(&self) -> u64 {
-        u64::try_from((self.start + self.clock.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.start.saturating_add(self.clock.elapsed()).as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
@@ -61,6 +61,10 @@ impl World {
         bytes
     }
 }
+
+/// 2261: nanoseconds since 1970 end in 2554, and rates are measured in them. A clock beyond it is wrong, and must not make
+/// sums of them fail.
+const LATEST_START: Duration = Duration::from_secs(291 * 31_557_600);
 
 struct SystemClock(Instant);
 
@@ -74,7 +78,9 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        // `Timestamp::now` panics at a clock beyond its calendar.
+        let now = SystemTime::now();
+        Timestamp::try_from(now).unwrap_or(if now < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX })
     }
 
     fn elapsed(&self) -> Duration {

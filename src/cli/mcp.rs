@@ -58,7 +58,7 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let ended = tokio::select! {
         ended = stdio::run(backend, &data, &config, client(None), World::system()) => ended,
         _ = asked.signal() => Ok(()),
-        // Only what was wrong from the start ends it.
+        // Only what was wrong from the start ends it, and a store that failed for good.
         failed = &mut holding => return failed.map_err(Failure::failed)?.map(|()| 1),
     };
     stop.cancel();
@@ -100,18 +100,21 @@ impl Holder {
     }
 }
 
-/// Sees to it that somebody holds the directory, until this process ends. Fails only if it can't be used at all.
+/// Sees to it that somebody holds the directory, until this process ends. Fails only if it can't be used at all, or this
+/// process can't use it any more.
 async fn hold(config: Arc<Config>, data: PathBuf, stop: CancellationToken) -> Result<(), Failure> {
     let mut holder = Holder::find(&config, &data, false).await?;
     loop {
         match holder {
             Holder::Us(pages, mine) => {
-                let drain = tokio::select! {
-                    () = stop.cancelled() => DRAIN,
-                    () = mine.asked_for() => HAND_OVER,
+                let (drain, ended) = tokio::select! {
+                    () = stop.cancelled() => (DRAIN, Ok(())),
+                    () = mine.asked_for() => (HAND_OVER, Ok(())),
+                    ended = pages.ended() => (HAND_OVER, ended),
                 };
                 pages.stop(drain).await;
                 mine.close().await;
+                ended?;
             }
             Holder::Them(client) => tokio::select! {
                 () = stop.cancelled() => {}

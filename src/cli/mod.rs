@@ -13,7 +13,7 @@ mod mcp_config;
 mod port;
 mod print;
 mod prompt;
-mod serve;
+pub mod serve;
 mod settings;
 mod stored;
 

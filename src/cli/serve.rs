@@ -150,9 +150,14 @@ impl Pages {
         Ok(Self { service: draining, stop, serving: serving.into(), background: vec![socket, upkeep] })
     }
 
-    /// Ends when serving fails by itself.
-    async fn ended(&self) -> Result<(), Failure> {
-        (&mut *self.serving.lock().await).await.map_err(Failure::failed)
+    /// Ends when serving fails by itself, or the store does: then this process is of no use, and whoever supervises it
+    /// starts another.
+    pub async fn ended(&self) -> Result<(), Failure> {
+        let mut serving = self.serving.lock().await;
+        tokio::select! {
+            served = &mut *serving => served.map_err(Failure::failed),
+            () = self.service.failed() => Err(Failure::failed("the store failed and can't be mended from inside: start the program again")),
+        }
     }
 
     /// Takes no more, and gives what is under way some time.

@@ -26,6 +26,8 @@ pub struct Sources {
     pub insecure: bool,
 }
 
+/// Room for them is taken at the start.
+const MOST_CACHED: usize = 100_000_000;
 const PREFIX: &str = "COUNTERSIGN_";
 /// `COUNTERSIGN_…` variables that are no settings.
 const NOT_SETTINGS: [&str; 5] = ["API_KEY", "CONFIG", "DATA", "LOG", "SERVER"];
@@ -120,6 +122,9 @@ impl Config {
         }
         if !self.store.url.starts_with("sled:") {
             return Err(wrong(format!("`store.url` = {}: this build knows `sled:` and `sled:PATH`", self.store.url)));
+        }
+        if self.store.cached_keys > MOST_CACHED {
+            return Err(wrong(format!("`store.cached_keys` must be at most {MOST_CACHED}: each takes about 300 bytes")));
         }
         if !self.api.r#try.starts_with('/') {
             return Err(wrong("`api.try` must be a path that starts with `/`"));

@@ -6,6 +6,7 @@ use crate::domain::{
     page_path::PagePath,
     secret::Digest,
     source::Source,
+    time::after,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ impl Session {
 
     /// Unix seconds after which the row is purged.
     pub fn ends_at(&self) -> i64 {
-        (self.created_at + Self::ABSOLUTE).as_second()
+        after(self.created_at, Self::ABSOLUTE).as_second()
     }
 }
 

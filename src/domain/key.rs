@@ -300,7 +300,7 @@ impl Key {
         if grace.is_zero() {
             self.revoke(now, Some(format!("rotated to {successor}")));
         } else {
-            let end = now + grace;
+            let end = crate::domain::time::after(now, grace);
             self.expires_at = Some(self.expires_at.map_or(end, |at| at.min(end)));
         }
     }

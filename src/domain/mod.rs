@@ -20,4 +20,5 @@ pub mod scope;
 pub mod secret;
 pub mod source;
 pub mod tally;
+pub mod time;
 pub mod usage;

@@ -10,6 +10,7 @@
 use crate::domain::{
     id::{AccountId, ProgramSessionId},
     source::Source,
+    time::after,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ impl ProgramSession {
     pub const MOST: usize = 100;
 
     pub fn ends_at(&self) -> Timestamp {
-        (self.created_at + Self::ABSOLUTE).min(self.refreshed_at + Self::IDLE)
+        after(self.created_at, Self::ABSOLUTE).min(after(self.refreshed_at, Self::IDLE))
     }
 
     pub fn is_live(&self, now: Timestamp) -> bool {

@@ -24,6 +24,7 @@ use crate::domain::{
     scope::ScopeSet,
     secret::{CodeChallenge, CodeVerifier, Digest},
     source::Source,
+    time::after,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,7 @@ pub struct Request {
 
 impl Request {
     pub fn deliverable_until(&self) -> Timestamp {
-        self.expires_at + DELIVERY_GRACE
+        after(self.expires_at, DELIVERY_GRACE)
     }
 }
 
@@ -318,7 +319,7 @@ impl Registration {
                 if attempt.number >= MAX_ATTEMPTS {
                     return Err(Refused::TooManyAttempts { retry_after: None });
                 }
-                let pause_ends = attempt.started_at + ATTEMPT_PAUSE;
+                let pause_ends = after(attempt.started_at, ATTEMPT_PAUSE);
                 if now < pause_ends {
                     let wait = u64::try_from(pause_ends.duration_since(now).as_millis()).unwrap_or(0).div_ceil(1000);
                     return Err(Refused::TooManyAttempts { retry_after: Some(wait) });
@@ -393,7 +394,7 @@ impl Registration {
         match self {
             _ if !proven(self.request().challenge.as_ref(), verifier) => Poll::WrongVerifier,
             Self::Delivered { approval, key, at, .. } => match approval.salt {
-                Some(salt) if now < *at + REDELIVERY => Poll::Again { key: *key, salt },
+                Some(salt) if now < after(*at, REDELIVERY) => Poll::Again { key: *key, salt },
                 _ => Poll::Spent,
             },
             Self::Denied { .. } => Poll::Denied,
@@ -413,7 +414,7 @@ impl Registration {
     /// The interval grows by five seconds up to a minute, and stays grown.
     pub fn slowed(mut self) -> Self {
         if let Self::Pending { interval, .. } = &mut self {
-            *interval = (*interval + SLOW_DOWN_STEP).min(SLOWEST);
+            *interval = interval.saturating_add(SLOW_DOWN_STEP).min(SLOWEST);
         }
         self
     }
@@ -458,13 +459,13 @@ impl Registration {
 
     /// Step 6. Ends what is over; `None` when the row is to be forgotten.
     pub fn sweep(self, now: Timestamp) -> Option<Self> {
-        if now >= self.request().expires_at + REMEMBERED {
+        if now >= after(self.request().expires_at, REMEMBERED) {
             return None;
         }
         Some(match self {
             Self::Pending { request, .. } if now >= request.expires_at => Self::Expired { request },
             Self::Approved { request, .. } if now >= request.deliverable_until() => Self::Expired { request },
-            Self::Delivered { at, .. } if now >= at + REDELIVERY => self.end_redelivery(),
+            Self::Delivered { at, .. } if now >= after(at, REDELIVERY) => self.end_redelivery(),
             other => other,
         })
     }
@@ -483,8 +484,8 @@ impl Registration {
         match self {
             Self::Pending { request, .. } => request.expires_at,
             Self::Approved { request, .. } => request.deliverable_until(),
-            Self::Delivered { approval, at, .. } if approval.salt.is_some() => *at + REDELIVERY,
-            _ => self.request().expires_at + REMEMBERED,
+            Self::Delivered { approval, at, .. } if approval.salt.is_some() => after(*at, REDELIVERY),
+            _ => after(self.request().expires_at, REMEMBERED),
         }
     }
 

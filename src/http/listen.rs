@@ -215,8 +215,8 @@ impl Open {
                 (*quiet, *asked) = (Duration::ZERO, true);
                 return true;
             }
-            *quiet += TICK;
-            if !*asked && *quiet > head || *quiet > idle + GRACE {
+            *quiet = quiet.saturating_add(TICK);
+            if !*asked && *quiet > head || *quiet > idle.saturating_add(GRACE) {
                 pulse.end(End::Now);
             } else if *quiet > idle {
                 pulse.end(End::Politely);

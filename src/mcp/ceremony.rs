@@ -15,6 +15,7 @@ use crate::{
         pasted,
         registration::Registration,
         secret::{ClaimHandle, CodeVerifier},
+        time::after,
     },
     owner::{Call, Reply},
     service::{
@@ -90,7 +91,7 @@ impl Tools {
             (Way::Stdio(_), None) => return Ok(None),
         };
         // A margin, so that the human has time to type what is shown.
-        if now + SignedDuration::from_secs(60) < claim.code_expires_at {
+        if after(now, SignedDuration::from_secs(60)) < claim.code_expires_at {
             return Ok(Some(claim));
         }
         match self.backend.call(Call::NewAttempt { claim_token: token, login_hint: None }).await {

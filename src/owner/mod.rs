@@ -157,6 +157,11 @@ impl fmt::Display for Theirs {
 }
 
 impl Mine {
+    /// The use cases over the store of the directory that is locked.
+    pub fn over(service: Arc<Service>, role: Role, lock: OwnerLock) -> Self {
+        Self { local: Local::new(service.clone(), role, lock.dir().to_owned()), service, lock }
+    }
+
     pub fn local(&self) -> Local {
         self.local.clone()
     }
@@ -326,7 +331,7 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
     let (opening, noting) = (directory.clone(), journal.clone());
     let store = |error| match error {
         StoreError::Unavailable(_) | StoreError::ReadOnly(_) => OpenFailure::Store { data: directory, error },
-        StoreError::Corrupt(_) => OpenFailure::Damaged { data: directory, error },
+        StoreError::Corrupt(_) | StoreError::Panicked => OpenFailure::Damaged { data: directory, error },
     };
     let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening, noting.as_deref())).await {
         Ok(opened) => opened.map_err(store)?,
@@ -343,5 +348,5 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
             );
         }
     }
-    Ok(Mine { local: Local::new(service.clone(), role, data), service, lock })
+    Ok(Mine::over(service, role, lock))
 }

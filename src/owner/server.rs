@@ -111,7 +111,7 @@ impl ServerClient {
             Call::Poll { claim_token, code_verifier, wait_seconds } => {
                 let body = json!({"grant_type": CLAIM_GRANT, "claim_token": claim_token, "code_verifier": code_verifier});
                 let wait = call.longest_wait();
-                let request = self.request(Method::POST, "/oauth2/token", None).json(&body).timeout(PATIENCE + wait);
+                let request = self.request(Method::POST, "/oauth2/token", None).json(&body).timeout(PATIENCE.saturating_add(wait));
                 let waiting = if *wait_seconds > 0 { request.header("Prefer", format!("wait={}", wait.as_secs())) } else { request };
                 let delivered: Delivered = self.json(waiting).await?;
                 let plain = |text: &str, most| text.len() <= most && !text.chars().any(char::is_control);

@@ -293,7 +293,7 @@ impl SocketClient {
                 tokio::time::sleep(AGAIN).await;
             }
         };
-        let patience = PATIENCE + call.longest_wait();
+        let patience = PATIENCE.saturating_add(call.longest_wait());
         match tokio::time::timeout(patience, found).await {
             Ok(result) => result,
             Err(_) => self.unavailable(&io::ErrorKind::TimedOut.into()),

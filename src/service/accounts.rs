@@ -14,6 +14,7 @@ use crate::{
         registration::UserCode,
         secret::{Digest, KeyStream, Password, Purpose, SessionToken},
         source::Source,
+        time::after,
     },
     store::{StoreError, rows},
 };
@@ -87,7 +88,7 @@ impl Service {
         }
         let mut stream = KeyStream::fresh(self.world.bytes());
         let code = UserCode::new(|| stream.byte());
-        let expires_at = self.world.now() + SETUP_TTL;
+        let expires_at = after(self.world.now(), SETUP_TTL);
         let hash = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
         *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = Some(SetupCode { hash, expires_at });
         Ok(Some((code.expose(), expires_at)))

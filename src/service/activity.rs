@@ -5,6 +5,7 @@ use crate::{
     domain::{
         activity::{Event, Topic, What},
         id::{AccountId, EventId},
+        time::before,
     },
     store::{Order, Read, StoreError, Table, rows},
 };
@@ -91,7 +92,7 @@ impl Service {
     /// Forgets lines that are too old or too many, a stride at a time.
     pub(super) async fn sweep_activity(&self) -> Result<(), Error> {
         let mut steps = self.walk.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let oldest = EventId::new(self.world.now() - KEPT, [0; 16]).to_string();
+        let oldest = EventId::new(before(self.world.now(), KEPT), [0; 16]).to_string();
         let page = self.store.read(|rows| rows.scan(Table::Events, &[], steps.after.as_deref(), Order::Descending, STRIDE)).await?;
         let mut over = Vec::new();
         for (key, _) in &page {

@@ -14,6 +14,7 @@ use crate::{
         registration::{Approval, PICKUP_TTL, Pickup, Poll, Registration, Retry},
         secret::{ApiKey, ClaimHandle, ClaimToken, CodeVerifier, KeyStream, PickupToken, Purpose},
         source::Source,
+        time::after,
     },
     store::{Table, Write, rows},
 };
@@ -215,7 +216,7 @@ impl Service {
                     environment: approval.environment,
                     scopes: approval.scopes.clone(),
                     created_at: now,
-                    expires_at: approval.key_lifetime.map(|seconds| now + SignedDuration::from_secs(seconds)),
+                    expires_at: approval.key_lifetime.map(|seconds| after(now, SignedDuration::from_secs(seconds))),
                     revoked: None,
                     disabled_at: None,
                     disabled_reason: None,
@@ -372,7 +373,8 @@ impl Service {
     pub async fn offer_pickup(&self, id: RegistrationId) -> Result<(PickupToken, Timestamp), Error> {
         let now = self.world.now();
         let token = PickupToken::new(self.world.bytes());
-        let pickup = Pickup { token: self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()), expires_at: now + PICKUP_TTL };
+        let pickup =
+            Pickup { token: self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()), expires_at: after(now, PICKUP_TTL) };
         let expires = pickup.expires_at;
         self.store
             .write(move |rows| {

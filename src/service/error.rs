@@ -138,7 +138,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable,
             StoreError::ReadOnly(_) => Self::ReadOnly,
-            StoreError::Corrupt(_) => Self::Internal,
+            StoreError::Corrupt(_) | StoreError::Panicked => Self::Internal,
         }
     }
 }

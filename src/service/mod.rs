@@ -196,6 +196,11 @@ impl Service {
         !self.draining.is_cancelled() && self.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
     }
 
+    /// Ends when nothing can be changed any more until this process is started again.
+    pub async fn failed(&self) {
+        self.store.ended().await;
+    }
+
     /// How many polls wait for a human now.
     pub fn waiting(&self) -> usize {
         self.registrations.waiters.count()

@@ -36,7 +36,7 @@ impl OpenClaim {
     /// Notes a poll; whether the one before was less than `interval` seconds ago.
     pub fn polled_too_early(&self, interval: u16, now: Timestamp) -> bool {
         let now = now.as_millisecond();
-        now - self.polled.swap(now, Ordering::Relaxed) < i64::from(interval) * 1_000
+        now.saturating_sub(self.polled.swap(now, Ordering::Relaxed)) < i64::from(interval) * 1_000
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         scope::KEYS_WRITE,
         secret::{Digest, PortalTicket, Purpose, SessionToken},
         source::Source,
+        time::after,
     },
     store::{Read, rows},
 };
@@ -62,7 +63,7 @@ impl Service {
         let ticket = PortalTicket::new(self.world.bytes());
         let (now, hash) = (self.world.now(), self.portal_hash(&ticket));
         let (new_id, randoms) = (AccountId::new(now, self.world.bytes()), [self.world.bytes(), self.world.bytes(), self.world.bytes()]);
-        let expires_at = now + PortalSession::TTL;
+        let expires_at = after(now, PortalSession::TTL);
         self.store
             .write(move |rows| {
                 let (mut account, found) = match whose(rows, &known)? {

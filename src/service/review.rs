@@ -14,6 +14,7 @@ use crate::{
         secret::{Password, Purpose},
         source::Source,
         tally::Counted,
+        time::after,
     },
     store::{Read, Table, rows},
 };
@@ -289,11 +290,12 @@ impl Service {
     fn chosen_lifetime(&self, seconds: Option<i64>) -> Result<Option<SignedDuration>, Error> {
         let offered = self.config.claim.key_ttl.0;
         let Some(seconds) = seconds else { return Ok(offered) };
-        let chosen = SignedDuration::from_secs(seconds);
-        if chosen < SignedDuration::from_secs(60) || offered.is_some_and(|most| chosen > most) {
-            return Err(Error::invalid("lifetime", "must be at least a minute and at most what was offered"));
+        match super::keys::checked_lifetime("lifetime", seconds)? {
+            chosen if offered.is_some_and(|most| chosen > most) => {
+                Err(Error::invalid("lifetime", "must be at least a minute and at most what was offered"))
+            }
+            chosen => Ok(Some(chosen)),
         }
-        Ok(Some(chosen))
     }
 
     /// Step 4b: Deny, or "I did not start this", which also flags where the request came from.
@@ -310,7 +312,7 @@ impl Service {
                 let what = if disown {
                     // Of this computer the address says nothing: everything here comes from it.
                     if !from.is_this_computer() {
-                        rows::flag(rows, &from, (now + FLAGGED).as_second());
+                        rows::flag(rows, &from, after(now, FLAGGED).as_second());
                     }
                     What::Disowned { registration: id, agent, from }
                 } else {

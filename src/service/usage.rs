@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn numbers_that_could_not_be_written_are_added_to_those_of_another_day() {
         let (log, first) = (UsageLog::default(), "2026-11-22T23:59:59Z".parse::<Timestamp>().expect("a time"));
-        let (meter, next) = (&meters(1)[0], first + SignedDuration::from_secs(1));
+        let (meter, next) = (&meters(1)[0], crate::domain::time::after(first, SignedDuration::from_secs(1)));
         log.note(meter, None, Some(Source::Local), first);
         log.note(meter, Some(Refusal::Expired), None, first);
         log.begin(first, true);
@@ -401,7 +401,7 @@ mod tests {
         log.begin(now, false);
         assert!(log.take(PER_SECOND).is_empty(), "the next round begins a minute after this one began");
         assert_eq!(written.len(), keys.len());
-        log.begin(now + STEP, false);
+        log.begin(crate::domain::time::after(now, STEP), false);
         assert_eq!(log.take(keys.len()).len(), keys.len());
     }
 }

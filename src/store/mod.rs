@@ -7,7 +7,9 @@
 //!   ([`Table::is_count`]);
 //! * a read returns nothing that a crash could still take back;
 //! * indexes change in the transaction that changes their row ([`rows`]), and every list is paged;
-//! * a failing disk takes writes away and, once there is room again, gives them back without a restart.
+//! * a failing disk takes writes away and, once there is room again, gives them back without a restart;
+//! * a job that panics, one that reads as well as one that writes, fails alone: nothing of it is kept, and the others of
+//!   its group go on. What panics outside a job ends the store, which then says so ([`Engine::ended`]).
 
 pub mod backup;
 pub mod check;
@@ -19,7 +21,10 @@ mod sled;
 pub use self::sled::{ROOM, SledEngine};
 
 use futures::future::BoxFuture;
-use std::sync::{Arc, Mutex};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Whether a table's rows are part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +134,9 @@ pub enum StoreError {
     /// The files, or a row, do not read as what they should be.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
+    /// What a request wanted from the store ended in a fault of this program. Trying again would end there, too.
+    #[error("a job of the store panicked; nothing of it was kept")]
+    Panicked,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +198,12 @@ pub enum Changed<'a> {
 /// Told of every change after it was made (or may have been) and before anybody is told that it was.
 pub type Observer = Box<dyn Fn(&Changed<'_>) + Send + Sync>;
 
+/// Runs a job, for an engine. One that panics has only itself to blame: what it leaves is thrown away, so nobody sees it
+/// half done.
+fn run_job<T>(job: impl FnOnce() -> T) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(job)).map_err(|_| StoreError::Panicked)
+}
+
 /// One storage engine.
 pub trait Engine: Send + Sync {
     fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
@@ -198,6 +212,11 @@ pub trait Engine: Send + Sync {
     fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
     /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
     fn fault(&self) -> Option<StoreError>;
+    /// Ends when nothing will ever be written any more, because the engine itself failed: the process has to end, too.
+    /// An engine without a part of its own that could die goes on for ever.
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
     /// Tells `observer` of changes from now on. There is one, and the first stays.
     fn observe(&self, observer: Observer);
     /// Waits for what is under way, then refuses everything.
@@ -236,13 +255,11 @@ impl Store {
             .write(Box::new(move |rows| {
                 let done = job(rows);
                 let commit = done.is_ok();
-                if let Ok(mut slot) = slot.lock() {
-                    *slot = Some(done);
-                }
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
                 commit
             }))
             .await;
-        let done = result.lock().ok().and_then(|mut slot| slot.take());
+        let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (outcome, done) {
             (Ok(()), Some(done)) => done,
             (Err(error), _) => Err(error.into()),
@@ -257,6 +274,11 @@ impl Store {
     /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
     pub fn fault(&self) -> Option<StoreError> {
         self.0.fault()
+    }
+
+    /// Ends when nothing will ever be written any more, because the engine itself failed.
+    pub async fn ended(&self) {
+        self.0.ended().await;
     }
 
     pub fn observe(&self, observer: impl Fn(&Changed<'_>) + Send + Sync + 'static) {

@@ -17,6 +17,7 @@ use crate::domain::{
     secret::Digest,
     source::Source,
     tally::{Counted, Tally},
+    time::after,
     usage::Usage,
 };
 use jiff::{Timestamp, civil::Date};
@@ -317,7 +318,7 @@ impl Row for operation::Done {
     }
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut due = due(self.at + operation::KEPT, "");
+        let mut due = due(after(self.at, operation::KEPT), "");
         due.extend_from_slice(self.id.as_bytes());
         vec![(Table::DueOperations, due)]
     }

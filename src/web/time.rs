@@ -11,9 +11,9 @@ const DAY: i64 = 24 * HOUR;
 pub fn length(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let (count, unit) = match seconds {
-        s if s >= DAY => ((s + DAY / 2) / DAY, "day"),
-        s if s >= HOUR => ((s + HOUR / 2) / HOUR, "hour"),
-        s if s >= MINUTE => ((s + MINUTE / 2) / MINUTE, "minute"),
+        s if s >= DAY => (s.saturating_add(DAY / 2) / DAY, "day"),
+        s if s >= HOUR => (s.saturating_add(HOUR / 2) / HOUR, "hour"),
+        s if s >= MINUTE => (s.saturating_add(MINUTE / 2) / MINUTE, "minute"),
         s => (s, "second"),
     };
     if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") }
@@ -30,7 +30,7 @@ pub fn relative(at: Timestamp, now: Timestamp) -> String {
     match passed.as_secs() {
         -9..=9 => "just now".to_owned(),
         10.. => format!("{} ago", length(passed)),
-        _ => format!("in {}", length(-passed)),
+        _ => format!("in {}", length(passed.abs())),
     }
 }
 

@@ -28,6 +28,7 @@ mod discovery;
 mod disk;
 mod durable;
 mod elsewhere;
+mod extremes;
 mod floods;
 mod functions;
 mod http_agent;

@@ -58,6 +58,9 @@ conformance!(
         a_transaction_scans_its_own_changes,
         a_transaction_sees_earlier_jobs_of_its_group,
         a_failed_job_of_a_group_leaves_the_others,
+        a88_a_job_that_panics_fails_alone,
+        a88_a_read_that_panics_fails_alone,
+        a88_a_panic_outside_a_job_ends_the_store,
         indexes_follow_their_row,
         a_reopened_store_has_everything_acknowledged,
         a_closed_store_refuses_everything,
@@ -293,6 +296,67 @@ async fn a_failed_job_of_a_group_leaves_the_others<E: Opens>(dir: &TempDir) {
     let (first, failing, third, ()) = futures::join!(first, failing, third, opener);
     assert!(first.is_ok() && failing.is_err());
     assert_eq!(third.unwrap(), (Some(b"1".to_vec()), None));
+}
+
+fn panics() -> Result<(), StoreError> {
+    panic!("on purpose")
+}
+
+async fn a88_a_job_that_panics_fails_alone<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    let (open, wait) = gate();
+    let first = change(&store, move |rows| {
+        wait();
+        rows.put(T, b"first", b"1".to_vec());
+    });
+    let panicking = store.write(|rows| {
+        rows.put(T, b"first", b"overwritten".to_vec());
+        rows.put(T, b"half", b"1".to_vec());
+        rows.note(b"{}".to_vec());
+        panics()
+    });
+    let third = store.write(|rows| Ok::<_, StoreError>((rows.get(T, b"first")?, rows.get(T, b"half")?)));
+    let opener = async {
+        tokio::task::yield_now().await;
+        open.send(()).unwrap();
+    };
+    let (first, panicking, third, ()) = futures::join!(first, panicking, third, opener);
+    first.unwrap();
+    assert_err!(panicking, StoreError::Panicked);
+    assert_eq!(third.unwrap(), (Some(b"1".to_vec()), None));
+    // Again and again: it goes on.
+    for n in 0..5u8 {
+        assert_err!(store.write(|_| panics()).await, StoreError::Panicked);
+        change(&store, move |rows| rows.put(T, &[n], vec![n])).await.unwrap();
+    }
+    assert_eq!((get(&store, &[4]).await, store.fault().is_none()), (Some(vec![4]), true));
+}
+
+async fn a88_a_read_that_panics_fails_alone<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    put(&store, b"a", b"1").await;
+    assert_err!(store.read(|_| panics()).await, StoreError::Panicked);
+    assert_eq!(get(&store, b"a").await, Some(b"1".to_vec()));
+    put(&store, b"a", b"2").await;
+}
+
+async fn a88_a_panic_outside_a_job_ends_the_store<E: Opens>(dir: &TempDir) {
+    let store = store::<E>(dir.path());
+    put(&store, b"a", b"1").await;
+    store.observe(|_| panic!("on purpose"));
+    let ended = tokio::spawn({
+        let store = store.clone();
+        async move { store.ended().await }
+    });
+    assert_err!(change(&store, |rows| rows.put(Table::Meta, b"b", vec![1])).await, StoreError::Unavailable(_));
+    ended.await.unwrap();
+    assert!(store.fault().is_some(), "it says so");
+    assert_err!(store.read(|rows| rows.get(T, b"a")).await, StoreError::Unavailable(_));
+    assert_err!(change(&store, |rows| rows.put(T, b"c", vec![1])).await, StoreError::Unavailable(_));
+    store.close().await;
+    drop(store);
+    let again = self::store::<E>(dir.path());
+    assert_eq!(get(&again, b"a").await, Some(b"1".to_vec()));
 }
 
 async fn indexes_follow_their_row<E: Opens>(dir: &TempDir) {

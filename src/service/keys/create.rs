@@ -12,6 +12,7 @@ use crate::{
         operation::Outcome,
         scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
         source::Source,
+        time::after,
     },
     service::{
         Error, Operation, Service, acting,
@@ -73,7 +74,7 @@ impl Service {
         let scopes = self.known_scopes(&new.scopes)?;
         let Turn { world, note, done } = self.turn(operation).await?;
         let now = world.now();
-        let expires_at = lifetime(new.expires_in)?.map(|lifetime| now + lifetime);
+        let expires_at = lifetime(new.expires_in)?.map(|lifetime| after(now, lifetime));
         let environment = match &actor {
             Actor::Key(key) if new.environment.is_some_and(|e| e != key.environment) => {
                 return Err(Error::Forbidden { detail: format!("a {} key can't make keys of another environment", key.environment) });

@@ -146,11 +146,15 @@ impl Service {
 
 /// How long a key may be asked to live.
 fn lifetime(expires_in: Option<i64>) -> Result<Option<SignedDuration>, Error> {
-    match expires_in {
-        None => Ok(None),
-        Some(seconds) if (MIN_LIFETIME..=MAX_LIFETIME).contains(&seconds) => Ok(Some(SignedDuration::from_secs(seconds))),
-        Some(_) => Err(Error::invalid("expires_in", "must be from 60 seconds to ten years")),
+    expires_in.map(|seconds| checked_lifetime("expires_in", seconds)).transpose()
+}
+
+/// The one bound on what anybody may choose, whether or not something was offered.
+pub(super) fn checked_lifetime(field: &str, seconds: i64) -> Result<SignedDuration, Error> {
+    if (MIN_LIFETIME..=MAX_LIFETIME).contains(&seconds) {
+        return Ok(SignedDuration::from_secs(seconds));
     }
+    Err(Error::invalid(field, "must be from 60 seconds to ten years"))
 }
 
 fn missing(scope: &str) -> Error {

@@ -7,6 +7,7 @@ use crate::{
         id::KeyId,
         idempotency::{Done, IdempotencyKey, REMEMBERED},
         secret::{Digest, Purpose},
+        time::after,
     },
     store::{Read, Write, rows},
 };
@@ -40,7 +41,7 @@ impl Service {
         let names = self.secret.hashes(Purpose::Idempotency, name.as_bytes());
         let mut known = names.zip(self.secret.hashes(Purpose::Idempotency, body.as_bytes()));
         let (name, body) = known.next().ok_or(Error::Internal)?;
-        Ok(Some(Request { name, body, ends_at: self.world.now() + REMEMBERED, older: known.collect() }))
+        Ok(Some(Request { name, body, ends_at: after(self.world.now(), REMEMBERED), older: known.collect() }))
     }
 }
 

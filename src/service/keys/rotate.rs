@@ -13,6 +13,7 @@ use crate::{
         key::{Key, Status},
         operation::Outcome,
         source::Source,
+        time::after,
     },
     service::{Error, Operation, Service, acting, operation::Turn, record, view::Issued},
     store::{Read, Write, rows},
@@ -133,7 +134,7 @@ fn end(rows: &dyn Read, old: &Key, asked: Option<SignedDuration>, now: Timestamp
         None => None,
     };
     let renewed = old.expires_at.map(|at| at.duration_since(old.created_at));
-    match (asked.or(renewed).map(|lifetime| now + lifetime), most) {
+    match (asked.or(renewed).map(|lifetime| after(now, lifetime)), most) {
         (Some(end), Some(most)) if end > most && asked.is_some() => {
             Err(Error::Forbidden { detail: "the key would outlive the one that made it".to_owned() })
         }

@@ -8,7 +8,7 @@ mod writer;
 
 pub use files::ROOM;
 
-use super::{Engine, Observer, ReadJob, Snapshot, StoreError, WriteJob, journal::Journal};
+use super::{Engine, Observer, ReadJob, Snapshot, StoreError, WriteJob, journal::Journal, run_job};
 use futures::future::BoxFuture;
 use std::{
     path::Path,
@@ -48,8 +48,9 @@ impl SledEngine {
 
     /// The database, once it is not just being opened again.
     async fn live(&self) -> Result<Arc<Live>, StoreError> {
+        self.refuse_if_gone()?;
         let mut state = self.state.clone();
-        let state = state.wait_for(|state| !matches!(state, State::Opening)).await.map_err(|_| closed())?;
+        let state = state.wait_for(|state| !matches!(state, State::Opening)).await.map_err(|_| self.gone())?;
         match &*state {
             State::Open(live) => Ok(live.clone()),
             State::Down(error) => Err(error.clone()),
@@ -57,10 +58,20 @@ impl SledEngine {
         }
     }
 
+    /// Without its writer the store is not read either: nobody is to take such a process for a whole one.
+    fn refuse_if_gone(&self) -> Result<(), StoreError> {
+        self.state.has_changed().map(|_| ()).map_err(|_| self.gone())
+    }
+
+    /// What who asks is told when the writer is gone.
+    fn gone(&self) -> StoreError {
+        self.refuse_if_closed().err().unwrap_or_else(dead)
+    }
+
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Message) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.send(message(reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        self.queue.send(message(reply)).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
     }
 }
 
@@ -68,12 +79,16 @@ fn closed() -> StoreError {
     StoreError::Unavailable("closed".to_owned())
 }
 
+fn dead() -> StoreError {
+    StoreError::Unavailable("its writer failed: this process has to be started again".to_owned())
+}
+
 impl Engine for SledEngine {
     fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             self.refuse_if_closed()?;
             let live = self.live().await?;
-            job(&View::new(&live.files, &live.undo));
+            run_job(|| job(&View::new(&live.files, &live.undo)))?;
             if live.files.is_ailing() {
                 let _ = self.queue.try_send(Message::Ailing);
             }
@@ -102,11 +117,20 @@ impl Engine for SledEngine {
     }
 
     fn fault(&self) -> Option<StoreError> {
+        if let Err(gone) = self.refuse_if_gone() {
+            return Some(gone);
+        }
         match &*self.state.borrow() {
             State::Open(live) => live.groups.as_ref().err().cloned(),
             State::Down(error) => Some(error.clone()),
             State::Opening => None,
         }
+    }
+
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        let mut state = self.state.clone();
+        // The writer holds the other end until it is gone, and goes on as long as this engine lives.
+        Box::pin(async move { while state.changed().await.is_ok() {} })
     }
 
     fn observe(&self, observer: Observer) {

@@ -12,8 +12,9 @@ use super::{
     snapshot::{Before, Watched},
     view::{Changes, View},
 };
-use crate::store::{Changed, ChangedRow, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal};
+use crate::store::{Changed, ChangedRow, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal, run_job};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, OnceLock,
@@ -126,7 +127,13 @@ impl Writer {
         let (database, live) = Database::open(&path)?;
         let (state, seen) = watch::channel(State::Open(Arc::new(live)));
         let writer = Self { path, state, queue, journal, observer, database: Ok(database), patience: SOON };
-        thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(messages))?;
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| writer.run(messages))).is_err() {
+                // It unwound: what others wait on is dropped, so they learn of it.
+                tracing::error!("the store's writer failed: nothing can be changed any more, and this process ends");
+            }
+        };
+        thread::Builder::new().name("store-writer".to_owned()).spawn(run)?;
         Ok(seen)
     }
 
@@ -136,21 +143,26 @@ impl Writer {
             let (mut changes, mut notes) = (Changes::new(), Vec::new());
             let mut next = Some(first);
             while let Some(Message::Write { mut job, reply }) = next {
+                let mut ran = Ok(());
                 if let Ok(database) = &self.database {
                     let mut view = View::new(&database.files, &changes);
-                    if job(&mut view) {
-                        let View { own, notes: mut more, .. } = view;
-                        changes.extend(own);
-                        notes.append(&mut more);
+                    match run_job(|| job(&mut view)) {
+                        Ok(true) => {
+                            let View { own, notes: mut more, .. } = view;
+                            changes.extend(own);
+                            notes.append(&mut more);
+                        }
+                        Ok(false) => {}
+                        Err(panicked) => ran = Err(panicked),
                     }
                 }
-                replies.push(reply);
+                replies.push((reply, ran));
                 next = if replies.len() < GROUP { messages.try_recv().ok() } else { None };
             }
             if !replies.is_empty() {
                 let outcome = self.commit(changes, &notes);
-                for reply in replies.drain(..) {
-                    let _ = reply.send(outcome.clone());
+                for (reply, ran) in replies.drain(..) {
+                    let _ = reply.send(ran.and_then(|()| outcome.clone()));
                 }
             }
             match next {

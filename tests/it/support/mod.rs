@@ -62,6 +62,8 @@ pub struct Builder {
     product: Option<&'static str>,
     settings: Vec<(&'static str, String)>,
     seed: u64,
+    /// What the computer's clock is off by, in seconds.
+    clock_off: i64,
 }
 
 /// An application with the default configuration.
@@ -96,6 +98,12 @@ impl Builder {
         self
     }
 
+    /// Starts with the computer's clock set wrong by so many seconds.
+    pub fn clock_off(mut self, seconds: i64) -> Self {
+        self.clock_off = seconds;
+        self
+    }
+
     fn config(&self) -> Config {
         let text = self.product.map_or_else(|| CATALOGUE.to_owned(), profile);
         let file = Some(("test.toml".into(), text));
@@ -105,6 +113,7 @@ impl Builder {
     pub async fn start(self) -> TestApp {
         let dir = TempDir::new().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new());
+        clock.set_by(self.clock_off);
         let randomness = Arc::new(Seeded::new(self.seed));
         let world = World::new(clock.clone(), randomness.clone());
         let (store, service) = open(dir.path(), self.config(), world).await;
