@@ -7,6 +7,7 @@ use super::{
 };
 use crate::domain::{
     key::{Environment, KeyFormat},
+    nearest::nearest,
     scope::Catalogue,
 };
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ impl Config {
         let mut config: Self = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(Value::Table(table), &mut track))
             .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner().message())))?;
         if let Some(key) = unknown.first() {
-            let nearest = known.iter().map(|setting| &setting.path).min_by_key(|name| strsim::damerau_levenshtein(name, key));
+            let nearest = nearest(key, known.iter().map(|setting| setting.path.as_str()));
             let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             return Err(wrong(format!("unknown setting `{key}`{hint}")));
         }

@@ -11,6 +11,7 @@ pub mod key;
 pub mod limit;
 pub mod loss;
 pub mod name;
+pub mod nearest;
 pub mod operation;
 pub mod page_path;
 pub mod pasted;

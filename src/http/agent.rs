@@ -7,6 +7,7 @@ use super::{
     client::ClientSource,
     credential::Presented,
     error::Failed,
+    member::Words,
     openapi::Told,
     routes::{Routes, Verb::Post},
     token::KeyReply,
@@ -53,6 +54,7 @@ const NEW_ATTEMPT: [Error; 4] = [
 ];
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Register {
     #[schemars(required, extend("const" = "service_auth"))]
     r#type: Option<String>,
@@ -62,9 +64,10 @@ pub struct Register {
     /// Shown to the human as self-declared.
     #[schemars(required, length(min = 1, max = 64), extend("examples" = ["Claude"]))]
     agent_name: Option<String>,
-    /// Space-delimited; the least set unless told.
+    /// Space-delimited, or a list; the least set unless told.
+    #[serde(alias = "scopes")]
     #[schemars(extend("examples" = ["audience:read email:send"]))]
-    scope: Option<String>,
+    scope: Option<Words>,
     environment: Option<Environment>,
     /// RFC 7636, so that a lost reply loses no key.
     #[schemars(regex(pattern = "^[A-Za-z0-9_-]{43}$"))]
@@ -125,7 +128,7 @@ pub async fn register(
     }
     let ask = Ask {
         agent_name: required("agent_name", body.agent_name)?,
-        scopes: body.scope.map(|scope| scope.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()),
+        scopes: body.scope.map(|Words(words)| words),
         login_hint: body.login_hint,
         environment: body.environment,
         challenge: challenge(body.code_challenge, body.code_challenge_method.as_deref())?,
@@ -138,6 +141,7 @@ pub async fn register(
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AskAttempt {
     #[schemars(extend("enum" = ["login_hint", "service_auth", null]))]
     r#type: Option<String>,
@@ -154,6 +158,9 @@ pub async fn new_attempt(State(app): State<App>, JsonBody(body): JsonBody<AskAtt
         Some("service_auth") => true,
         Some(_) => return Err(Error::invalid("type", "must be \"login_hint\" or \"service_auth\"").into()),
     };
+    if body.login_hint.is_some() && body.email.is_some() {
+        return Err(Error::invalid("email", "is `login_hint` by another name: send one of them").into());
+    }
     let token = ClaimToken::parse(&required("claim_token", body.claim_token)?).ok_or(Error::InvalidClaimToken)?;
     let attempt = app.new_attempt(&token, body.login_hint.or(body.email), service_auth).await?;
     Ok(Plain::new(attempt).secret())

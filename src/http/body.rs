@@ -1,7 +1,13 @@
 //! What requests say, strictly: one type, one size, no member twice, errors that name the field.
 
 use crate::{
-    http::{App, MAX_BODY, error::Failed, listen::TooLate, openapi},
+    http::{
+        App, MAX_BODY,
+        error::Failed,
+        listen::TooLate,
+        member::{known, nothing_in_the_address},
+        openapi,
+    },
     service::Error,
 };
 use aide::{
@@ -27,6 +33,7 @@ use std::{borrow::Cow, fmt, future::poll_fn, iter::successors, marker::PhantomDa
 const OURS: [&str; 10] =
     ["account_id", "user_id", "registration_id", "key_id", "status", "plan", "rate_limit", "expires_at", "approved_by", "operator"];
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -49,11 +56,12 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     }
 }
 
-impl<T: Send> FromRequest<App> for JsonText<T> {
+impl<T: DeserializeOwned + Send> FromRequest<App> for JsonText<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
         kind(request.headers(), false)?;
+        nothing_in_the_address::<T>(request.uri().query())?;
         Ok(Self(whole(request.into_body()).await?, PhantomData))
     }
 }
@@ -78,6 +86,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for FunctionBody<T> {
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
         let (parts, body) = request.into_parts();
         let bytes = whole(body).await?;
+        nothing_in_the_address::<T>(parts.uri.query())?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -143,7 +152,9 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = Failed;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failed> {
-        Ok(Self(typed(form_members(parts.uri.query().unwrap_or("").as_bytes())?)?))
+        let members = form_members(parts.uri.query().unwrap_or("").as_bytes())?;
+        members.keys().try_for_each(|name| known::<T>(name))?;
+        Ok(Self(typed(members)?))
     }
 }
 
@@ -176,18 +187,13 @@ impl<T: JsonSchema> OperationInput for PathId<T> {
     }
 }
 
-/// A number where all is text: in a query or a form.
-pub fn number<'de, D: Deserializer<'de>, T: FromStr>(d: D) -> Result<Option<T>, D::Error> {
-    let text = Option::<String>::deserialize(d)?;
-    text.map(|text| text.parse().map_err(|_| serde::de::Error::custom("must be a number"))).transpose()
-}
-
 /// A field that must be there.
 pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::invalid(field, "is missing"))
 }
 
-/// The whole body, unless it is too large or late. Nearly always it comes in one piece, which is handed on as it is.
+/// The whole body, unless it is too large or late. Nearly always it comes in one piece, which is handed on as it is. A
+/// byte order mark, as editors and .NET write one, is no part of what it says (RFC 8259 §8.1).
 pub async fn whole(mut body: Body) -> Result<Bytes, Error> {
     let (mut first, mut rest) = (Bytes::new(), Vec::new());
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
@@ -201,17 +207,19 @@ pub async fn whole(mut body: Body) -> Result<Bytes, Error> {
         }
         if first.is_empty() { first = data } else { rest.extend_from_slice(&data) }
     }
-    if rest.is_empty() { Ok(first) } else { Ok([&*first, &rest].concat().into()) }
+    let whole: Bytes = if rest.is_empty() { first } else { [&*first, &rest].concat().into() };
+    Ok(if whole.starts_with(BYTE_ORDER_MARK) { whole.slice(BYTE_ORDER_MARK.len()..) } else { whole })
 }
 
 async fn read<T: DeserializeOwned>(request: Request, form: bool, theirs: &[&str]) -> Result<T, Error> {
     let is_form = kind(request.headers(), form)? == FORM;
+    nothing_in_the_address::<T>(request.uri().query())?;
     let bytes = whole(request.into_body()).await?;
     if !is_form {
         return json(&bytes, theirs);
     }
     let members = form_members(&bytes)?;
-    members.keys().try_for_each(|name| not_ours(name, theirs))?;
+    members.keys().try_for_each(|name| not_ours(name, theirs).and_then(|()| known::<T>(name)))?;
     typed(members)
 }
 
@@ -236,7 +244,10 @@ fn json<T: DeserializeOwned>(bytes: &[u8], theirs: &[&str]) -> Result<T, Error> 
     let names = names.ok_or_else(|| Error::Malformed { detail: "the body must be a JSON object".to_owned() })?;
     names.iter().try_for_each(|Name(name)| not_ours(name, theirs))?;
     // Only the slower way by a value knows which field is wrong.
-    serde_json::from_slice(bytes).or_else(|_| typed(serde_json::from_slice(bytes).map_err(malformed)?))
+    serde_json::from_slice(bytes).or_else(|_| {
+        names.iter().try_for_each(|Name(name)| known::<T>(name))?;
+        typed(serde_json::from_slice(bytes).map_err(malformed)?)
+    })
 }
 
 fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {

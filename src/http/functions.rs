@@ -8,15 +8,12 @@ use super::{
     client::ClientSource,
     credential::Presented,
     error::Failed,
+    member::Words,
     openapi::Told,
     routes::{Routes, Verb::Post},
 };
 use crate::{
-    domain::{
-        id::KeyId,
-        key::Status,
-        scope::{Catalogue, Scope},
-    },
+    domain::{id::KeyId, key::Status, scope::Catalogue},
     service::{
         Error,
         keys::{Edit, Filter, MAX_PAGE, NewKey},
@@ -66,7 +63,7 @@ pub async fn list_agents(
     Ok(Success::new(&app, Agents { agents: [] }))
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Action {
     Generate,
@@ -76,6 +73,7 @@ enum Action {
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Manage {
     #[schemars(required)]
     action: Option<Action>,
@@ -84,10 +82,25 @@ pub struct Manage {
     /// Which key to rename or revoke.
     key_id: Option<String>,
     /// Of the key to make; all its maker may unless told, but for managing and verifying keys.
-    #[schemars(with = "Option<Vec<Scope>>")]
-    scopes: Option<Vec<String>>,
+    scopes: Option<Words>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+impl Manage {
+    /// An argument that an action has no use for was meant to do something, which would not be done.
+    fn fits(&self, action: Action) -> Result<(), Error> {
+        let given = [
+            ("name", self.name.is_some(), &[Action::Generate, Action::Update][..]),
+            ("key_id", self.key_id.is_some(), &[Action::Update, Action::Revoke]),
+            ("scopes", self.scopes.is_some(), &[Action::Generate]),
+            ("cursor", self.cursor.is_some(), &[Action::List]),
+        ];
+        match given.iter().find(|(_, given, actions)| *given && !actions.contains(&action)) {
+            Some((name, ..)) => Err(Error::invalid(*name, "has no meaning for this action")),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -174,9 +187,11 @@ pub async fn manage_api_keys(
     let caller = presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
     let FunctionBody(asked) = body?;
     let account = caller.account.id;
-    let answer = match required("action", asked.action)? {
+    let action = required("action", asked.action)?;
+    asked.fits(action)?;
+    let answer = match action {
         Action::Generate => {
-            let scopes = asked.scopes.unwrap_or_else(|| ordinary_scopes(&app, &caller));
+            let scopes = asked.scopes.map_or_else(|| ordinary_scopes(&app, &caller), |Words(words)| words);
             let new = NewKey { name: required("name", asked.name)?, scopes, ..NewKey::default() };
             app.create_key(caller.actor(), account, new, source).await?.into()
         }

@@ -24,9 +24,16 @@ pub fn routes<R: Routes>() -> R {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Ask {
     #[schemars(required)]
     token: Option<String>,
+    /// May be there (RFC 7662 §2.1). A token is found without it.
+    #[serde(rename = "token_type_hint")]
+    _token_type_hint: Option<String>,
+    /// May be there, as OAuth's clients send it. It names nobody: the key that is presented does.
+    #[serde(rename = "client_id")]
+    _client_id: Option<String>,
 }
 
 /// Everything there is to say, or that there is nothing to say.

@@ -3,11 +3,12 @@
 use super::{
     App,
     answer::Success,
-    body::{FunctionBody, JsonBody, JsonText, PathId, Query, number, required},
+    body::{FunctionBody, JsonBody, JsonText, PathId, Query, required},
     client::ClientSource,
     credential::Presented,
     error::Failed,
     idempotency::RequestName,
+    member::{Whole, Words, number},
     openapi::Told,
     routes::{
         Routes,
@@ -18,7 +19,7 @@ use crate::{
     domain::{
         id::KeyId,
         key::{Environment, Maker, Status},
-        scope::{KEYS_REVOKE, KEYS_VERIFY, KEYS_WRITE, Scope, ScopeSet},
+        scope::{KEYS_REVOKE, KEYS_VERIFY, KEYS_WRITE, ScopeSet},
     },
     service::{
         Error,
@@ -86,6 +87,7 @@ pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Su
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// How many; 20 unless told.
     #[serde(default, deserialize_with = "number")]
@@ -116,17 +118,18 @@ pub async fn list(
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Create {
     #[schemars(required, length(min = 1, max = 64), extend("examples" = ["Deploy bot"]))]
     name: Option<String>,
-    #[schemars(required, with = "Vec<Scope>")]
-    scopes: Option<Vec<String>>,
+    #[schemars(required)]
+    scopes: Option<Words>,
     environment: Option<Environment>,
     /// Seconds, from a minute to ten years.
     #[schemars(range(min = MIN_LIFETIME, max = MAX_LIFETIME))]
-    expires_in: Option<i64>,
+    expires_in: Option<Whole<i64>>,
     /// A limit of its own, at most the plan's and its parent's.
-    requests_per_minute: Option<u32>,
+    requests_per_minute: Option<Whole<u32>>,
 }
 
 /// A key that was just made, or by an earlier request of the same name: then without its secret.
@@ -150,10 +153,10 @@ pub async fn create(
     let JsonBody(body) = body?;
     let new = NewKey {
         name: required("name", body.name)?,
-        scopes: required("scopes", body.scopes)?,
+        scopes: required("scopes", body.scopes)?.0,
         environment: body.environment,
-        expires_in: body.expires_in,
-        requests_per_minute: body.requests_per_minute,
+        expires_in: body.expires_in.map(|Whole(seconds)| seconds),
+        requests_per_minute: body.requests_per_minute.map(|Whole(most)| most),
     };
     let (account, once) = (caller.account.id, name?.of(&caller));
     let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
@@ -168,11 +171,11 @@ pub async fn get(State(app): State<App>, presented: Presented, id: Result<PathId
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
     name: Option<String>,
     /// All it may do from now on.
-    #[schemars(with = "Option<Vec<Scope>>")]
-    scopes: Option<Vec<String>>,
+    scopes: Option<Words>,
     /// Off, with all it made, until it is enabled again.
     disabled: Option<bool>,
 }
@@ -187,16 +190,20 @@ pub async fn edit(
 ) -> Result<Success<KeyView>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
     let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
-    Ok(Success::new(&app, app.edit_key(&caller.actor(), id, Edit { name, scopes, disabled }, source).await?))
+    Ok(Success::new(
+        &app,
+        app.edit_key(&caller.actor(), id, Edit { name, scopes: scopes.map(|Words(words)| words), disabled }, source).await?,
+    ))
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// How long the old key works on, never past its own end; a day unless told.
     #[schemars(range(min = 0, max = 604_800))]
-    grace_seconds: Option<i64>,
+    grace_seconds: Option<Whole<i64>>,
     /// Seconds the new key lives; as long as the old one was made for unless told.
-    expires_in: Option<i64>,
+    expires_in: Option<Whole<i64>>,
 }
 
 /// `POST /v1/keys/{id}/rotate`: a new secret; the old one works on for its grace.
@@ -210,12 +217,14 @@ pub async fn rotate(
 ) -> Result<Success<Issued, 201>, Failed> {
     let caller = presented.admit(&app, &Need::call()).await?;
     let (PathId(id), FunctionBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
+    let [grace_seconds, expires_in] = [grace_seconds, expires_in].map(|given| given.map(|Whole(seconds)| seconds));
     let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
     let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
     Ok(issued(&app, rotated))
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct UsageQuery {
     /// How many, today included; 30 unless told.
     #[serde(default, deserialize_with = "number")]
@@ -248,15 +257,16 @@ pub async fn revoke(
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Verify {
     #[schemars(required)]
     key: Option<String>,
-    /// All it must have, space-delimited.
-    scope: Option<String>,
+    /// All it must have.
+    scope: Option<Words>,
     /// This deployment's unless told.
     environment: Option<Environment>,
     /// What the call costs of the key's limit; 1 unless told.
-    cost: Option<u32>,
+    cost: Option<Whole<u32>>,
 }
 
 /// [`Verify`] and nothing else, as most calls have it: read without a copy.
@@ -266,7 +276,7 @@ struct Asked<'a> {
     key: Option<&'a str>,
     scope: Option<&'a str>,
     environment: Option<Environment>,
-    cost: Option<u32>,
+    cost: Option<Whole<u32>>,
 }
 
 /// `POST /v1/keys/verify`: always 200 with the verdict; 401 and 403 concern the caller's own key.
@@ -282,14 +292,14 @@ pub async fn verify(
     let asked = match text.exactly() {
         Some(asked) => asked,
         None => {
-            owned = text.read()?;
-            let Verify { key, scope, environment, cost } = &owned;
-            Asked { key: key.as_deref(), scope: scope.as_deref(), environment: *environment, cost: *cost }
+            let Verify { key, scope, environment, cost } = text.read()?;
+            owned = (key, scope.map(|words| words.spaced()));
+            Asked { key: owned.0.as_deref(), scope: owned.1.as_deref(), environment, cost }
         }
     };
     let key = required("key", asked.key)?;
     let scopes = ScopeSet::parse(asked.scope.unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
     let environment = Some(asked.environment.unwrap_or(app.config.environment));
-    let need = Need { scopes, environment, cost: asked.cost.unwrap_or(1) };
+    let need = Need { scopes, environment, cost: asked.cost.map_or(1, |Whole(cost)| cost) };
     Ok(Success::new(&app, app.verify(&caller, key, need).await?).secret())
 }

@@ -20,6 +20,7 @@ mod idempotency;
 mod introspect;
 mod keys;
 pub mod listen;
+mod member;
 pub mod openapi;
 mod portal;
 mod programs;

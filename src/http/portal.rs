@@ -31,6 +31,7 @@ fn taken() -> Error {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Open {
     /// Your own name of the user: 1 to 128 visible ASCII characters without spaces.
     #[schemars(required, length(min = 1, max = 128), regex(pattern = "^[!-~]+$"))]

@@ -275,7 +275,8 @@ async fn over_http_a_key_edits_what_it_made_and_reads_what_is_wrong() {
     for (body, field) in [
         (json!({"name": 7}), "name"),
         (json!({"name": ""}), "name"),
-        (json!({"scopes": "audience:read"}), "scopes"),
+        (json!({"scopes": {"audience:read": true}}), "scopes"),
+        (json!({"scope": ["audience:read"]}), "scope"),
         (json!({"status": "active"}), "status"),
         (json!({"expires_at": "2030-01-01T00:00:00Z"}), "expires_at"),
         (json!({"plan": "pro"}), "plan"),

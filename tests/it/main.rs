@@ -66,6 +66,7 @@ mod read_path;
 mod review;
 mod revoked;
 mod secrets;
+mod spelling;
 mod squatters;
 mod store;
 mod takeover;
