@@ -1,6 +1,9 @@
 //! What a tool is called with: arguments that name their wrong field, and the caller's credential.
 
-use super::tools::Tools;
+use super::{
+    shape,
+    tools::{Tools, schema_of},
+};
 use crate::{
     domain::{
         id::AccountId,
@@ -34,6 +37,8 @@ pub struct HttpCaller {
     pub source: Source,
     /// The session of a version before 2026-07-28, by a hash: its id is its proof. `None` beside a credential.
     pub session: Option<String>,
+    /// Whether it sees what is said before the answer: it takes events.
+    pub reads_along: bool,
     /// Cancelled when nobody reads the answer any more.
     pub gone: CancellationToken,
 }
@@ -72,17 +77,37 @@ impl FromContextPart<ToolCallContext<'_, Tools>> for Http {
 /// Typed arguments, or what is wrong with which field: an error a model can act on, not one of the protocol.
 pub struct Args<T>(pub Result<T, Error>);
 
-impl<T: DeserializeOwned> FromContextPart<ToolCallContext<'_, Tools>> for Args<T> {
+impl<T: Arguments> FromContextPart<ToolCallContext<'_, Tools>> for Args<T> {
     fn from_context_part(context: &mut ToolCallContext<'_, Tools>) -> Result<Self, ErrorData> {
-        let arguments = serde_json::Value::Object(context.arguments.take().unwrap_or_default());
-        Ok(Self(serde_path_to_error::deserialize(arguments).map_err(|error| {
-            let (path, said) = (error.path().to_string(), error.inner().to_string());
-            match said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
-                Some(field) => Error::invalid(field, "is missing"),
-                None => Error::invalid(if path == "." { "arguments".to_owned() } else { path }, in_words(&said)),
-            }
+        let given = context.arguments.take().unwrap_or_default();
+        let shaped = match schema_of(&context.name) {
+            Some(schema) => shape::shaped(schema, given, T::MEANT),
+            None => Ok(given),
+        };
+        Ok(Self(shaped.and_then(|arguments| {
+            serde_path_to_error::deserialize(serde_json::Value::Object(arguments)).map_err(|error| {
+                let (path, said) = (error.path().to_string(), error.inner().to_string());
+                match said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+                    Some(field) => Error::invalid(field, "is missing"),
+                    None => Error::invalid(if path == "." { "arguments".to_owned() } else { path }, in_words(&said)),
+                }
+            })
         })))
     }
+}
+
+/// What a tool takes.
+pub trait Arguments: DeserializeOwned {
+    /// Arguments that may be left out, but not given empty: that would ask for less than was meant.
+    const MEANT: &'static [&'static str] = &[];
+}
+
+impl Arguments for RegisterArgs {}
+impl Arguments for PollArgs {}
+impl Arguments for ListArgs {}
+impl Arguments for RevokeArgs {}
+impl Arguments for CheckArgs {
+    const MEANT: &'static [&'static str] = &["scopes"];
 }
 
 /// What the parser says, without the names of its own types.

@@ -78,7 +78,9 @@ impl Tools {
         if context.protocol_version().is_some_and(|version| !version.has_initialize()) {
             return self.ask_again(claim, registered, message, link).map(Registering::Show);
         }
-        let Ok(url) = url::Url::parse(&link) else { return Ok(Registering::Done(registered)) };
+        // A client that takes the answer alone would never see the question.
+        let asks = http.is_none_or(|http| http.reads_along);
+        let Some(url) = url::Url::parse(&link).ok().filter(|_| asks) else { return Ok(Registering::Done(registered)) };
         let timeout = Some(Duration::from_secs(MAX_WAIT));
         let asking = async {
             // A client that can't after all, or a human who takes longer: link and code are in the result.

@@ -1,6 +1,9 @@
 //! What every MCP request over HTTP passes before the SDK sees its body: host, origin, size, JSON, credential.
 
-use super::args::{Credential, HttpCaller};
+use super::{
+    args::{Credential, HttpCaller},
+    message::{self, Message},
+};
 use crate::{
     domain::{
         id::{KeyId, ProgramSessionId},
@@ -21,12 +24,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
-use serde_json::{Value, json};
-use std::{fmt, marker::PhantomData};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 /// A refusal, as JSON-RPC.
@@ -62,79 +60,6 @@ fn refused(app: &App, error: &Error) -> Response {
     response
 }
 
-/// The request that most messages are, as far as it matters here: read without building a tree of it.
-#[derive(Deserialize)]
-struct Plain<'a> {
-    jsonrpc: &'a str,
-    id: Value,
-    method: &'a str,
-    #[serde(borrow, deserialize_with = "object")]
-    params: Params<'a>,
-}
-
-/// What is read of an object, where a list would do for serde.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<T, D::Error> {
-    struct Object<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(members))
-        }
-    }
-    value.deserialize_map(Object(PhantomData))
-}
-
-#[derive(Deserialize)]
-struct Params<'a> {
-    name: Option<&'a str>,
-    #[serde(borrow)]
-    arguments: Option<Arguments<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Arguments<'a> {
-    key_id: Option<&'a str>,
-}
-
-/// The key a message wants to revoke, if it does; or the code and words of why it is no message.
-fn key_to_revoke(bytes: &[u8]) -> Result<Option<String>, (i64, &'static str)> {
-    if bytes.starts_with(b"{")
-        && let Ok(Plain { jsonrpc: "2.0", id, method, params }) = serde_json::from_slice(bytes)
-        && is_id(&id)
-    {
-        let revokes = method == "tools/call" && params.name == Some("revoke_key");
-        return Ok(params.arguments.and_then(|it| it.key_id).filter(|_| revokes).map(str::to_owned));
-    }
-    match serde_json::from_slice(bytes) {
-        Ok(message) if is_json_rpc(&message) => Ok(named_to_revoke(&message).map(str::to_owned)),
-        Ok(_) => Err((-32600, "Invalid Request")),
-        Err(_) => Err((-32700, "Parse error")),
-    }
-}
-
-fn is_id(id: &Value) -> bool {
-    id.is_string() || id.is_i64()
-}
-
-/// A request, a notification or a response (JSON-RPC 2.0 §§4, 5). The SDK would answer others in plain text.
-fn is_json_rpc(message: &Value) -> bool {
-    let id_is_fine = message.get("id").is_none_or(is_id);
-    let says_something = message["method"].is_string() || message.get("result").is_some() || message.get("error").is_some();
-    message["jsonrpc"] == "2.0" && id_is_fine && says_something && message.get("params").is_none_or(Value::is_object)
-}
-
-/// The same of a message that was read as a tree.
-fn named_to_revoke(message: &Value) -> Option<&str> {
-    let params = message.get("params").filter(|_| message["method"] == "tools/call")?;
-    if params["name"] == "revoke_key" { params["arguments"]["key_id"].as_str() } else { None }
-}
-
 /// Lets a request through with its [`HttpCaller`], or says in JSON-RPC why not. No layer: each of those costs a tool call
 /// some of its speed.
 pub async fn gate<A: Future<Output = Response>>(app: &App, request: Request, answering: impl FnOnce(Request) -> A) -> Response {
@@ -166,14 +91,14 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
         let late = matches!(error, Error::TooSlow);
         rpc_error(if late { StatusCode::REQUEST_TIMEOUT } else { StatusCode::PAYLOAD_TOO_LARGE }, -32600, &error.to_string())
     })?;
-    let target = if parts.method == Method::POST { key_to_revoke(&bytes) } else { Ok(None) };
-    let target = target.map_err(|(code, message)| rpc_error(StatusCode::BAD_REQUEST, code, message))?;
+    let read = if parts.method == Method::POST { message::read(bytes) } else { Ok(Message { bytes, revokes: None }) };
+    let Message { bytes, revokes } = read.map_err(|(code, message)| rpc_error(StatusCode::BAD_REQUEST, code, message))?;
     let source = source_of(&parts, app);
     let credential = credential(app, &parts.headers, source).await.map_err(|error| refused(app, &error))?;
-    if let (Some(credential), Some(target)) = (&credential, target) {
+    if let (Some(credential), Some(target)) = (&credential, revokes) {
         may_revoke(&credential.caller, &target).map_err(|error| refused(app, &error))?;
     }
-    parts.extensions.insert(HttpCaller { credential, source, session: None, gone: CancellationToken::new() });
+    parts.extensions.insert(HttpCaller { credential, source, session: None, reads_along: true, gone: CancellationToken::new() });
     // The SDK has no use for the credential, and what it does not have it can't log.
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove("x-api-key");

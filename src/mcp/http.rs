@@ -5,6 +5,7 @@ use super::{
     args::HttpCaller,
     claims::Claims,
     elicit,
+    form::{self, Form},
     gate::{gate, rpc_error},
     sessions::{Sessions, hashed},
     sse,
@@ -80,6 +81,16 @@ impl<H: ServerHandler> Door<H> {
         let Some(mut caller) = request.extensions_mut().remove::<HttpCaller>() else {
             return rpc_error(StatusCode::INTERNAL_SERVER_ERROR, -32603, "try again in a moment");
         };
+        let method = request.method().clone();
+        // An ending has no answer to be in one form or another, and a stream of the server's own has only one.
+        let form = if method == Method::DELETE { Some(Form::Events) } else { form::taken(request.headers()) };
+        let Some(form) = form.filter(|form| method != Method::GET || *form == Form::Events) else {
+            let takes = "accept application/json or text/event-stream; a GET opens a stream, text/event-stream";
+            return rpc_error(StatusCode::NOT_ACCEPTABLE, -32600, takes);
+        };
+        form::both(request.headers_mut());
+        caller.reads_along = form == Form::Events;
+        let primes = form::primes(request.headers().get("mcp-protocol-version").and_then(|version| version.to_str().ok()));
         let (by, source) = (caller.credential_name(), caller.source);
         let session = session_of(request.headers());
         if session.as_ref().is_some_and(|id| !sessions.admits(id, by.as_deref())) {
@@ -90,9 +101,10 @@ impl<H: ServerHandler> Door<H> {
         caller.session = session.as_deref().filter(|_| caller.credential.is_none()).map(hashed);
         let caller = Arc::new(caller);
         request.extensions_mut().insert(caller.clone());
-        let method = request.method().clone();
         let response = service.handle(request).await;
-        match (session, session_of(response.headers())) {
+        let opened = session_of(response.headers()).filter(|_| session.is_none());
+        let greets = opened.is_some();
+        match (session, opened) {
             (None, Some(id)) => sessions.opened(&id, by, source, None).await,
             // Forgotten only once it is really gone: the SDK may refuse to end it.
             (Some(id), _) if (method == Method::DELETE && response.status().is_success()) || response.status() == StatusCode::NOT_FOUND => {
@@ -100,13 +112,19 @@ impl<H: ServerHandler> Door<H> {
             }
             _ => {}
         }
-        while_wanted(app, &caller, &method, response)
+        let streams = form::are_events(response.headers());
+        let response = while_wanted(app, &caller, &method, primes || greets, response);
+        match form {
+            Form::Json if streams => form::as_json(response).await,
+            Form::Events if greets && streams => form::greeting(response).await,
+            _ => response,
+        }
     }
 }
 
 /// A stream of the server's own ends with the key it is for, and with the process. An answer to a call does so by
 /// itself, and says why; the call is told when nobody reads its answer any more.
-fn while_wanted<B>(app: &App, caller: &HttpCaller, method: &Method, response: Response<B>) -> Response
+fn while_wanted<B>(app: &App, caller: &HttpCaller, method: &Method, primes: bool, response: Response<B>) -> Response
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
@@ -114,7 +132,7 @@ where
         return response.map(Body::new);
     }
     let unread = caller.gone.clone().drop_guard();
-    let response = response.map(|body| Body::new(Reading { body, _unread: unread }));
+    let response = response.map(|body| Body::new(Reading { body, primes, _unread: unread }));
     if method != Method::GET {
         return response;
     }
@@ -131,15 +149,24 @@ where
 /// A body that tells when nobody reads it any more.
 struct Reading<B> {
     body: B,
+    /// Whether its reader takes events without data.
+    primes: bool,
     _unread: DropGuard,
 }
 
-impl<B: HttpBody + Unpin> HttpBody for Reading<B> {
-    type Data = B::Data;
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Reading<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        loop {
+            let frame = Pin::new(&mut self.body).poll_frame(context);
+            // The SDK sends an event a frame.
+            let primes = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|event| form::is_priming(event));
+            if self.primes || !matches!(&frame, Poll::Ready(Some(Ok(frame))) if primes(frame)) {
+                return frame;
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

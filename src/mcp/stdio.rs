@@ -5,6 +5,7 @@ use super::{
     ceremony::WHOSE,
     claims::{Claims, Stored},
     elicit,
+    message::Lines,
     results::{ClaimStatus, KeyRef, PollResult, RevokeResult},
     tools::{Tools, Way},
 };
@@ -25,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tokio::sync::OnceCell;
+use tokio::{io::BufReader, sync::OnceCell};
 
 /// What this client keeps on this computer: open claims and keys, each in 0600 files of the data directory.
 pub struct Desk {
@@ -270,7 +271,8 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
         claims: Arc::new(Claims::in_memory()),
         versions: ProtocolVersion::KNOWN_VERSIONS,
     };
-    match tools.serve(stdio()).await {
+    let (from, to) = stdio();
+    match tools.serve((Lines::new(BufReader::new(from)), to)).await {
         Ok(running) => {
             let _ = running.waiting().await;
             Ok(())

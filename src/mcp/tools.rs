@@ -7,6 +7,7 @@ use super::{
     elicit::Registering,
     error::ToolError,
     results::{CheckResult, KeyRef, ListResult, PollResult, RegisterResult, RevokeResult},
+    schema,
     stdio::Desk,
 };
 use crate::{
@@ -33,7 +34,6 @@ use rmcp::{
     service::RequestContext,
     tool, tool_handler, tool_router,
 };
-use serde_json::Value;
 use std::{
     borrow::Cow,
     sync::{Arc, LazyLock},
@@ -322,7 +322,20 @@ fn not_found(method: &'static str) -> ErrorData {
 }
 
 /// Made once: the schemas of all tools cost more than a call.
-static ROUTER: LazyLock<ToolRouter<Tools>> = LazyLock::new(Tools::tool_router);
+static ROUTER: LazyLock<ToolRouter<Tools>> = LazyLock::new(|| {
+    let mut router = Tools::tool_router();
+    for route in router.map.values_mut() {
+        let Tool { input_schema, output_schema, .. } = &mut route.attr;
+        *input_schema = Arc::new(schema::input(input_schema));
+        *output_schema = output_schema.take().map(|it| Arc::new(schema::output(&it)));
+    }
+    router
+});
+
+/// What a tool takes.
+pub(super) fn schema_of(tool: &str) -> Option<&'static JsonObject> {
+    ROUTER.get(tool).map(|tool| &*tool.input_schema)
+}
 
 #[tool_handler(router = ROUTER)]
 impl ServerHandler for Tools {
@@ -377,26 +390,5 @@ impl ServerHandler for Tools {
 
 /// The tools as `tools/list` shows them.
 pub fn definitions() -> Vec<Tool> {
-    let mut tools = ROUTER.list_all();
-    for tool in &mut tools {
-        plain_integers(Arc::make_mut(&mut tool.input_schema));
-        if let Some(schema) = &mut tool.output_schema {
-            plain_integers(Arc::make_mut(schema));
-        }
-    }
-    tools
-}
-
-/// Takes away `"format": "uint16"` and the like: JSON Schema knows no such format, and some clients warn of each.
-fn plain_integers(schema: &mut JsonObject) {
-    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
-        schema.remove("format");
-    }
-    for value in schema.values_mut() {
-        match value {
-            Value::Object(inner) => plain_integers(inner),
-            Value::Array(several) => several.iter_mut().filter_map(Value::as_object_mut).for_each(plain_integers),
-            _ => {}
-        }
-    }
+    ROUTER.list_all()
 }

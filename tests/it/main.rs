@@ -42,6 +42,7 @@ mod keys_edit;
 mod keys_rotate;
 mod left;
 mod limits;
+mod mcp_clients;
 mod mcp_eras;
 mod mcp_http;
 mod mcp_sse;

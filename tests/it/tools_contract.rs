@@ -147,3 +147,142 @@ fn every_error_code_a_guide_names_exists() {
         }
     }
 }
+
+/// Where a schema says what an API that reads it does not know.
+fn refused(schema: &Value, at: &str, knows: &dyn Fn(&str, &Value) -> bool, found: &mut Vec<String>) {
+    let Some(schema) = schema.as_object() else { return found.push(format!("{at} is no object")) };
+    found.extend(schema.iter().filter(|(word, value)| !knows(word, value)).map(|(word, value)| format!("{at}.{word}: {value}")));
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        refused(property, &format!("{at}.{name}"), knows, found);
+    }
+    if let Some(items) = schema.get("items") {
+        refused(items, &format!("{at}[]"), knows, found);
+    }
+    let choices = schema.get("enum").and_then(Value::as_array);
+    if choices
+        .is_some_and(|choices| choices.is_empty() || !choices.iter().all(Value::is_string) || schema.get("type") != Some(&json!("string")))
+    {
+        found.push(format!("{at}.enum: not of texts"));
+    }
+    if schema.get("type") == Some(&json!("array")) && !schema.contains_key("items") {
+        found.push(format!("{at}: a list of what?"));
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+        if !properties.is_some_and(|properties| properties.contains_key(required.as_str().unwrap_or(""))) {
+            found.push(format!("{at}: {required} is required and unknown"));
+        }
+    }
+}
+
+fn one_type(value: &Value) -> bool {
+    ["string", "number", "integer", "boolean", "array", "object"].iter().any(|kind| value == kind)
+}
+
+/// Gemini's `Schema`, without `anyOf` and `nullable`, which not every client of it passes on: a word it does not know
+/// makes it refuse the whole request. `additionalProperties` is read by its `parametersJsonSchema`, and what translates
+/// for the older `parameters` takes it out.
+/// <https://ai.google.dev/api/caching#Schema>
+fn gemini(word: &str, value: &Value) -> bool {
+    match word {
+        "type" => one_type(value),
+        "format" => ["int32", "int64", "float", "double", "enum", "date-time"].iter().any(|format| value == format),
+        "additionalProperties" => value == &json!(false),
+        "title" | "description" | "pattern" => value.is_string(),
+        "enum" | "required" | "propertyOrdering" => value.is_array(),
+        "maxItems" | "minItems" | "minProperties" | "maxProperties" | "minLength" | "maxLength" => value.is_u64(),
+        "minimum" | "maximum" => value.is_number(),
+        "properties" | "items" => value.is_object(),
+        _ => false,
+    }
+}
+
+/// OpenAI's strict function calling. `default` and lengths are not permitted; an argument that is not required is made so
+/// by its SDKs, and then comes empty, which our tools take for nothing.
+/// <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>
+fn openai(word: &str, value: &Value) -> bool {
+    match word {
+        "type" => one_type(value),
+        "additionalProperties" => value == &json!(false),
+        "title" | "description" => value.is_string(),
+        "enum" | "required" => value.is_array(),
+        "minimum" | "maximum" | "minItems" | "maxItems" => value.is_number(),
+        "properties" | "items" => value.is_object(),
+        _ => false,
+    }
+}
+
+/// The tools as their files have them, and as a client is given them.
+async fn both_sources() -> Vec<Value> {
+    let files = tools().iter().map(|tool| fs::read_to_string(folder().join(format!("{}.json", name(tool)))).unwrap()).collect::<Vec<_>>();
+    let (_app, address) = crate::support::build().listen().await;
+    let headers = [
+        ("accept", "application/json"),
+        ("content-type", "application/json"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/list"),
+    ];
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientInfo": {"name": "a test", "version": "1"}, "io.modelcontextprotocol/clientCapabilities": {}});
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}).to_string();
+    let answer = crate::support::exchange(address, "POST", "/mcp", &headers, list.as_bytes()).await.unwrap();
+    let live = answer.json()["result"]["tools"].as_array().unwrap().clone();
+    assert_eq!(live.len(), files.len());
+    files.iter().map(|file| serde_json::from_str(file).unwrap()).chain(live).collect()
+}
+
+#[tokio::test]
+async fn f13_what_a_tool_takes_is_read_by_gemini_and_by_openai() {
+    for tool in both_sources().await {
+        for reads in [gemini, openai] {
+            let mut found = Vec::new();
+            refused(&tool["inputSchema"], name(&tool), &reads, &mut found);
+            assert!(found.is_empty(), "{found:#?}");
+        }
+        // OpenAI's takes a name and a text of limited length.
+        assert!(name(&tool).len() <= 64 && tool["description"].as_str().unwrap().len() < 4096);
+    }
+}
+
+#[test]
+fn f13_the_readers_refuse_what_was_reported() {
+    for schema in [
+        json!({"type": ["array", "null"]}),
+        json!({"type": "array"}),
+        json!({"const": "live"}),
+        json!({"$ref": "#/$defs/X"}),
+        json!({"oneOf": [{"type": "string"}]}),
+        json!({"anyOf": [{"type": "string"}]}),
+        json!({"type": "string", "default": null}),
+        json!({"type": "integer", "format": "uint64"}),
+        json!({"type": "integer", "enum": [1]}),
+        json!({"type": "object", "properties": {"a": {"not": {}}}}),
+        json!({"type": "object", "required": ["a"]}),
+        json!({"type": "array", "items": {"type": "null"}}),
+        json!(true),
+    ] {
+        for reads in [gemini, openai] {
+            let mut found = Vec::new();
+            refused(&schema, "schema", &reads, &mut found);
+            assert!(!found.is_empty(), "{schema}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn f13_nothing_a_tool_answers_stands_behind_a_reference() {
+    for tool in both_sources().await {
+        let answers = tool["outputSchema"].to_string();
+        assert!(!answers.contains("\"$ref\"") && !answers.contains("$defs") && !answers.contains("$schema"), "{answers}");
+    }
+}
+
+#[test]
+fn every_choice_says_what_it_means() {
+    let tools = tools();
+    let poll = tools.iter().find(|tool| name(tool) == "poll_claim").unwrap();
+    let delivery = &poll["inputSchema"]["properties"]["delivery"];
+    assert_eq!(delivery["enum"], json!(["store", "env_file", "pickup", "inline"]));
+    for choice in ["store", "env_file", "pickup", "inline"] {
+        assert!(delivery["description"].as_str().unwrap().contains(&format!("`{choice}`: ")), "{delivery}");
+    }
+}
