@@ -20,7 +20,12 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use std::sync::{Arc, OnceLock};
+use zeroize::Zeroizing;
 
 /// What the key's limit said, and when in Unix seconds, left by the handler for the headers.
 #[derive(Clone, Default)]
@@ -70,6 +75,95 @@ impl Presented {
         Ok(answer?)
     }
 }
+
+/// Who calls an OAuth endpoint: a key, presented as everywhere or, as OAuth's clients do, as the password of HTTP Basic.
+pub struct Client {
+    presented: Result<Presented, Error>,
+    basic: bool,
+}
+
+impl FromRequestParts<App> for Client {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failed> {
+        let found = presented(&parts.headers, app.config.auth.extra_headers);
+        let (found, basic) = match (found, basic(&parts.headers)) {
+            (Ok(None), Some(found)) => (found.map(Some), true),
+            (found, _) => (found, false),
+        };
+        let slot = parts.extensions.get::<LimitSlot>().cloned().unwrap_or_default();
+        Ok(Self { presented: found.map(|key| Presented { key, source: source_of(parts, app), slot }), basic })
+    }
+}
+
+impl Client {
+    /// Lets the caller in, or says how to come.
+    pub async fn admit(self, app: &App, need: &Need) -> Result<Caller, Failed> {
+        let admitted = match &self.presented {
+            Ok(presented) => presented.admit(app, need).await.map_err(|Failed(error)| error),
+            Err(error) => Err(error.clone()),
+        };
+        admitted.map_err(|error| match error {
+            Error::Unauthorized { presented } => Failed(Error::CallerUnauthorized { presented, basic: self.basic }),
+            error => Failed(error),
+        })
+    }
+}
+
+impl OperationInput for Client {
+    fn operation_input(context: &mut GenContext, operation: &mut Operation) {
+        Presented::operation_input(context, operation);
+        operation.security.push([("basic".to_owned(), Vec::new())].into_iter().collect());
+        openapi::note(operation, &[Error::CallerUnauthorized { presented: true, basic: true }]);
+    }
+}
+
+/// The same where nobody need be known: a wrong password is told, a key in another place is not looked at.
+pub struct MaybeClient(Client);
+
+impl FromRequestParts<App> for MaybeClient {
+    type Rejection = Failed;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failed> {
+        Client::from_request_parts(parts, app).await.map(Self)
+    }
+}
+
+impl MaybeClient {
+    pub async fn check(self, app: &App) -> Result<(), Failed> {
+        if self.0.basic { self.0.admit(app, &Need::default()).await.map(|_| ()) } else { Ok(()) }
+    }
+}
+
+impl OperationInput for MaybeClient {
+    fn operation_input(_: &mut GenContext, operation: &mut Operation) {
+        operation.security.push(Default::default());
+        operation.security.push([("basic".to_owned(), Vec::new())].into_iter().collect());
+        openapi::note(operation, &[Error::CallerUnauthorized { presented: true, basic: true }]);
+    }
+}
+
+/// The key that is the password of HTTP Basic (RFC 7617), both halves form-encoded (RFC 6749 §2.3.1). `None`: there is no
+/// such header, or the password stands for nothing, as that of a client without one.
+fn basic(headers: &HeaderMap) -> Option<Result<ApiKey, Error>> {
+    const WRONG: Error = Error::Unauthorized { presented: true };
+    let values = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let mut pairs = values.filter_map(|value| value.trim_matches(pasted::came_along).split_once(pasted::came_along));
+    let (_, encoded) = pairs.find(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))?;
+    let Ok(decoded) = LENIENT.decode(encoded.trim_matches(pasted::came_along)).map(Zeroizing::new) else { return Some(Err(WRONG)) };
+    let Some((_, password)) = std::str::from_utf8(&decoded).ok().and_then(|pair| pair.split_once(':')) else { return Some(Err(WRONG)) };
+    // As the one value of a form without names; a key holds none of its separators.
+    let form = Zeroizing::new(format!("={password}"));
+    let value = Zeroizing::new(form_urlencoded::parse(form.as_bytes()).map(|(_, value)| value).collect::<Vec<_>>().join("&"));
+    match pasted::said(&value) {
+        Said::Token(token) => Some(ApiKey::presented(token).ok_or(WRONG)),
+        Said::Nothing | Said::Reference => None,
+    }
+}
+
+/// With or without the padding that some leave out.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// Reads `Authorization: Bearer`, and with `extra` also `ApiKey` and `X-API-Key`. Two credentials at once are
 /// ambiguous: 400 (RFC 6750 §2). A credential in a form no key has is presented all the same, and invalid. What stands

@@ -216,7 +216,14 @@ pub fn wrapped(app: &App, family: Family, response: Response) -> Response {
 
 /// RFC 6750 §3 and RFC 9728 §5.1: where the metadata is, and `error` only where a credential came.
 pub fn challenge(error: &Error, metadata: &str) -> Option<HeaderValue> {
+    const BASIC: &str = "Basic realm=\"countersign\", charset=\"UTF-8\"";
     let text = match error {
+        // The one that came goes first (RFC 6749 §5.2).
+        Error::CallerUnauthorized { basic: true, .. } => format!("{BASIC}, Bearer resource_metadata=\"{metadata}\""),
+        Error::CallerUnauthorized { presented: false, .. } => format!("Bearer resource_metadata=\"{metadata}\", {BASIC}"),
+        Error::CallerUnauthorized { presented: true, .. } => {
+            format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\", {BASIC}")
+        }
         Error::Unauthorized { presented: false } => format!("Bearer resource_metadata=\"{metadata}\""),
         Error::Unauthorized { presented: true } => format!("Bearer error=\"invalid_token\", resource_metadata=\"{metadata}\""),
         Error::InsufficientScope { missing } => {

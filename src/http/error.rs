@@ -65,7 +65,8 @@ pub fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::ClaimedOrInFlight { already: false } => (S::CONFLICT, "claimed_or_in_flight"),
         Error::ClaimExpired => (S::GONE, "claim_expired"),
         Error::TooManyAttempts { .. } => (S::TOO_MANY_REQUESTS, "too_many_attempts"),
-        Error::Unauthorized { .. } => (S::UNAUTHORIZED, "invalid_token"),
+        Error::Unauthorized { .. } | Error::CallerUnauthorized { basic: false, .. } => (S::UNAUTHORIZED, "invalid_token"),
+        Error::CallerUnauthorized { basic: true, .. } => (S::UNAUTHORIZED, "invalid_client"),
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "insufficient_scope"),
         Error::Forbidden { .. } | Error::ForeignForm => (S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => (S::NOT_FOUND, "not_found"),
@@ -120,6 +121,9 @@ pub fn next(error: &Error, config: &Config) -> String {
         | Error::MethodNotAllowed
         | Error::NotFound { .. }
         | Error::NoRoute => format!("Read {}/auth.md and send the request as it shows.", config.public_url),
+        Error::CallerUnauthorized { .. } => {
+            "Send a valid key of your own as Authorization: Bearer, or as the password of HTTP Basic with any user name.".to_owned()
+        }
         Error::Unauthorized { .. } | Error::InsufficientScope { .. } => {
             "Leave the Authorization header out, or send a key that is valid.".to_owned()
         }
@@ -159,7 +163,9 @@ pub fn api(error: &Error) -> (StatusCode, &'static str, String) {
         | Error::WrongCode
         | Error::WrongPassword
         | Error::InvalidRefreshToken => said(S::BAD_REQUEST, "invalid_grant"),
-        Error::Unauthorized { .. } | Error::SignInNeeded => (S::UNAUTHORIZED, "unauthorized", "Invalid or missing API key".to_owned()),
+        Error::Unauthorized { .. } | Error::CallerUnauthorized { .. } | Error::SignInNeeded => {
+            (S::UNAUTHORIZED, "unauthorized", "Invalid or missing API key".to_owned())
+        }
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "forbidden", "Insufficient permissions".to_owned()),
         Error::Forbidden { .. } | Error::ForeignForm => said(S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => said(S::NOT_FOUND, "not_found"),

@@ -4,7 +4,7 @@ use super::{
     App,
     answer::Plain,
     body::{AnyBody, required},
-    credential::Presented,
+    credential::Client,
     error::Failed,
     openapi::Told,
     routes::{Routes, Verb::Post},
@@ -48,12 +48,8 @@ pub enum Introspected {
 }
 
 /// `POST /oauth2/introspect`
-pub async fn introspect(
-    State(app): State<App>,
-    presented: Presented,
-    body: Result<AnyBody<Ask>, Failed>,
-) -> Result<Plain<Introspected>, Failed> {
-    let caller = presented.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
+pub async fn introspect(State(app): State<App>, caller: Client, body: Result<AnyBody<Ask>, Failed>) -> Result<Plain<Introspected>, Failed> {
+    let caller = caller.admit(&app, &Need::default().scope(KEYS_VERIFY)).await?;
     let AnyBody(body) = body?;
     let found = app.introspect(&caller, &required("token", body.token)?).await?;
     let answer = found.map_or(Introspected::Inactive { active: false }, |found| Introspected::Active(Box::new(found)));

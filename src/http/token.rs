@@ -5,6 +5,7 @@ use super::{
     answer::{Plain, described},
     body::{AnyBody, required},
     client::ClientSource,
+    credential::MaybeClient,
     error::Failed,
     no_store,
     openapi::{self, Told},
@@ -149,8 +150,10 @@ pub struct Done {}
 pub async fn revoke(
     State(app): State<App>,
     ClientSource(source): ClientSource,
+    caller: MaybeClient,
     AnyBody(body): AnyBody<Revoke>,
 ) -> Result<Plain<Done>, Failed> {
+    caller.check(&app).await?;
     let text = required("token", body.token)?;
     app.revoke_presented(app.to_revoke(&text)?, source).await?;
     Ok(Plain::new(Done {}).secret())

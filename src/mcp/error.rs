@@ -51,7 +51,7 @@ fn words(error: &Error) -> (&'static str, String) {
             ("rate_limit_exceeded", format!("Wait {wait} seconds, then call the tool again."))
         }
         Error::Unauthorized { presented: false } => told("not_signed_in", REGISTER),
-        Error::Unauthorized { presented: true } => told("invalid_key", REGISTER),
+        Error::Unauthorized { presented: true } | Error::CallerUnauthorized { .. } => told("invalid_key", REGISTER),
         Error::InsufficientScope { missing } => {
             let scopes: Vec<_> = missing.iter().map(ToString::to_string).collect();
             let next = format!(

@@ -47,6 +47,9 @@ pub enum Error {
     // Credentials.
     #[error("invalid or missing API key")]
     Unauthorized { presented: bool },
+    /// The same where HTTP Basic is read, too; `basic`: it was what came.
+    #[error("invalid or missing API key of the caller")]
+    CallerUnauthorized { presented: bool, basic: bool },
     #[error("the refresh token is unknown, used, or over: sign in again")]
     InvalidRefreshToken,
     #[error("the key lacks: {missing}")]

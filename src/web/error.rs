@@ -114,7 +114,7 @@ pub fn explain(error: &Error) -> Explained {
         Error::TooManyAttempts { .. } => {
             told(S::TOO_MANY_REQUESTS, "No further code for this request", "Ask your agent to start again in a moment.")
         }
-        Error::Unauthorized { .. } => {
+        Error::Unauthorized { .. } | Error::CallerUnauthorized { .. } => {
             told(S::UNAUTHORIZED, "A key does not open this page", "Pages need you: sign in with your browser.").then(Next::SignIn)
         }
         Error::SignInNeeded => {

@@ -132,3 +132,87 @@ async fn discovery_names_the_endpoint() {
     let metadata = app.http().get("/.well-known/oauth-authorization-server").send().await.ok();
     assert_eq!(metadata["introspection_endpoint"], "http://127.0.0.1:4080/oauth2/introspect");
 }
+
+// HTTP Basic, as OAuth's clients send it.
+
+fn basic(user: &str, password: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+#[tokio::test]
+async fn f53_the_callers_key_may_come_as_the_password_of_http_basic() {
+    let app = app_with("plans.free.requests_per_minute", "1000").await;
+    let service = app.service_key().await;
+    let ada = app.human("ada@example.com").await;
+    let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
+    let ask = |value: &str| {
+        let call = app.http().post("/oauth2/introspect").header("authorization", value);
+        call.form(&[("token", &key), ("token_type_hint", "access_token")]).send()
+    };
+    let escaped = service.replace('_', "%5F").replace('c', "%63");
+    for value in [
+        basic("api", &service),
+        basic("", &service),
+        basic("an%20id", &service),
+        basic("api", &escaped),
+        basic("api", &format!("\"{service}\"")),
+        basic("api", &service).replace("Basic ", "bAsIc   "),
+        basic("api", &service).trim_end_matches('=').to_owned(),
+    ] {
+        assert_eq!(ask(&value).await.ok()["active"], true, "{value}");
+    }
+    // A credential that is ours goes before a proxy's.
+    let both = app.http().post("/oauth2/introspect").header("authorization", "Basic eDp5").header("x-api-key", &service);
+    assert_eq!(both.form(&[("token", &key)]).send().await.ok()["active"], true);
+    let lacks = ask(&basic("api", &key)).await;
+    lacks.oauth_error(403, "insufficient_scope");
+    for value in [
+        basic("api", "cs_live_nobody"),
+        basic("api", &service[1..]),
+        basic("api", &format!("{service}&x")),
+        basic(&service, "x"),
+        "Basic !!!".to_owned(),
+        "Basic bm9jb2xvbg==".to_owned(),
+        basic("api", "\u{e9}"),
+    ] {
+        let refused = ask(&value).await;
+        let told = refused.oauth_error(401, "invalid_client");
+        assert!(told["next"].as_str().unwrap().contains("password of HTTP Basic"), "{told}");
+        let challenge = refused.header("www-authenticate");
+        assert!(challenge.starts_with("Basic realm=\"") && challenge.contains(", Bearer "), "{challenge}");
+    }
+    for value in [basic("api", ""), basic("api", "$KEY"), "Basic".to_owned()] {
+        let nobody = ask(&value).await;
+        let told = nobody.oauth_error(401, "invalid_token");
+        assert!(told["next"].as_str().unwrap().contains("Bearer"), "{told}");
+        assert!(nobody.header("www-authenticate").starts_with("Bearer resource_metadata="), "{value}");
+        assert!(nobody.header("www-authenticate").contains(", Basic realm=\""), "{value}");
+    }
+    let two = app.http().post("/oauth2/introspect").header("authorization", &basic("api", &service)).bearer(&service);
+    two.form(&[("token", &key)]).send().await.oauth_error(400, "invalid_request");
+    for path in ["/v1/whoami", "/v1/keys", "/v1/projects"] {
+        let elsewhere = app.http().get(path).header("authorization", &basic("api", &service)).send().await;
+        assert_eq!(elsewhere.status, 401, "{path}");
+        assert!(!elsewhere.header("www-authenticate").contains("Basic"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn f53_revocation_takes_it_too_and_says_when_it_is_wrong() {
+    let app = app_with("plans.free.requests_per_minute", "1000").await;
+    let service = app.service_key().await;
+    let ada = app.human("ada@example.com").await;
+    let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
+    let revoke = |name: &str, value: &str| app.http().post("/oauth2/revoke").header(name, value).form(&[("token", &key)]).send();
+    let refused = revoke("authorization", &basic("api", "cs_live_nobody")).await;
+    refused.oauth_error(401, "invalid_client");
+    assert!(refused.header("www-authenticate").starts_with("Basic "));
+    app.call(&key).await.unwrap();
+    revoke("authorization", &basic("api", &service)).await.ok();
+    assert!(app.call(&key).await.is_err());
+    // Whoever holds a token may end it, known or not (RFC 7009 §2.1): what came as a key is not looked at.
+    for (name, value) in [("authorization", "Bearer cs_live_nobody"), ("x-api-key", &key), ("authorization", &basic("public-client", ""))] {
+        revoke(name, value).await.ok();
+    }
+}

@@ -272,7 +272,11 @@ fn security_schemes(config: &Config) -> Value {
     if config.auth.extra_headers {
         description.push_str(" `Authorization: ApiKey <key>` and `X-API-Key: <key>` are read as well; send one of them.");
     }
-    json!({"bearer": {"type": "http", "scheme": "bearer", "description": description}})
+    let basic = "The caller's own key as the password, with any user name (RFC 6749 §2.3.1), where OAuth's clients know nothing else.";
+    json!({
+        "bearer": {"type": "http", "scheme": "bearer", "description": description},
+        "basic": {"type": "http", "scheme": "basic", "description": basic},
+    })
 }
 
 fn headers() -> Value {
