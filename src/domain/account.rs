@@ -117,6 +117,51 @@ impl Session {
     }
 }
 
+/// Where an account was signed in to: these places keep an allowance of their own when others guess its password.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KnownPlaces {
+    pub account: AccountId,
+    /// The latest last.
+    places: Vec<KnownPlace>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct KnownPlace {
+    bucket: String,
+    seen_at: Timestamp,
+}
+
+impl KnownPlaces {
+    /// Home, work, a phone's networks; somebody who travels pushes the oldest out.
+    const MOST: usize = 16;
+    /// Addresses get new holders.
+    const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+
+    pub fn none(account: AccountId) -> Self {
+        Self { account, places: Vec::new() }
+    }
+
+    pub fn are_one(one: &Source, other: &Source) -> bool {
+        *one != Source::Hidden && one.bucket() == other.bucket()
+    }
+
+    pub fn hold(&self, source: &Source, now: Timestamp) -> bool {
+        let bucket = source.bucket();
+        *source != Source::Hidden
+            && self.places.iter().any(|place| place.bucket == bucket && now.duration_since(place.seen_at) < Self::KEPT)
+    }
+
+    /// Somewhere behind a proxy is no place: it could be anybody's.
+    pub fn add(&mut self, source: &Source, now: Timestamp) {
+        if *source != Source::Hidden {
+            let bucket = source.bucket();
+            self.places.retain(|place| place.bucket != bucket && now.duration_since(place.seen_at) < Self::KEPT);
+            self.places.push(KnownPlace { bucket, seen_at: now });
+            self.places.drain(..self.places.len().saturating_sub(Self::MOST));
+        }
+    }
+}
+
 /// A way in for a human whom a service has signed in itself: used once, soon. Stored by the hash of its ticket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PortalSession {

@@ -4,6 +4,7 @@
 use crate::domain::{
     account::Account,
     id::{AccountId, KeyId, RegistrationId},
+    registration::Request,
     source::Source,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -11,8 +12,16 @@ use serde::{Deserialize, Serialize};
 
 const QUARTER: SignedDuration = SignedDuration::from_mins(15);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-/// Accounts younger than this share one allowance of wrong codes: fresh accounts are free.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// Accounts younger than this share an allowance of wrong codes of their own: fresh accounts are free.
 pub const YOUNG: SignedDuration = SignedDuration::from_hours(24);
+
+/// Wrong codes that all accounts together may enter in an hour while one request waits; half as many while two wait. Of
+/// 20^8 codes: one hit in `20^8 / (GUESSES * 8766 h)` = 11.7 years, however many wait and guess.
+pub const GUESSES: u64 = 250_000;
+
+/// Wrong passwords a day: a hundred, with the four that may be hashed while the last one is counted.
+const REFUSED: u32 = 96;
 
 /// One thing that is counted: against whom, how often, per which window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,43 +37,109 @@ impl Limit {
         Self { name, subject, max, window }
     }
 
-    pub fn registrations(subject: String, max: u32) -> Self {
-        Self::new("registrations", subject, max, HOUR)
+    /// Registrations of a caller with a key.
+    pub fn registrations_of_account(account: AccountId, max: u32) -> Vec<Self> {
+        vec![Self::new("registrations", account.to_string(), max, HOUR)]
     }
 
-    /// Wrong codes charge the guesser: the account, its address, and all young accounts together. The operator's own
-    /// account is not one of those: strangers must not lock it out on its first day.
-    pub fn wrong_codes(account: &Account, source: &Source, now: Timestamp) -> Vec<Self> {
-        let mut limits = vec![
-            Self::new("wrong_codes_account", account.id.to_string(), 10, HOUR),
-            Self::new("wrong_codes_source", source.bucket(), 20, HOUR),
-        ];
-        if now.duration_since(account.created_at) < YOUNG && !account.operator {
-            limits.push(Self::new("wrong_codes_young", String::new(), 300, HOUR));
+    /// Registrations of callers without one. A /48 has three times what one of its 65,536 /64s has, unless the
+    /// configuration names so many addresses.
+    pub fn registrations(source: &Source, max: u32, of_network: Option<u32>) -> Vec<Self> {
+        let network = Self::of_network("registrations_network", source, of_network.unwrap_or(max.saturating_mul(3)), HOUR);
+        [Self::new("registrations", source.bucket(), max, HOUR)].into_iter().chain(network).collect()
+    }
+
+    /// Wrong codes of one account: past it, it is told to wait, and learns not even that a code is right. Nobody else can
+    /// use this up.
+    pub fn wrong_codes(account: AccountId) -> Self {
+        Self::new("wrong_codes_account", account.to_string(), 10, HOUR)
+    }
+
+    /// Wrong codes that are counted together with others': by address, by network, and over all accounts (young ones
+    /// apart: they are free). Past one of these nobody is refused. Instead one code no longer decides anything: it takes
+    /// a second, fresh one of the same request ([`Limit::half_entered`]), which whoever has the agent at hand gets at
+    /// once, and whoever guesses would have to guess as well, 25.6 billion to one again. Until that second code right
+    /// and wrong codes are answered alike, so what was guessed here is no use later or to another account either.
+    ///
+    /// The allowance of all shrinks with what waits, because so grow the odds of a guess.
+    pub fn shared_wrong_codes(account: &Account, source: &Source, now: Timestamp, pending: u64) -> Vec<Self> {
+        let all = |share: u64| u32::try_from(share / pending.max(1)).unwrap_or(u32::MAX);
+        let (young, aged) = (all(GUESSES / 5), all(GUESSES / 5 * 4));
+        // The operator's own account is not young on its first day.
+        let together = if now.duration_since(account.created_at) < YOUNG && !account.operator {
+            Self::new("wrong_codes_young", String::new(), young, HOUR)
+        } else {
+            Self::new("wrong_codes_aged", String::new(), aged, HOUR)
+        };
+        // No place alone uses up what all have, as long as that is much.
+        let mut limits = vec![together, Self::new("wrong_codes_source", source.bucket(), (aged / 10).max(20), HOUR)];
+        limits.extend(Self::of_network("wrong_codes_network", source, (aged / 4).max(100), HOUR));
+        limits
+    }
+
+    /// Notes that an account entered a right code of that request while one was not enough: by the registration, and by
+    /// who asked from where, for agents that can't be known again and register anew to get a fresh code. A guesser gets
+    /// no further with the second: his own request counts for strangers' at his own address only, and an address
+    /// registers ten times an hour.
+    pub fn half_entered(account: AccountId, request: &Request) -> [Self; 2] {
+        let agent = format!("{account} {} {}", request.source.bucket(), request.agent_name);
+        [format!("{account} {}", request.id), agent].map(|subject| Self::new("half_entered", subject, 1, HOUR))
+    }
+
+    /// Attempts to sign in, right or wrong. Where the account was signed in to before (`known`), others who guess from
+    /// there take nothing from its owner but these ten.
+    pub fn logins(email: &str, source: &Source, known: bool) -> Vec<Self> {
+        let mut limits = vec![Self::new("logins", format!("{email} {}", source.bucket()), 10, QUARTER)];
+        if !known {
+            // One password tried on many accounts.
+            limits.push(Self::new("logins_source", source.bucket(), 100, HOUR));
+            limits.extend(Self::of_network("logins_network", source, 1_000, HOUR));
         }
         limits
     }
 
-    /// Every attempt to sign in counts, right or wrong.
-    pub fn logins(email: &str, source: &Source) -> Vec<Self> {
-        vec![
-            Self::new("logins", format!("{email} {}", source.bucket()), 10, QUARTER),
-            Self::new("logins_source", source.bucket(), 100, HOUR),
-        ]
+    /// Wrong passwords of one account. A right one gives none of them back.
+    ///
+    /// NIST SP 800-63B allows 100 in a row for an account, and names the places it was signed in to before as the way not
+    /// to lock its owner out. So all places the account does not know share a hundred a day, from however many addresses
+    /// they come, and each place it knows has a hundred of its own, whatever is tried elsewhere. An e-mail without an
+    /// account is counted alike.
+    pub fn refused_logins(email: &str, source: &Source, known: bool) -> Self {
+        if known {
+            Self::new("logins_place", format!("{email} {}", source.bucket()), REFUSED, DAY)
+        } else {
+            Self::new("logins_account", email.to_owned(), REFUSED, DAY)
+        }
     }
 
-    /// The password asked again before a risky approval.
-    pub fn reauthentications(account: AccountId, source: &Source) -> Vec<Self> {
-        Self::logins(&account.to_string(), source)
+    /// The password asked again of a session, by its public name: before a risky approval, and to change it.
+    pub fn reauthentications(session: &str) -> Self {
+        Self::new("reauthentications", session.to_owned(), 10, QUARTER)
     }
 
-    pub fn signups(source: &Source) -> Self {
-        Self::new("signups", source.bucket(), 5, HOUR)
+    pub fn refused_reauthentications(session: &str) -> Self {
+        Self::new("reauthentications_refused", session.to_owned(), REFUSED, DAY)
+    }
+
+    pub fn signups(source: &Source) -> Vec<Self> {
+        let network = Self::of_network("signups_network", source, 15, HOUR);
+        [Self::new("signups", source.bucket(), 5, HOUR)].into_iter().chain(network).collect()
     }
 
     /// `round` tells one printed code from the next.
-    pub fn setup_codes(source: &Source, round: i64) -> Self {
-        Self::new("setup_codes", format!("{} {round}", source.bucket()), 10, HOUR)
+    pub fn setup_codes(source: &Source, round: i64) -> Vec<Self> {
+        let network = Self::of_network("setup_codes_network", source, 100, HOUR).map(|limit| limit.also(round));
+        [Self::new("setup_codes", format!("{} {round}", source.bucket()), 10, HOUR)].into_iter().chain(network).collect()
+    }
+
+    /// An IPv6 /48 beside the /64 in it; an IPv4 address has no more than itself.
+    fn of_network(name: &'static str, source: &Source, max: u32, window: SignedDuration) -> Option<Self> {
+        (source.network() != source.bucket()).then(|| Self::new(name, source.network(), max, window))
+    }
+
+    fn also(mut self, round: i64) -> Self {
+        self.subject = format!("{} {round}", self.subject);
+        self
     }
 
     /// One note an hour and key that it was used in the wrong environment.

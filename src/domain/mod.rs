@@ -14,6 +14,7 @@ pub mod name;
 pub mod nearest;
 pub mod operation;
 pub mod page_path;
+pub mod password;
 pub mod pasted;
 pub mod program_session;
 pub mod registration;

@@ -22,7 +22,7 @@ use crate::domain::{
     key::{Environment, KeyFormat},
     name::{Email, Name},
     scope::ScopeSet,
-    secret::{CodeChallenge, CodeVerifier, Digest},
+    secret::{CodeChallenge, CodeVerifier, Digest, nfkc},
     source::Source,
     time::after,
 };
@@ -84,27 +84,37 @@ impl fmt::Debug for UserCode {
 impl FromStr for UserCode {
     type Err = ();
 
-    /// Compared without case, spaces and dashes; characters no code has are read as the letter they resemble.
+    /// Reads a code as people type and paste it: whatever else came along (spaces, dashes, quotes, invisible characters,
+    /// the end of a sentence) is dropped, and letters and digits no code has are read as the letter they resemble.
+    /// `Err`: there are no eight letters, so it is no code and no guess.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let mut code = String::with_capacity(8);
-        for c in text.chars() {
-            let c = match c.to_ascii_uppercase() {
-                ' ' | '-' | '\u{2010}'..='\u{2015}' | '\t' => continue,
-                'O' | '0' => 'Q',
-                'I' | '1' => 'L',
-                '2' => 'Z',
-                '5' => 'S',
-                '6' => 'G',
-                '8' => 'B',
-                'U' | 'Y' => 'V',
-                c => c,
-            };
-            if code.len() == 8 || !c.is_ascii() || !CODE_ALPHABET.contains(&(c as u8)) {
-                return Err(());
-            }
-            code.push(c);
-        }
+        let text = nfkc(text);
+        let letters = || text.chars().filter_map(letter);
+        let letters_or_digits = || text.chars().filter_map(|c| letter(c).or_else(|| digit(c)));
+        // A digit is part of the code only where the code lacks a letter, not in "1. WDJB-MJHT".
+        let code: String = if letters().count() == 8 { letters().collect() } else { letters_or_digits().take(9).collect() };
         if code.len() == 8 { Ok(Self(code)) } else { Err(()) }
+    }
+}
+
+fn letter(c: char) -> Option<char> {
+    match c.to_ascii_uppercase() {
+        'O' => Some('Q'),
+        'I' => Some('L'),
+        'U' | 'Y' => Some('V'),
+        c => c.is_ascii_uppercase().then_some(c),
+    }
+}
+
+fn digit(c: char) -> Option<char> {
+    match c {
+        '0' => Some('Q'),
+        '1' => Some('L'),
+        '2' => Some('Z'),
+        '5' => Some('S'),
+        '6' => Some('G'),
+        '8' => Some('B'),
+        _ => None,
     }
 }
 
@@ -130,9 +140,16 @@ pub struct Request {
     pub login_hint: Option<Email>,
     pub environment: Environment,
     pub source: Source,
+    /// How many registrations came from there before it in the same hour: who asks most makes room first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub before: u32,
     pub claim_token: Digest,
     pub challenge: Option<CodeChallenge>,
     pub handle: Option<Handle>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Request {
@@ -282,6 +299,14 @@ impl Registration {
         Self::Pending { request, attempt, interval }
     }
 
+    /// Notes how many registrations from the same place came before it.
+    pub fn after_others(mut self, before: u32) -> Self {
+        if let Self::Pending { request, .. } = &mut self {
+            request.before = before;
+        }
+        self
+    }
+
     pub fn request(&self) -> &Request {
         match self {
             Self::Pending { request, .. }
@@ -344,6 +369,14 @@ impl Registration {
             }
             _ => Err(Refused::WrongCode),
         }
+    }
+
+    /// The code was entered and is good for nothing more: as if its time were over, so the agent asks for a fresh one.
+    pub fn spend_code(mut self, now: Timestamp) -> Self {
+        if let Self::Pending { attempt, .. } = &mut self {
+            attempt.expires_at = attempt.expires_at.min(now);
+        }
+        self
     }
 
     /// The attempt this account may decide now.

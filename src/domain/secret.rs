@@ -130,14 +130,14 @@ impl RefreshToken {
 }
 
 impl Password {
-    /// Shorter ones are guessed; NIST SP 800-63B asks for at least 8.
-    pub const MIN_CHARS: usize = 10;
-    /// Bounds what one request makes argon2 chew on.
-    pub const MAX_BYTES: usize = 256;
-
     pub fn typed(text: String) -> Self {
         Self(text)
     }
+}
+
+/// The same text in one form (NFKC): what people type and paste comes in several.
+pub fn nfkc(text: &str) -> std::borrow::Cow<'_, str> {
+    icu_normalizer::ComposingNormalizerBorrowed::new_nfkc().normalize(text)
 }
 
 impl CodeVerifier {

@@ -38,6 +38,18 @@ impl Source {
         }
     }
 
+    /// The network whose addresses count together where one is not enough: an IPv4 address, or an IPv6 /48, which is what
+    /// a provider gives to one customer and what holds 65,536 of the /64s that [`Self::bucket`] tells apart.
+    pub fn network(&self) -> String {
+        match self {
+            Self::Address(IpAddr::V6(ip)) if !ip.is_loopback() => {
+                let s = ip.segments();
+                format!("{}/48", Ipv6Addr::new(s[0], s[1], s[2], 0, 0, 0, 0, 0))
+            }
+            _ => self.bucket(),
+        }
+    }
+
     pub fn is_this_computer(&self) -> bool {
         match self {
             Self::Local => true,

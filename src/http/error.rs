@@ -70,7 +70,7 @@ pub fn oauth(error: &Error) -> (StatusCode, &'static str) {
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "insufficient_scope"),
         Error::Forbidden { .. } | Error::ForeignForm => (S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => (S::NOT_FOUND, "not_found"),
-        Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged => (S::CONFLICT, "conflict"),
+        Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged | Error::FreshCodeNeeded => (S::CONFLICT, "conflict"),
         Error::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Error::TooMany { .. } | Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
         Error::WrongCode => (S::BAD_REQUEST, "invalid_user_code"),
@@ -131,6 +131,7 @@ pub fn next(error: &Error, config: &Config) -> String {
         | Error::Conflict { .. }
         | Error::IdempotencyKeyReused
         | Error::WrongCode
+        | Error::FreshCodeNeeded
         | Error::AlreadyDecided
         | Error::ReviewChanged
         | Error::WrongPassword
@@ -169,9 +170,11 @@ pub fn api(error: &Error) -> (StatusCode, &'static str, String) {
         Error::InsufficientScope { .. } => (S::FORBIDDEN, "forbidden", "Insufficient permissions".to_owned()),
         Error::Forbidden { .. } | Error::ForeignForm => said(S::FORBIDDEN, "forbidden"),
         Error::NotFound { .. } | Error::NoRoute => said(S::NOT_FOUND, "not_found"),
-        Error::Conflict { .. } | Error::AlreadyDecided | Error::ReviewChanged | Error::ClaimedOrInFlight { .. } => {
-            said(S::CONFLICT, "conflict")
-        }
+        Error::Conflict { .. }
+        | Error::AlreadyDecided
+        | Error::ReviewChanged
+        | Error::FreshCodeNeeded
+        | Error::ClaimedOrInFlight { .. } => said(S::CONFLICT, "conflict"),
         Error::IdempotencyKeyReused => said(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Error::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited", "Rate limit exceeded".to_owned()),
         Error::TooMany { .. } | Error::TooManyAttempts { .. } => said(S::TOO_MANY_REQUESTS, "rate_limited"),

@@ -68,6 +68,7 @@ fn words(error: &Error) -> (&'static str, String) {
         Error::Busy | Error::Unavailable | Error::ReadOnly => told("unavailable", LATER),
         Error::Unreachable { .. } => told("unavailable", "Tell your human what happened; once the server answers, call the tool again."),
         Error::WrongCode
+        | Error::FreshCodeNeeded
         | Error::WrongPassword
         | Error::InvalidRefreshToken
         | Error::SignInNeeded

@@ -1,7 +1,14 @@
-//! Who humans are: set-up, sign-up, sign-in, sessions.
+//! Who humans are: accounts and their passwords, sign-up, sessions. How they come in again: [`super::sign_in`].
 
 use super::{
-    Error, OpenError, Operation, Service, acting, charge_all, operation::Turn, record, security::end_sessions, used_up, view::AccountView,
+    Error, Operation, Service, acting, charge_all,
+    hashing::{Hashing, Lane, Place},
+    operation::Turn,
+    record,
+    security::end_sessions,
+    setup::OPERATOR,
+    used_up,
+    view::AccountView,
 };
 use crate::{
     domain::{
@@ -11,126 +18,64 @@ use crate::{
         limit::Limit,
         name::Email,
         operation::Outcome,
-        registration::UserCode,
-        secret::{Digest, KeyStream, Password, Purpose, SessionToken},
+        secret::{Digest, Password, Purpose, SessionToken},
         source::Source,
-        time::after,
     },
-    store::{StoreError, rows},
+    store::rows,
 };
 use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
-use jiff::{SignedDuration, Timestamp};
-use std::sync::PoisonError;
+use jiff::Timestamp;
 use subtle::ConstantTimeEq;
-use tokio::sync::SemaphorePermit;
-
-/// argon2 takes 19 MiB and a core each: more at once would be a way to stop the server.
-pub const HASHES_AT_ONCE: usize = 4;
-const SETUP_TTL: SignedDuration = SignedDuration::from_hours(1);
-
-/// The one-time code that makes the operator account.
-pub struct SetupCode {
-    hash: Digest,
-    expires_at: Timestamp,
-}
 
 /// argon2id with the crate's defaults: 19 MiB, two passes (OWASP's first choice).
 pub fn hash_password(password: &Password, salt: [u8; 16]) -> Result<String, argon2::password_hash::Error> {
-    let hash = Argon2::default().hash_password_with_salt(password.expose().as_bytes(), &salt)?;
+    let hash = Argon2::default().hash_password_with_salt(password.normalised().as_bytes(), &salt)?;
     Ok(hash.to_string())
 }
 
 /// The hash of no password, as costly as a real one: what an unknown account's is checked against, so that both take the
 /// same time.
-fn decoy() -> String {
+pub(super) fn decoy() -> String {
     let (m, t, p) = (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST);
     let (salt, hash) = ("A".repeat(22), "A".repeat(43));
     format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${hash}")
 }
 
-fn matches(password: &Password, hash: &str) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| Argon2::default().verify_password(password.expose().as_bytes(), &hash).is_ok())
+/// Whether the hash is of the password: as it is normalised, or, for those made before, as it was typed. Both are tried
+/// whosever hash it is, so that an unknown account takes as long as a wrong password.
+pub(super) fn matches(password: &Password, hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    password.forms().iter().any(|form| Argon2::default().verify_password(form.as_bytes(), &hash).is_ok())
 }
 
-pub(super) fn acceptable(password: &Password) -> Result<(), Error> {
-    if password.expose().chars().count() < Password::MIN_CHARS {
-        return Err(Error::invalid("password", format!("must have at least {} characters", Password::MIN_CHARS)));
+/// An account to be made.
+pub(super) struct NewAccount<'a> {
+    pub email: &'a str,
+    pub password: Password,
+    pub operator: bool,
+    /// Only if there is no operator yet.
+    pub first: bool,
+    pub verified: bool,
+    pub operation: Operation,
+    pub lane: Lane,
+    pub source: Source,
+}
+
+impl<'a> NewAccount<'a> {
+    /// Made by its human, from there.
+    pub fn of(email: &'a str, password: Password, source: Source) -> Self {
+        let operation = Operation::default();
+        Self { email, password, operator: false, first: false, verified: false, operation, lane: Lane::Anybody, source }
     }
-    if password.expose().len() > Password::MAX_BYTES {
-        return Err(Error::invalid("password", format!("must have at most {} bytes", Password::MAX_BYTES)));
-    }
-    Ok(())
 }
 
 impl Service {
-    /// A place among those who hash. Taken before a limit is charged: who is turned away has not tried.
-    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
-        self.hashing.try_acquire().map_err(|_| Error::Busy)
-    }
-
-    pub(super) async fn hashed<T: Send + 'static>(
-        &self,
-        _place: SemaphorePermit<'_>,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
-    }
-
-    /// Whether somebody runs this deployment already.
-    pub async fn has_operator(&self) -> Result<bool, StoreError> {
-        Ok(self.store.read(|rows| rows::meta::<bool>(rows, "operator")).await?.unwrap_or(false))
-    }
-
-    /// A set-up code, if there is no operator yet: for the first start to print.
-    pub async fn offer_setup(&self) -> Result<Option<(String, Timestamp)>, OpenError> {
-        if self.has_operator().await? {
-            return Ok(None);
-        }
-        let mut stream = KeyStream::fresh(self.world.bytes());
-        let code = UserCode::new(|| stream.byte());
-        let expires_at = after(self.world.now(), SETUP_TTL);
-        let hash = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
-        *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = Some(SetupCode { hash, expires_at });
-        Ok(Some((code.expose(), expires_at)))
-    }
-
-    pub fn awaits_setup(&self) -> bool {
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Makes the operator account with the code the server printed, once.
-    pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
-        let now = self.world.now();
-        // Guesses are counted per code, so that a restart, which prints a fresh one, lets a locked-out owner in.
-        let round = self.setup.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |setup| setup.expires_at.as_millisecond());
-        // Taken at once, so that of two who come together one is late; given back if no account came of it.
-        let taken = code.parse::<UserCode>().ok().and_then(|code| {
-            let given = self.secret.hash(Purpose::SetupCode, code.letters().as_bytes());
-            let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-            setup.take_if(|setup| setup.hash == given && now < setup.expires_at)
-        });
-        let (right, limit) = (taken.is_some(), Limit::setup_codes(&source, round));
-        let allowed = self.store.write(move |rows| {
-            used_up(rows, std::slice::from_ref(&limit), now, "too many wrong set-up codes: wait an hour, or restart the server")?;
-            if right { Ok(Ok(())) } else { rows::charge(rows, &limit, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
-        });
-        let created = async {
-            allowed.await??;
-            self.create_account(email, password, true, false).await
-        };
-        let account = created.await.inspect_err(|_| {
-            if let Some(taken) = taken {
-                self.setup.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(taken);
-            }
-        })?;
-        self.open_session(account, source).await
-    }
-
     /// Makes an account. Its e-mail is an unverified name.
     pub async fn create_account(&self, email: &str, password: Password, operator: bool, verified: bool) -> Result<AccountId, Error> {
         self.create_account_once(email, password, operator, verified, Operation::default()).await
     }
 
+    /// The same for whoever runs this computer.
     pub async fn create_account_once(
         &self,
         email: &str,
@@ -139,24 +84,33 @@ impl Service {
         verified: bool,
         operation: Operation,
     ) -> Result<AccountId, Error> {
-        let email: Email = email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
-        acceptable(&password)?;
-        let Turn { world, note, done } = self.turn(operation).await?;
+        let new = NewAccount { operator, verified, operation, lane: Lane::Known, ..NewAccount::of(email, password, Source::Local) };
+        self.create(new).await.map(|account| account.id)
+    }
+
+    pub(super) async fn create(&self, new: NewAccount<'_>) -> Result<Account, Error> {
+        let NewAccount { operator, first, verified, lane, source, .. } = new;
+        let email: Email = new.email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
+        new.password.fits().map_err(|detail| Error::invalid("password", detail))?;
+        let Turn { world, note, done } = self.turn(new.operation).await?;
         if let Some(Outcome::Account { account }) = done {
-            return Ok(account);
+            return self.store.read(|rows| rows::account(rows, account)).await?.ok_or_else(|| Error::not_found("account"));
         }
-        let (now, salt) = (world.now(), world.bytes());
-        let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
+        let place = self.hashing.place(lane, &source).await?;
+        let hash = self.hash_new(place, new.password, email.clone(), world.bytes()).await?;
+        let now = world.now();
         let id = AccountId::new(now, world.bytes());
         let random = world.bytes();
-        let created = self
-            .store
+        self.store
             .write(move |rows| {
+                if first && rows::meta::<bool>(rows, OPERATOR)? == Some(true) {
+                    return Err(Error::WrongCode);
+                }
                 if rows::account_by_email(rows, &email)?.is_some() {
                     return Err(Error::Conflict { detail: "an account with this e-mail exists".to_owned() });
                 }
                 if operator {
-                    rows::save_meta(rows, "operator", &true)?;
+                    rows::save_meta(rows, OPERATOR, &true)?;
                 }
                 let account = Account {
                     id,
@@ -172,26 +126,32 @@ impl Service {
                 rows::save(rows, &account)?;
                 record(rows, id, None, What::SignedUp, now, random)?;
                 note.put(rows, Outcome::Account { account: id })?;
-                Ok::<_, Error>(id)
+                Ok::<_, Error>(account)
             })
-            .await?;
-        if operator {
-            // However the operator came to be: the printed code is worth nothing from now on.
-            *self.setup.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        Ok(created)
+            .await
+    }
+
+    /// The hash of a password somebody chose, if it is a good one. Judging it takes time, too, so it happens in the place.
+    pub(super) async fn hash_new(&self, place: Place, password: Password, email: Email, salt: [u8; 16]) -> Result<String, Error> {
+        let service = self.config.service_name.clone();
+        let judged = move || {
+            password.is_hard_to_guess(&email, &service).map_err(|detail| Error::invalid("password", detail))?;
+            hash_password(&password, salt).map_err(Error::internal)
+        };
+        Hashing::run(place, judged).await?
     }
 
     /// Sets a new password and signs the account out everywhere.
     pub async fn reset_password(&self, email: &str, password: Password, operation: Operation) -> Result<AccountView, Error> {
-        acceptable(&password)?;
+        password.fits().map_err(|detail| Error::invalid("password", detail))?;
         let Turn { world, note, done } = self.turn(operation).await?;
         let account = self.account_by_email(email).await?;
         if done.is_some() {
             return self.find_account(email).await;
         }
-        let (id, salt, now) = (account.id, world.bytes(), self.world.now());
-        let hash = self.hashed(self.place()?, move || hash_password(&password, salt)).await?.map_err(Error::internal)?;
+        let (id, now) = (account.id, self.world.now());
+        let place = self.hashing.place(Lane::Known, &Source::Local).await?;
+        let hash = self.hash_new(place, password, account.email, world.bytes()).await?;
         self.store
             .write(move |rows| {
                 let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
@@ -210,74 +170,16 @@ impl Service {
             return Err(Error::Forbidden { detail: "sign-up is closed: ask whoever runs this service for an account".to_owned() });
         }
         email.parse::<Email>().map_err(|error| Error::invalid("email", format!("is {error}")))?;
-        acceptable(&password)?;
-        let (now, limit) = (self.world.now(), Limit::signups(&source));
+        password.fits().map_err(|detail| Error::invalid("password", detail))?;
+        let (now, limits) = (self.world.now(), Limit::signups(&source));
         self.store
             .write(move |rows| {
-                used_up(rows, std::slice::from_ref(&limit), now, "too many sign-ups from this address: wait an hour")?;
-                Ok::<_, Error>(rows::charge(rows, &limit, now)?)
-            })
-            .await?;
-        let account = self.create_account(email, password, false, false).await?;
-        self.open_session(account, source).await
-    }
-
-    /// Signs in. Unknown account and wrong password look and take the same.
-    pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
-        let account = self.check_password(email, password, source).await?;
-        self.open_session(account.id, source).await
-    }
-
-    /// Whose e-mail and password these are. Every attempt is charged; unknown account and wrong password take the same.
-    pub(super) async fn check_password(&self, email: &str, password: Password, source: Source) -> Result<Account, Error> {
-        let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
-        let place = self.place()?;
-        self.charge_login(Limit::logins(email.as_str(), &source)).await?;
-        let account = self.store.read(|rows| rows::account_by_email(rows, &email)).await?.filter(|account| account.disabled_at.is_none());
-        let right = self.password_matches(place, account.as_ref(), password).await?;
-        let Some(account) = account else { return Err(Error::WrongPassword) };
-        if !right {
-            let (now, random, id) = (self.world.now(), self.world.bytes(), account.id);
-            self.store.write(move |rows| record(rows, id, Some(source), What::SignInRefused, now, random)).await?;
-            return Err(Error::WrongPassword);
-        }
-        Ok(account)
-    }
-
-    pub(super) async fn charge_login(&self, limits: Vec<Limit>) -> Result<(), Error> {
-        let now = self.world.now();
-        self.store
-            .write(move |rows| {
-                used_up(rows, &limits, now, "too many attempts to sign in: wait a quarter of an hour")?;
+                used_up(rows, &limits, now, "too many sign-ups from this address: wait an hour")?;
                 Ok::<_, Error>(charge_all(rows, &limits, now)?)
             })
-            .await
-    }
-
-    pub(super) async fn password_matches(
-        &self,
-        place: SemaphorePermit<'_>,
-        account: Option<&Account>,
-        password: Password,
-    ) -> Result<bool, Error> {
-        let stored = account.and_then(|account| account.password.clone());
-        let known = stored.is_some();
-        let hash = stored.unwrap_or_else(decoy);
-        let fits = password.expose().len() <= Password::MAX_BYTES;
-        Ok(self.hashed(place, move || fits && matches(&password, &hash)).await? && known)
-    }
-
-    pub(super) async fn open_session(&self, account: AccountId, source: Source) -> Result<SessionToken, Error> {
-        let token = SessionToken::new(self.world.bytes());
-        let (now, random) = (self.world.now(), self.world.bytes());
-        let session = session_of(account, self.session_hash(&token), source, now);
-        self.store
-            .write(move |rows| {
-                rows::save(rows, &session)?;
-                record(rows, account, Some(source), What::SignedIn, now, random)
-            })
             .await?;
-        Ok(token)
+        let account = self.create(NewAccount::of(email, password, source)).await?;
+        self.open_session(&account, source).await
     }
 
     pub(super) fn session_hash(&self, token: &SessionToken) -> Digest {
@@ -320,11 +222,7 @@ impl Service {
             });
         }
         let password = password.ok_or_else(|| Error::invalid("password", "is needed again: you signed in more than five minutes ago"))?;
-        let place = self.place()?;
-        self.charge_login(Limit::reauthentications(account.id, &source)).await?;
-        if !self.password_matches(place, Some(&account), password).await? {
-            return Err(Error::WrongPassword);
-        }
+        self.check_own_password(session, &account, password, &source).await?;
         let (token, now) = (session.token, self.world.now());
         self.store
             .write(move |rows| {
@@ -365,7 +263,7 @@ impl Service {
     }
 }
 
-/// A session that begins now.
+/// A session that begins now; [`super::sign_in::begin`] opens it.
 pub(super) fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> Session {
     Session { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
 }

@@ -77,20 +77,22 @@ impl Service {
         Ok((offer.scopes, offer.ignored))
     }
 
-    /// How many registrations an hour this caller may make; `None`: uncounted.
-    fn registration_limit(&self, who: &Registrant) -> Option<Limit> {
+    /// How many registrations an hour this caller may make; none: uncounted.
+    fn registration_limits(&self, who: &Registrant) -> Vec<Limit> {
         let usual = self.config.limits.registrations_per_hour;
         if usual == 0 {
-            return None;
+            return Vec::new();
         }
         match (who.account, who.source) {
-            (Some(account), _) => Some(Limit::registrations(account.to_string(), usual)),
-            (None, Source::Local) => None,
-            (None, Source::Hidden) => Some(Limit::registrations(who.source.bucket(), usual)),
+            (Some(account), _) => Limit::registrations_of_account(account, usual),
+            (None, Source::Local) => Vec::new(),
+            (None, Source::Hidden) => Limit::registrations(&who.source, usual, None),
             (None, Source::Address(ip)) => {
-                let raised = self.config.limits.sources.iter().filter(|(net, _)| net.contains(&ip));
-                let max = raised.map(|(_, max)| *max).max().unwrap_or(usual);
-                (max > 0).then(|| Limit::registrations(who.source.bucket(), max))
+                let raised: Vec<_> = self.config.limits.sources.iter().filter(|(net, _)| net.contains(&ip)).collect();
+                let max = raised.iter().map(|(_, max)| **max).max().unwrap_or(usual);
+                // A whole /48 that was raised is one caller.
+                let of_network = raised.iter().filter(|(net, _)| net.prefix_len() <= 48).map(|(_, max)| **max).max();
+                if max > 0 { Limit::registrations(&who.source, max, of_network) } else { Vec::new() }
             }
         }
     }
@@ -154,6 +156,7 @@ impl Service {
             login_hint,
             environment: ask.environment.unwrap_or(self.config.environment),
             source: who.source,
+            before: 0,
             claim_token: self.secret.hash(Purpose::ClaimToken, claim_token.expose().as_bytes()),
             challenge: ask.challenge,
             handle: ask.handle.map(|made| Handle {
@@ -166,18 +169,20 @@ impl Service {
             return Err(Error::invalid("environment", format!("must be one of: {}", offered.join(", "))));
         }
         let (expires, environment) = (request.expires_at, request.environment);
-        let limit: Vec<Limit> = self.registration_limit(&who).into_iter().collect();
+        let limits = self.registration_limits(&who);
         let full = self.registrations.pending() >= i64::from(self.config.limits.pending_registrations);
         let registration = Registration::open(request, attempt, interval);
         if done.is_none() {
             self.store
                 .write(move |rows| {
-                    used_up(rows, &limit, now, "too many registrations from this address: wait, or present a key to count per account")?;
-                    super::charge_all(rows, &limit, now)?;
+                    used_up(rows, &limits, now, "too many registrations from this address: wait, or present a key to count per account")?;
+                    let before =
+                        limits.iter().map(|limit| rows::charged(rows, limit, now)).try_fold(0, |most, n| Ok::<_, Error>(n?.max(most)))?;
+                    super::charge_all(rows, &limits, now)?;
                     if full {
-                        end_oldest(rows)?;
+                        end_one(rows)?;
                     }
-                    rows::save(rows, &registration)?;
+                    rows::save(rows, &registration.clone().after_others(before))?;
                     rows::count(rows, Counted::Requested, now)?;
                     note.put(rows, Outcome::Drawn)?;
                     Ok::<_, Error>(())
@@ -201,6 +206,13 @@ impl Service {
             ),
             claim,
         })
+    }
+
+    /// Whether the code a registration has now can still be entered.
+    pub async fn has_live_code(&self, id: RegistrationId) -> Result<bool, Error> {
+        let now = self.world.now();
+        let registration = self.store.read(|rows| rows::registration(rows, id)).await?;
+        Ok(matches!(registration, Some(Registration::Pending { attempt, .. }) if now < attempt.expires_at))
     }
 
     /// Step 2: a fresh code for a registration that still waits.
@@ -266,9 +278,12 @@ impl Service {
     }
 }
 
-/// Makes room at the ceiling: the oldest pending registration ends now.
-fn end_oldest(rows: &mut dyn Write) -> Result<(), Error> {
-    let oldest = (rows as &dyn Read).scan(Table::Pending, &[], None, Order::Ascending, 1)?;
+/// Makes room at the ceiling: one pending registration ends now, of those who asked most often the oldest. Who asked
+/// once this hour is ended only where everybody did.
+fn end_one(rows: &mut dyn Write) -> Result<(), Error> {
+    let first = |table| (rows as &dyn Read).scan(table, &[], None, Order::Ascending, 1);
+    let crowded = first(Table::CrowdedPending)?;
+    let oldest = if crowded.is_empty() { first(Table::Pending)? } else { crowded };
     let Some((_, key)) = oldest.first() else { return Ok(()) };
     if let Some(Registration::Pending { request, .. }) = rows::load::<Registration>(rows, key)? {
         rows::save(rows, &Registration::Expired { request })?;

@@ -74,6 +74,9 @@ pub enum Error {
     // Pages.
     #[error("that code is not valid")]
     WrongCode,
+    /// Said whether or not the code was right, while too many are guessed.
+    #[error("one code is not enough at the moment: a fresh code of the same request is needed, too")]
+    FreshCodeNeeded,
     #[error("already decided")]
     AlreadyDecided,
     #[error("the request changed while you were looking at it")]
@@ -112,6 +115,11 @@ pub enum Error {
 impl Error {
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), detail: detail.into() }
+    }
+
+    /// What was typed as a code can't be one. Nobody is charged for it: nothing was guessed.
+    pub fn unreadable_code() -> Self {
+        Self::invalid("code", "has eight letters, like WDJB-MJHT: type it as your agent, or this server, shows it")
     }
 
     pub fn not_found(what: &str) -> Self {

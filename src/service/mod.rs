@@ -2,7 +2,7 @@
 //!
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
 //! [`keys`] what owners do with keys, `endings` what ends with a key, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
-//! they sign in, [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
+//! they sign in (`sign_in`; `setup` the first of them; [`hashing`] whose turn it is), [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
 //! [`activity`] what happened, [`operator`] and [`overview`] what whoever runs the deployment does and sees, [`upkeep`] what
 //! time does by itself, [`backup`] and [`restore`] what comes back after a loss and what must not.
 
@@ -16,6 +16,7 @@ mod endings;
 mod epoch;
 mod error;
 mod facts;
+pub mod hashing;
 mod introspect;
 pub mod keys;
 mod known;
@@ -34,6 +35,8 @@ pub mod review;
 pub mod schema;
 pub mod security;
 mod session_tokens;
+mod setup;
+mod sign_in;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -62,7 +65,7 @@ use crate::{
 use jiff::Timestamp;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, atomic::AtomicI64},
+    sync::{Arc, atomic::AtomicI64},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +94,8 @@ pub struct Service {
     walk: activity::Walk,
     /// The latest time seen, in Unix milliseconds.
     latest: AtomicI64,
-    hashing: tokio::sync::Semaphore,
-    setup: Mutex<Option<accounts::SetupCode>>,
+    hashing: hashing::Hashing,
+    setup: Arc<setup::Setup>,
     /// Where the configuration lets programs sign in.
     session_tokens: Option<session_tokens::SessionTokens>,
     /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
@@ -140,9 +143,12 @@ impl Service {
         let open_claims = Arc::new(open_claims::OpenClaims::default());
         let registrations = Arc::<registrations::Registrations>::default();
         let (told, also_told, told_last) = (known.clone(), open_claims.clone(), registrations.clone());
+        let setup = Arc::<setup::Setup>::default();
         let endings = Arc::new(tokio::sync::Notify::new());
         let ended = endings.clone();
+        let following = setup.clone();
         store.observe(move |changed| {
+            following.follow(changed);
             also_told.forget(changed);
             if told.forget(changed) {
                 ended.notify_waiters();
@@ -175,8 +181,8 @@ impl Service {
             registrations,
             endings,
             latest: AtomicI64::new(0),
-            hashing: tokio::sync::Semaphore::new(accounts::HASHES_AT_ONCE),
-            setup: Mutex::new(None),
+            hashing: hashing::Hashing::default(),
+            setup,
             draining: CancellationToken::new(),
             secret: Arc::new(secret),
             config,
@@ -294,6 +300,10 @@ fn used_up(rows: &dyn Read, limits: &[Limit], now: Timestamp, detail: &str) -> R
         }
     }
     Ok(())
+}
+
+fn any_used_up(rows: &dyn Read, limits: &[Limit], now: Timestamp) -> Result<bool, StoreError> {
+    limits.iter().try_fold(false, |used_up, limit| Ok(used_up || rows::charged(rows, limit, now)? >= limit.max))
 }
 
 fn charge_all(rows: &mut dyn Write, limits: &[Limit], now: Timestamp) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use crate::{
         source::Source,
         time::after,
     },
-    store::{Read, rows},
+    store::{Read, StoreError, Table, Write, rows},
 };
 
 /// Where a human lands when the service says nothing else.
@@ -107,8 +107,7 @@ impl Service {
             .write(move |rows| {
                 let (account, portal) = live(rows, &hash, now)?;
                 rows::erase(rows, &portal);
-                rows::save(rows, &super::accounts::session_of(account.id, session_hash, source, now))?;
-                record(rows, account.id, Some(source), What::SignedIn, now, random)?;
+                super::sign_in::begin(rows, &super::accounts::session_of(account.id, session_hash, source, now), random)?;
                 Ok::<_, Error>(portal.return_to)
             })
             .await?;
@@ -125,6 +124,13 @@ fn live(rows: &(impl Read + ?Sized), ticket: &Digest, now: jiff::Timestamp) -> R
     let portal = rows::load::<PortalSession>(rows, ticket.as_bytes())?.filter(|portal| now < portal.expires_at).ok_or_else(over)?;
     let account = acting(rows, portal.account).map_err(|_| over())?;
     if account.operator { Err(over()) } else { Ok((account, portal)) }
+}
+
+/// Voids the tickets an account's human has not used yet, within the caller's transaction. There are few: a minute's.
+pub(super) fn end_tickets(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    let open: Vec<PortalSession> = rows::all(rows, Table::DuePortalSessions, &[])?;
+    open.iter().filter(|portal| portal.account == account).for_each(|portal| rows::erase(rows, portal));
+    Ok(())
 }
 
 /// How an account was found.

@@ -6,6 +6,7 @@
 use super::{
     Error, Service, acting, record,
     session_tokens::SessionTokens,
+    sign_in::{remember_place, still_proven},
     verify::{Caller, Need, Who},
     view::{RateLimit, Revealed, SessionView, Time},
 };
@@ -75,15 +76,13 @@ impl Programs<'_> {
         self.service
             .store
             .write(move |rows| {
-                // What was proven may no longer be the password.
-                if acting(rows, account).map_err(|_| Error::WrongPassword)?.password != known.password {
-                    return Err(Error::WrongPassword);
-                }
+                still_proven(rows, &known)?;
                 let open = rows::account_program_sessions(rows, account)?;
                 for oldest in open.iter().take((open.len() + 1).saturating_sub(ProgramSession::MOST)) {
                     rows::erase(rows, oldest);
                 }
                 rows::save(rows, &row)?;
+                remember_place(rows, account, &source, now)?;
                 Ok::<_, Error>(record(rows, account, Some(source), What::ProgramSignedIn { session: id }, now, random)?)
             })
             .await?;

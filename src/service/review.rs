@@ -1,6 +1,6 @@
 //! The human's side of the ceremony: enter the code, see who asks for what, decide.
 
-use super::{Error, Service, acting, charge_all, record, used_up};
+use super::{Error, Service, acting, any_used_up, charge_all, record, used_up};
 use crate::{
     config::LoginHint,
     domain::{
@@ -76,13 +76,24 @@ pub struct Decision {
     pub password: Option<Password>,
 }
 
+/// What came of a code.
+enum Entered {
+    Bound(RegistrationId),
+    Wrong,
+    /// One code was not enough, right or wrong.
+    OneOfTwo,
+}
+
 impl Service {
     fn hash_code(&self, code: &UserCode) -> crate::domain::secret::Digest {
         self.secret.hash(Purpose::UserCode, code.letters().as_bytes())
     }
 
     /// Step 3: the right code binds the attempt to this account. A wrong one charges the guesser, never the attempt;
-    /// expired, bound, unknown and malformed codes look the same.
+    /// expired, bound and unknown codes look the same. What can't be a code is no guess.
+    ///
+    /// While too many guess ([`Limit::shared_wrong_codes`]) it takes two codes of the request, one after the other. The
+    /// first, if it was right, is dead from then on, so the agent, which polls, is told to get a fresh one.
     pub async fn enter_code(
         &self,
         session: &Session,
@@ -91,39 +102,51 @@ impl Service {
         source: Source,
     ) -> Result<RegistrationId, Error> {
         let (now, account) = (self.world.now(), session.account);
-        let hash = code.map(|code| self.hash_code(&code));
+        let hash = self.hash_code(&code.ok_or_else(Error::unreadable_code)?);
         let random = self.world.bytes();
         let hint_rule = self.config.claim.login_hint;
-        self.store
+        let pending = u64::try_from(self.registrations.pending()).unwrap_or(0);
+        let entered = self
+            .store
             .write(move |rows| {
                 let guesser = acting(rows, account)?;
-                let limits = Limit::wrong_codes(&guesser, &source, now);
-                let found = match &hash {
-                    Some(hash) => rows::registration_by(rows, Table::UserCodes, hash)?,
-                    None => None,
-                };
-                // Somebody over their limit learns nothing, not even that the code is right: else the brake on
-                // fresh accounts would let them guess on and only hide the misses.
-                used_up(rows, &limits, now, TOO_MANY_CODES)?;
-                if let Some(registration) = found
-                    && let Ok(bound) = registration.bind(account, typed, now)
+                let own = Limit::wrong_codes(account);
+                // Somebody over their own limit learns nothing, not even that the code is right: else they could guess on,
+                // and only the misses would be hidden.
+                used_up(rows, std::slice::from_ref(&own), now, TOO_MANY_CODES)?;
+                let shared = Limit::shared_wrong_codes(&guesser, &source, now, pending);
+                let one_is_enough = !any_used_up(rows, &shared, now)?;
+                if let Some(registration) = rows::registration_by(rows, Table::UserCodes, &hash)?
+                    && let Ok(bound) = registration.clone().bind(account, typed, now)
                 {
-                    check_hint(hint_rule, &guesser, bound.request())?;
-                    rows::save(rows, &bound)?;
-                    return Ok(Ok(bound.id()));
+                    let half = Limit::half_entered(account, bound.request());
+                    if one_is_enough || registration.account() == Some(account) || any_used_up(rows, &half, now)? {
+                        check_hint(hint_rule, &guesser, bound.request())?;
+                        rows::save(rows, &bound)?;
+                        return Ok(Entered::Bound(bound.id()));
+                    }
+                    charge_all(rows, &half, now)?;
+                    rows::save(rows, &registration.spend_code(now))?;
                 }
-                charge_all(rows, &limits, now)?;
-                if let Some(shared) = limits.get(2)
-                    && rows::charged(rows, shared, now)? == shared.max
-                {
-                    tracing::warn!("accounts younger than a day have used up their shared allowance of wrong codes");
-                }
-                if rows::charged(rows, &limits[0], now)? == limits[0].max {
+                rows::charge(rows, &own, now)?;
+                if rows::charged(rows, &own, now)? == own.max {
                     record(rows, account, Some(source), What::TooManyWrongCodes, now, random)?;
                 }
-                Ok::<_, Error>(Err(Error::WrongCode))
+                if !one_is_enough {
+                    return Ok(Entered::OneOfTwo);
+                }
+                charge_all(rows, &shared, now)?;
+                if any_used_up(rows, &shared, now)? {
+                    tracing::warn!("many wrong codes are entered: some people are asked for a second, fresh code now");
+                }
+                Ok::<_, Error>(Entered::Wrong)
             })
-            .await?
+            .await?;
+        match entered {
+            Entered::Bound(id) => Ok(id),
+            Entered::Wrong => Err(Error::WrongCode),
+            Entered::OneOfTwo => Err(Error::FreshCodeNeeded),
+        }
     }
 
     fn typed_needed(&self, scopes: &ScopeSet, unlimited: bool, first_agent: bool) -> bool {
@@ -246,9 +269,10 @@ impl Service {
                     return Err(Error::invalid("code", "is needed: type the one your agent shows"));
                 }
                 if needs_code && typed_code != Some(attempt.code) {
-                    let limits = Limit::wrong_codes(&account, &source, now);
-                    used_up(rows, &limits, now, TOO_MANY_CODES)?;
-                    charge_all(rows, &limits, now)?;
+                    // Eight letters more than the account had to know to come here: its own allowance is enough.
+                    let limit = Limit::wrong_codes(account_id);
+                    used_up(rows, std::slice::from_ref(&limit), now, TOO_MANY_CODES)?;
+                    rows::charge(rows, &limit, now)?;
                     return Ok(Err(Error::WrongCode));
                 }
                 super::keys::room_for_one_more(rows, account_id, max_active, None, now)?;

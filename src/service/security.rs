@@ -1,12 +1,18 @@
 //! An account's own doors: its password, and the browsers that are signed in.
 
-use super::{Error, Service, accounts, acting, record};
+use super::{
+    Error, Service,
+    accounts::session_of,
+    acting,
+    hashing::Lane,
+    record,
+    sign_in::{begin, still_proven},
+};
 use crate::{
     domain::{
         account::Session,
         activity::What,
         id::AccountId,
-        limit::Limit,
         secret::{Password, Purpose, SessionToken},
         source::Source,
     },
@@ -83,37 +89,33 @@ impl Service {
         new: Password,
         source: Source,
     ) -> Result<SessionToken, Error> {
-        accounts::acceptable(&new)?;
+        new.fits().map_err(|detail| Error::invalid("password", detail))?;
         let account = self.store.read(|rows| acting(rows, session.account)).await?;
-        let Some(known) = account.password.clone() else {
+        if account.password.is_none() {
             return Err(Error::Conflict { detail: "this account has no password: it signs in elsewhere".to_owned() });
-        };
-        let place = self.place()?;
-        self.charge_login(Limit::reauthentications(account.id, &source)).await?;
-        if !self.password_matches(place, Some(&account), current).await? {
-            return Err(Error::WrongPassword);
         }
-        let salt = self.world.bytes();
-        let hash = self.hashed(self.place()?, move || accounts::hash_password(&new, salt)).await?.map_err(Error::internal)?;
-        let (now, random, id) = (self.world.now(), self.world.bytes(), account.id);
+        self.check_own_password(session, &account, current, &source).await?;
+        let place = self.hashing.place(Lane::Known, &source).await?;
+        let hash = self.hash_new(place, new, account.email.clone(), self.world.bytes()).await?;
+        let token = SessionToken::new(self.world.bytes());
+        let (now, randoms) = (self.world.now(), [self.world.bytes(), self.world.bytes()]);
+        let next = session_of(account.id, self.session_hash(&token), source, now);
         self.store
             .write(move |rows| {
-                let mut account = acting(rows, id)?;
                 // Somebody else was faster: what was proven is no longer the password.
-                if account.password.as_ref() != Some(&known) {
-                    return Err(Error::WrongPassword);
-                }
+                let mut account = still_proven(rows, &account)?;
                 account.password = Some(hash.clone());
                 rows::save(rows, &account)?;
-                end_sessions(rows, id)?;
-                Ok(record(rows, id, Some(source), What::PasswordChanged, now, random)?)
+                end_sessions(rows, account.id)?;
+                record(rows, account.id, Some(source), What::PasswordChanged, now, randoms[0])?;
+                Ok::<_, Error>(begin(rows, &next, randoms[1])?)
             })
             .await?;
-        self.open_session(id, source).await
+        Ok(token)
     }
 }
 
-fn sessions_of(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<Session>, StoreError> {
+pub(super) fn sessions_of(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<Session>, StoreError> {
     rows::all(rows, Table::AccountSessions, &rows::entry(&[&account.to_string(), ""]))
 }
 
@@ -122,5 +124,6 @@ pub(super) fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(
     for session in sessions_of(rows, account)? {
         rows::erase(rows, &session);
     }
+    super::portal::end_tickets(rows, account)?;
     super::program_sessions::end_all(rows, account)
 }

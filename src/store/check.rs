@@ -43,8 +43,8 @@ impl Report {
 /// Looks at everything. An error means that the store can't even be read.
 pub fn check(rows: &dyn Read) -> Result<Report, StoreError> {
     use Table::{
-        AccountGrants, AccountKeys, AccountSessions, Children, ClaimTokens, DueCounters, DueRegistrations, DueSessions, Emails, Handles,
-        KeyHashes, Pending, Pickups, UserCodes,
+        AccountGrants, AccountKeys, AccountSessions, Children, ClaimTokens, CrowdedPending, DueCounters, DueRegistrations, DueSessions,
+        Emails, Handles, KeyHashes, Pending, Pickups, UserCodes,
     };
     let mut report = Report::default();
     of_type::<Account>(rows, &[Emails], &mut report)?;
@@ -53,7 +53,7 @@ pub fn check(rows: &dyn Read) -> Result<Report, StoreError> {
     of_type::<Grant>(rows, &[AccountGrants], &mut report)?;
     of_type::<Event>(rows, &[], &mut report)?;
     of_type::<Counter>(rows, &[DueCounters], &mut report)?;
-    of_type::<Registration>(rows, &[ClaimTokens, UserCodes, Pickups, Handles, Pending, DueRegistrations], &mut report)?;
+    of_type::<Registration>(rows, &[ClaimTokens, UserCodes, Pickups, Handles, Pending, CrowdedPending, DueRegistrations], &mut report)?;
     values::<Usage>(rows, Table::Usage, &mut report)?;
     values::<Day>(rows, Table::UsageDays, &mut report)?;
     Ok(report)

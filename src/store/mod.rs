@@ -64,6 +64,8 @@ tables! {
     Handles = 6 Never,
     /// Pending registrations, oldest first.
     Pending = 7 Never,
+    /// Pending registrations of those who asked more than once in an hour: most often first, then oldest first.
+    CrowdedPending = 38 Never,
     /// Registrations by the second at which a sweep has something to do.
     DueRegistrations = 8 Never,
     DuePortalSessions = 9 Never,
@@ -93,6 +95,8 @@ tables! {
     Tallies = 29 Kept,
     Grants = 30 Kept,
     AccountGrants = 31 Kept,
+    /// Where accounts were signed in to.
+    KnownPlaces = 37 Never,
     Events = 40 Kept,
     Counters = 50 Never,
     DueCounters = 51 Never,

@@ -3,7 +3,7 @@
 
 use super::{Order, Read, StoreError, Table, Write};
 use crate::domain::{
-    account::{Account, PortalSession, Session},
+    account::{Account, KnownPlaces, PortalSession, Session},
     activity::Event,
     id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
     idempotency::Done,
@@ -161,6 +161,10 @@ impl Row for Registration {
             Self::Pending { attempt, .. } => {
                 index.push((Table::UserCodes, attempt.code.as_bytes().to_vec()));
                 index.push((Table::Pending, due(request.created_at, &id)));
+                if request.before > 0 {
+                    let most_first = (u32::MAX - request.before).to_be_bytes();
+                    index.push((Table::CrowdedPending, [most_first.as_slice(), &due(request.created_at, &id)].concat()));
+                }
             }
             Self::Approved { pickup: Some(pickup), .. } => index.push((Table::Pickups, pickup.token.as_bytes().to_vec())),
             Self::Delivered { spent_pickup: Some(token), .. } => index.push((Table::Pickups, token.as_bytes().to_vec())),
@@ -185,6 +189,14 @@ impl Row for Account {
 
     fn loss_since(&self, before: &Self) -> Option<Entry> {
         self.loss_since(before)
+    }
+}
+
+impl Row for KnownPlaces {
+    const TABLE: Table = Table::KnownPlaces;
+
+    fn key(&self) -> Vec<u8> {
+        self.account.to_string().into_bytes()
     }
 }
 
@@ -338,6 +350,10 @@ pub fn account(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Option<Acco
 
 pub fn account_by_email(rows: &(impl Read + ?Sized), email: &Email) -> Result<Option<Account>, StoreError> {
     find(rows, Table::Emails, email.as_str().as_bytes())
+}
+
+pub fn known_places(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Option<KnownPlaces>, StoreError> {
+    load(rows, account.to_string())
 }
 
 pub fn program_session(rows: &(impl Read + ?Sized), id: ProgramSessionId) -> Result<Option<ProgramSession>, StoreError> {

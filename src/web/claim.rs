@@ -54,7 +54,9 @@ pub async fn enter(State(app): State<App>, human: Human, form: Form) -> Answer {
     }
     let mut response = match app.enter_code(&session, code, !linked, visitor.source).await {
         Ok(registration) => Redirect::to(&format!("/claim/{registration}")).into_response(),
-        Err(error @ (Error::WrongCode | Error::TooMany { .. })) => page(&visitor, None, Some(&error)),
+        Err(error @ (Error::WrongCode | Error::FreshCodeNeeded | Error::TooMany { .. } | Error::Invalid { .. })) => {
+            page(&visitor, None, Some(&error))
+        }
         Err(error) => return Err(error.into()),
     };
     visitor.put(&mut response, Kind::Code, None);

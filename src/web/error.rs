@@ -90,6 +90,14 @@ pub fn explain(error: &Error) -> Explained {
         )
         .about("code")
         .then(Next::EnterCode),
+        Error::FreshCodeNeeded => told(
+            S::CONFLICT,
+            "Now a fresh code, please",
+            "Many wrong codes are being entered here at the moment, so one code is not enough. If yours was right, it is noted. Ask your agent \
+             for a fresh code and enter that one, too.",
+        )
+        .about("code")
+        .then(Next::EnterCode),
         Error::InvalidGrant | Error::InvalidRefreshToken | Error::InvalidClaimToken | Error::ClaimExpired | Error::ExpiredToken { .. } => {
             told(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.").then(Next::EnterCode)
         }

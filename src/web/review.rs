@@ -75,7 +75,7 @@ pub async fn decide(State(app): State<App>, human: Human, Path(id): Path<String>
 fn decision(form: &mut Form) -> Result<Decision, Error> {
     let code = match form.text("code") {
         "" => None,
-        text => Some(text.parse::<UserCode>().map_err(|()| Error::invalid("code", "has eight letters, like WDJB-MJHT"))?),
+        text => Some(text.parse::<UserCode>().map_err(|()| Error::unreadable_code())?),
     };
     let lifetime = match form.text("lifetime") {
         "" => None,

@@ -153,6 +153,7 @@ async fn fill_claims(data: &Path, count: u64, file: &str) -> Result<(), Failure>
             login_hint: None,
             environment: Environment::Live,
             source: Source::Local,
+            before: 0,
             claim_token: secret.hash(Purpose::ClaimToken, token.expose().as_bytes()),
             challenge: None,
             handle: None,

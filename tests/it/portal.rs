@@ -313,3 +313,14 @@ async fn verify_names_the_services_user() {
     let verdict = app.http().post("/v1/keys/verify").bearer(&key).json(&json!({"key": hers.key.expose()})).send().await.ok();
     assert_eq!((&verdict["data"]["code"], &verdict["data"]["external_id"]), (&json!("VALID"), &json!("u-1")));
 }
+
+#[tokio::test]
+async fn a92_a_ticket_that_waits_is_void_when_its_human_signs_out_everywhere() {
+    let app = app().await;
+    let key = app.service_key().await;
+    let path = ticket(&app, &key, &visit("u-1", "ada@example.com")).await;
+    let other = ticket(&app, &key, &visit("u-2", "eve@example.com")).await;
+    app.service.sign_out_everywhere(account(&app, "u-1").await.id, at("127.0.0.1")).await.unwrap();
+    assert_eq!(app.browser().open(&path).await.status, 410);
+    come_in(&app, &other).await;
+}

@@ -387,6 +387,7 @@ impl Watched {
             login_hint: None,
             environment: Environment::Live,
             source: Source::Local,
+            before: 0,
             claim_token: digest(0),
             challenge: challenge.then(|| verifier().challenge()),
             handle: None,

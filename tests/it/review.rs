@@ -40,55 +40,6 @@ async fn a12_the_stopped_account_may_go_on_an_hour_later() {
 }
 
 #[tokio::test]
-async fn wrong_codes_of_one_address_are_counted_together() {
-    let app = app().await;
-    for account in 0..2 {
-        let human = app.human_of_age(&format!("m{account}@example.net"), 48 * HOUR, at("192.0.2.66")).await;
-        for _ in 0..10 {
-            assert_err!(app.type_code(&human, WRONG_CODE).await, Error::WrongCode);
-        }
-    }
-    let third = app.human_of_age("m3@example.net", 48 * HOUR, at("192.0.2.66")).await;
-    assert_err!(app.type_code(&third, WRONG_CODE).await, Error::TooMany { .. });
-    let elsewhere = app.human_of_age("m4@example.net", 48 * HOUR, at("192.0.2.67")).await;
-    assert_err!(app.type_code(&elsewhere, WRONG_CODE).await, Error::WrongCode);
-}
-
-/// Uses up the brake that all accounts younger than a day share.
-async fn young_accounts_guess(app: &TestApp, guesses: u32) {
-    for n in (0..guesses).step_by(10) {
-        let human = app.human_of_age(&format!("y{n}@example.net"), 60, at(&format!("2001:db8:1:{n:x}::1"))).await;
-        for _ in 0..10 {
-            assert_err!(app.type_code(&human, WRONG_CODE).await, Error::WrongCode);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a13_fresh_accounts_share_a_brake_of_300_and_older_ones_do_not_feel_it() {
-    let app = app().await;
-    young_accounts_guess(&app, 300).await;
-    let fresh = app.human_of_age("fresh@example.net", 0, at("192.0.2.1")).await;
-    let older = app.human_of_age("older@example.com", 25 * HOUR, at("192.0.2.2")).await;
-    let agent = app.register().await;
-    assert_err!(app.type_code(&fresh, WRONG_CODE).await, Error::TooMany { .. });
-    assert_err!(app.type_code(&older, WRONG_CODE).await, Error::WrongCode);
-    app.approve(&older, &agent).await;
-}
-
-#[tokio::test]
-async fn a13_past_the_brake_a_fresh_account_learns_not_even_that_a_code_is_right() {
-    let app = app().await;
-    young_accounts_guess(&app, 300).await;
-    let fresh = app.human_of_age("fresh@example.net", 0, at("192.0.2.1")).await;
-    let agent = app.register().await;
-    assert_err!(app.enter(&fresh, &agent).await, Error::TooMany { .. });
-    app.advance(HOUR);
-    let agent = app.register().await;
-    app.enter(&fresh, &agent).await.unwrap();
-}
-
-#[tokio::test]
 async fn a80_a_thousand_guessers_do_not_lock_the_rightful_human_out() {
     let app = app().await;
     let alice = app.human("alice@example.com").await;
@@ -118,7 +69,7 @@ async fn a14_codes_are_read_without_case_spaces_and_dashes() {
 }
 
 #[tokio::test]
-async fn a15_wrong_expired_bound_and_malformed_codes_look_the_same() {
+async fn a15_wrong_expired_and_bound_codes_look_the_same() {
     let app = app().await;
     let expired = app.register().await;
     app.advance(600);
@@ -127,7 +78,9 @@ async fn a15_wrong_expired_bound_and_malformed_codes_look_the_same() {
     app.enter(&alice, &bound).await.unwrap();
     app.approve(&alice, &decided).await;
     let mut answers = Vec::new();
-    for text in [expired.claim.user_code.expose(), bound.claim.user_code.expose(), decided.claim.user_code.expose(), WRONG_CODE, "", "x"] {
+    for text in
+        [expired.claim.user_code.expose(), bound.claim.user_code.expose(), decided.claim.user_code.expose(), WRONG_CODE, "AAAA-EEEE"]
+    {
         answers.push(serde_json::to_string(&app.type_code(&bob, text).await.unwrap_err()).unwrap());
     }
     answers.dedup();

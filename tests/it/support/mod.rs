@@ -238,6 +238,11 @@ impl TestApp {
         self.opened_again().await
     }
 
+    /// The directory, for opening it in another way; the service is closed.
+    pub fn closed(self) -> TempDir {
+        self.dir
+    }
+
     async fn opened_again(self) -> TestApp {
         let world = World::new(self.clock.clone(), self.randomness.clone());
         self.opened_again_in(world).await
