@@ -122,8 +122,21 @@ fn digit(c: char) -> Option<char> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handle {
     pub hash: Digest,
-    /// The account or session it is bound to; `None` when the handle is the only proof.
+    /// The credential that opened it; `None` when the handle is the only proof.
     pub bound_to: Option<String>,
+}
+
+impl Handle {
+    /// Whether one credential, and nobody else, may poll its claim.
+    pub fn is_bound(&self) -> bool {
+        // Sessions were bound to once; they end while a human decides, and with the process.
+        self.bound_to.as_ref().is_some_and(|bound| !bound.starts_with("session "))
+    }
+
+    /// Whether whoever presents the handle, with this credential or none, may poll its claim.
+    pub fn admits(&self, credential: Option<&str>) -> bool {
+        !self.is_bound() || self.bound_to.as_deref() == credential
+    }
 }
 
 /// What an agent asked for: fixed when it registers.

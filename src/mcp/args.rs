@@ -57,7 +57,7 @@ impl HttpCaller {
         self.caller().map(|caller| caller.account.id)
     }
 
-    /// What a claim is bound to: the credential, else the session, else nothing. Not the account: a key must not
+    /// What identical calls are known by: the credential, else the session, else nothing. Not the account: a key must not
     /// collect what a wider key of the same human asked for.
     pub fn name(&self) -> Option<String> {
         self.credential_name().or_else(|| self.session.as_ref().map(|hash| format!("session {hash}")))

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         key::Status,
         pasted,
-        registration::Registration,
+        registration::{Handle, Registration},
         secret::{ClaimHandle, CodeVerifier},
         time::after,
     },
@@ -90,6 +90,12 @@ impl Tools {
             },
             (Way::Stdio(_), None) => return Ok(None),
         };
+        // Over stdio the client notes by itself what became of its claims.
+        if let (Way::Http(service), Ok(id)) = (&self.way, claim.registration_id.parse())
+            && !matches!(service.standing(id).await, Ok(Registration::Pending { .. }))
+        {
+            return Ok(None);
+        }
         // A margin, so that the human has time to type what is shown.
         let lives = match (&self.way, claim.registration_id.parse()) {
             // Entered once, a code may be over before its time.
@@ -158,7 +164,6 @@ impl Tools {
         service: &Service,
         args: RegisterArgs,
         asked: Asked,
-        caller: Option<String>,
         http: Option<&HttpCaller>,
     ) -> Result<Claim, ToolError> {
         let http = http.ok_or_else(unexpected)?;
@@ -169,7 +174,8 @@ impl Tools {
             login_hint: args.login_hint,
             environment: args.environment,
             challenge: None,
-            handle: Some(MadeHandle { handle: handle.clone(), bound_to: caller }),
+            // Not to the session: it may end while the human decides.
+            handle: Some(MadeHandle { handle: handle.clone(), bound_to: http.credential_name() }),
         };
         let registered = service.register(ask, Registrant { source: http.source, account: http.account() }).await?;
         Ok(self.claim(&registered, asked, handle.expose(), None, false))
@@ -196,7 +202,9 @@ impl Tools {
             return Err(Error::not_found("claim").into());
         };
         let call = Call::Poll { claim_token, code_verifier, wait_seconds: wait.as_secs() };
-        match self.backend.call(call).await {
+        // What is taken is put away, even for a client that no longer wants its answer.
+        let polled = self.waiting(async { Ok(self.backend.call(call).await) }, None, context).await?;
+        match polled {
             Ok(Reply::Delivered(delivered)) => {
                 if let Destination::EnvFile(_) = to {
                     // Before it is written: ended in between, this client still knows the value as its own.
@@ -245,20 +253,18 @@ impl Tools {
     ) -> Result<PollResult, ToolError> {
         let inline = match args.delivery {
             None | Some(Delivery::Pickup) => false,
-            // Whoever has nothing but the handle gets a pickup, which tells the owner when somebody else was first.
-            Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery && http.name().is_some() => true,
-            Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery => {
-                return Err(Error::invalid(
-                    "delivery",
-                    "\"inline\" takes a session or a key, so that nobody else can ask: leave `delivery` out",
-                )
-                .into());
-            }
+            Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery => true,
             Some(Delivery::Inline) => return Err(Error::invalid("delivery", NOT_INLINE).into()),
             Some(Delivery::Store | Delivery::EnvFile) => return Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
         };
         let handle = ClaimHandle::parse(&args.claim_id).ok_or_else(|| Error::not_found("claim"))?;
-        let id = service.by_handle(&handle, http.name().as_deref()).await?.id();
+        let claim = service.by_handle(&handle, http.credential_name().as_deref()).await?;
+        // Whoever has nothing but the handle gets a pickup, which tells the owner when somebody else was first.
+        if inline && !claim.request().handle.as_ref().is_some_and(Handle::is_bound) {
+            let why = "\"inline\" takes a claim that a key opened, so that nobody else can ask: leave `delivery` out";
+            return Err(Error::invalid("delivery", why).into());
+        }
+        let id = claim.id();
         let registration = service.wait_for_decision(id, &http.source, http.account(), wait).await?;
         // The wait was long: a key that was revoked meanwhile gets nothing more.
         if let Some(credential) = &http.credential {

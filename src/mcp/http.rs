@@ -7,7 +7,7 @@ use super::{
     elicit,
     form::{self, Form},
     gate::{gate, rpc_error},
-    sessions::{Sessions, hashed},
+    sessions::{Busy, Opening, Sessions, hashed},
     sse,
     tools::{Tools, Way},
 };
@@ -55,9 +55,8 @@ pub fn ways_in(app: &App) -> (Arc<Door<Tools>>, Router) {
 pub fn serving<H: ServerHandler + Clone>(app: &App, handler: H, legacy: H) -> (Arc<Door<H>>, Router) {
     // Hosts and origins are checked by the gate, which knows the configured addresses.
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
-    let manager = Arc::new(LocalSessionManager::default());
-    let sessions = Arc::new(Sessions::new(manager.clone()));
-    let service = StreamableHttpService::new(move || Ok(handler.clone()), manager, config);
+    let sessions = Arc::new(Sessions::new(LocalSessionManager::default()));
+    let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions.clone(), config);
     let sse = if app.config.mcp.legacy_sse { sse::router(app, sessions.clone(), legacy) } else { Router::new() };
     (Arc::new(Door { app: app.clone(), sessions, service }), sse)
 }
@@ -66,7 +65,7 @@ pub fn serving<H: ServerHandler + Clone>(app: &App, handler: H, legacy: H) -> (A
 pub struct Door<H> {
     app: App,
     sessions: Arc<Sessions>,
-    service: StreamableHttpService<H, LocalSessionManager>,
+    service: StreamableHttpService<H, Sessions>,
 }
 
 impl<H: ServerHandler> Door<H> {
@@ -91,9 +90,9 @@ impl<H: ServerHandler> Door<H> {
         form::both(request.headers_mut());
         caller.reads_along = form == Form::Events;
         let primes = form::primes(request.headers().get("mcp-protocol-version").and_then(|version| version.to_str().ok()));
-        let (by, source) = (caller.credential_name(), caller.source);
         let session = session_of(request.headers());
-        if session.as_ref().is_some_and(|id| !sessions.admits(id, by.as_deref())) {
+        let busy = session.as_ref().map(|id| sessions.enter(id, caller.credential_name().as_deref()));
+        if matches!(busy, Some(None)) {
             // As if it were not there: who has only its id learns nothing.
             return rpc_error(StatusCode::NOT_FOUND, -32001, "no such session: initialize again");
         }
@@ -101,38 +100,41 @@ impl<H: ServerHandler> Door<H> {
         caller.session = session.as_deref().filter(|_| caller.credential.is_none()).map(hashed);
         let caller = Arc::new(caller);
         request.extensions_mut().insert(caller.clone());
-        let response = service.handle(request).await;
-        let opened = session_of(response.headers()).filter(|_| session.is_none());
-        let greets = opened.is_some();
-        match (session, opened) {
-            (None, Some(id)) => sessions.opened(&id, by, source, None).await,
-            // Forgotten only once it is really gone: the SDK may refuse to end it.
-            (Some(id), _) if (method == Method::DELETE && response.status().is_success()) || response.status() == StatusCode::NOT_FOUND => {
-                sessions.ended(&id);
+        // From here on: a client may leave before there is an answer at all.
+        let reader = Reader { _unread: caller.gone.clone().drop_guard(), _busy: busy.flatten() };
+        let answering = async {
+            let response = service.handle(request).await;
+            let (opened, streams) = (session_of(response.headers()), form::are_events(response.headers()));
+            let greets = session.is_none() && opened.is_some();
+            if let Some(id) = &session
+                && response.status() == StatusCode::NOT_FOUND
+            {
+                sessions.ended(id);
             }
-            _ => {}
+            let response = while_wanted(app, &caller, &method, primes || greets, response, reader);
+            match form {
+                Form::Json if streams => form::as_json(response).await,
+                Form::Events if greets && streams => form::greeting(response).await,
+                _ => response,
+            }
+        };
+        if session.is_some() {
+            return answering.await;
         }
-        let streams = form::are_events(response.headers());
-        let response = while_wanted(app, &caller, &method, primes || greets, response);
-        match form {
-            Form::Json if streams => form::as_json(response).await,
-            Form::Events if greets && streams => form::greeting(response).await,
-            _ => response,
-        }
+        Opening::new(sessions, &caller).answered(answering, |response| session_of(response.headers()).is_some()).await
     }
 }
 
 /// A stream of the server's own ends with the key it is for, and with the process. An answer to a call does so by
 /// itself, and says why; the call is told when nobody reads its answer any more.
-fn while_wanted<B>(app: &App, caller: &HttpCaller, method: &Method, primes: bool, response: Response<B>) -> Response
+fn while_wanted<B>(app: &App, caller: &HttpCaller, method: &Method, primes: bool, response: Response<B>, reader: Reader) -> Response
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     if response.body().size_hint().exact().is_some() {
         return response.map(Body::new);
     }
-    let unread = caller.gone.clone().drop_guard();
-    let response = response.map(|body| Body::new(Reading { body, primes, _unread: unread }));
+    let response = response.map(|body| Body::new(Reading { body, primes, _reader: reader }));
     if method != Method::GET {
         return response;
     }
@@ -146,12 +148,17 @@ where
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(over))))
 }
 
-/// A body that tells when nobody reads it any more.
+/// Told when nobody reads an answer any more: the call it is of, and the session.
+struct Reader {
+    _unread: DropGuard,
+    _busy: Option<Busy>,
+}
+
 struct Reading<B> {
     body: B,
     /// Whether its reader takes events without data.
     primes: bool,
-    _unread: DropGuard,
+    _reader: Reader,
 }
 
 impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Reading<B> {

@@ -1,40 +1,93 @@
-//! Sessions of clients before 2026-07-28. The SDK neither binds them to who opened them nor limits them, so we do.
+//! Sessions of clients before 2026-07-28. The SDK neither binds them to who opened them nor limits them, and ends one
+//! whose stream is open, so all that is ours: it makes and serves them through [`Sessions`].
 
-use crate::domain::source::Source;
-use futures::channel::mpsc;
+use super::args::HttpCaller;
+use crate::domain::id::AccountId;
+use futures::{Stream, channel::mpsc};
 use rmcp::{
     RoleServer,
+    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
     service::RxJsonRpcMessage,
-    transport::streamable_http_server::session::{SessionManager, local::LocalSessionManager},
+    transport::streamable_http_server::session::{
+        ServerSseMessage, SessionId, SessionManager,
+        local::{LocalSessionManager, LocalSessionManagerError},
+    },
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Past this many the oldest anonymous one ends, else the oldest.
+/// Past this many, whoever has the most loses its oldest: an account, or all without a credential together.
 const MAX: usize = 1_000;
-/// Whoever has a key is still served when nobody else leaves room.
+/// Whoever has a credential is still served when nobody else leaves room.
 const MAX_ANONYMOUS: usize = MAX / 2;
 const MAX_ANONYMOUS_PER_SOURCE: usize = 20;
 /// One key can't crowd out the others'.
 const MAX_PER_KEY: usize = 20;
+/// A session of Streamable HTTP ends when nothing was asked in it and no stream of it open for so long.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+
+tokio::task_local! {
+    /// Who makes the request that the SDK makes a session for.
+    static OPENER: Arc<Opener>;
+}
 
 struct Open {
     id: String,
     /// The id of the credential it was opened with.
     by: Option<String>,
-    source: Source,
-    /// HTTP+SSE's own; Streamable HTTP's is the SDK's business.
-    inbox: Option<Inbox>,
+    account: Option<AccountId>,
+    /// Of who has no credential.
+    bucket: String,
+    way: Way,
+}
+
+enum Way {
+    Streamable(Arc<Life>),
+    Sse(Inbox),
 }
 
 /// Where a session of HTTP+SSE takes its messages.
 pub struct Inbox {
     pub messages: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
-    /// Told of each message.
-    pub heard: Arc<Notify>,
     /// Ends the session.
     pub stop: CancellationToken,
+}
+
+/// What keeps a session of Streamable HTTP alive.
+#[derive(Default)]
+struct Life {
+    /// Requests under way and streams open.
+    busy: AtomicUsize,
+    /// Told when one begins or ends.
+    stirred: Notify,
+    over: CancellationToken,
+}
+
+/// A request or a stream of a session: while there is one the session is not idle.
+pub struct Busy(Arc<Life>);
+
+impl Busy {
+    fn new(life: &Arc<Life>) -> Self {
+        life.busy.fetch_add(1, Ordering::AcqRel);
+        life.stirred.notify_one();
+        Self(life.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+        self.0.stirred.notify_one();
+    }
 }
 
 /// Why a message can't be delivered.
@@ -44,19 +97,21 @@ pub enum Undelivered {
     Full,
 }
 
-/// A session's id is its proof, so claims are bound to a hash of it.
+/// A session's id is its proof, so what is told apart by sessions is told apart by a hash of it.
 pub fn hashed(id: &str) -> String {
     blake3::hash(id.as_bytes()).to_hex().to_string()
 }
 
 pub struct Sessions {
-    sdk: Arc<LocalSessionManager>,
+    sdk: LocalSessionManager,
     /// Oldest first.
     open: Mutex<Vec<Open>>,
 }
 
 impl Sessions {
-    pub fn new(sdk: Arc<LocalSessionManager>) -> Self {
+    pub fn new(mut sdk: LocalSessionManager) -> Self {
+        // The SDK's clock runs while a stream is open; ours does not.
+        sdk.session_config.keep_alive = None;
         Self { sdk, open: Mutex::default() }
     }
 
@@ -64,9 +119,14 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this caller may speak in that session of Streamable HTTP. One nobody remembers is nobody's.
-    pub fn admits(&self, id: &str, by: Option<&str>) -> bool {
-        self.open().iter().any(|session| session.id == id && session.by.as_deref() == by && session.inbox.is_none())
+    /// Lets this caller speak in that session of Streamable HTTP. One nobody remembers is nobody's.
+    pub fn enter(&self, id: &str, by: Option<&str>) -> Option<Busy> {
+        let open = self.open();
+        let session = open.iter().find(|session| session.id == id && session.by.as_deref() == by)?;
+        match &session.way {
+            Way::Streamable(life) => Some(Busy::new(life)),
+            Way::Sse(_) => None,
+        }
     }
 
     /// Puts a message into this caller's session of HTTP+SSE; `message` is given what cancels when the session ends.
@@ -78,50 +138,200 @@ impl Sessions {
     ) -> Result<(), Undelivered> {
         let mut open = self.open();
         let session = open.iter_mut().find(|session| session.id == id && session.by.as_deref() == by);
-        let inbox = session.and_then(|session| session.inbox.as_mut()).ok_or(Undelivered::NoSession)?;
-        inbox.heard.notify_one();
+        let Some(Open { way: Way::Sse(inbox), .. }) = session else { return Err(Undelivered::NoSession) };
         let message = message(inbox.stop.clone());
         inbox.messages.try_send(message).map_err(|error| if error.is_full() { Undelivered::Full } else { Undelivered::NoSession })
     }
 
-    /// Remembers who opened a session, and ends those there is no room for.
-    pub async fn opened(&self, id: &str, by: Option<String>, source: Source, inbox: Option<Inbox>) {
+    /// Remembers a session of HTTP+SSE.
+    pub fn opened(self: &Arc<Self>, id: &str, caller: &HttpCaller, inbox: Inbox) {
+        self.remember(id, caller, Way::Sse(inbox));
+    }
+
+    /// Remembers whose a session is, and ends those there is no room for.
+    fn remember(self: &Arc<Self>, id: &str, caller: &HttpCaller, way: Way) {
+        let (by, account, bucket) = (caller.credential_name(), caller.account(), caller.source.bucket());
         let crowded_out = {
             let mut open = self.open();
-            open.push(Open { id: id.to_owned(), by: by.clone(), source, inbox });
-            crowded_out(&mut open, by.as_deref(), source)
+            open.push(Open { id: id.to_owned(), by, account, bucket, way });
+            crowded_out(&mut open)
         };
-        for session in crowded_out {
-            if let Some(inbox) = session.inbox {
-                inbox.stop.cancel();
-            } else if let Err(error) = self.sdk.close_session(&session.id.into()).await {
-                tracing::debug!(%error, "a session was gone before it was ended");
+        crowded_out.into_iter().for_each(|session| self.close(session));
+    }
+
+    /// Ends a session of Streamable HTTP.
+    fn end(self: &Arc<Self>, id: &str) {
+        let session = self.take(id);
+        session.into_iter().for_each(|session| self.close(session));
+    }
+
+    /// Ends what was taken out of the list. Not in the request that found it: its client may leave.
+    fn close(self: &Arc<Self>, session: Open) {
+        match session.way {
+            Way::Sse(inbox) => inbox.stop.cancel(),
+            Way::Streamable(life) => {
+                life.over.cancel();
+                let sessions = self.clone();
+                // Without a runtime the process is ending, and the session with it.
+                let Ok(runtime) = Handle::try_current() else { return };
+                runtime.spawn(async move {
+                    if let Err(error) = sessions.sdk.close_session(&session.id.into()).await {
+                        tracing::debug!(%error, "a session was gone before it was ended");
+                    }
+                });
             }
         }
     }
 
+    fn take(&self, id: &str) -> Option<Open> {
+        let mut open = self.open();
+        let at = open.iter().position(|session| session.id == id)?;
+        Some(open.remove(at))
+    }
+
+    /// Forgets a session that ended by itself.
     pub fn ended(&self, id: &str) {
-        self.open().retain(|session| session.id != id);
+        if let Some(Open { way: Way::Streamable(life), .. }) = self.take(id) {
+            life.over.cancel();
+        }
+    }
+
+    /// Ends a session once nothing was asked in it for [`IDLE`].
+    async fn end_when_idle(self: Arc<Self>, id: SessionId, life: Arc<Life>) {
+        loop {
+            tokio::select! {
+                () = life.over.cancelled() => return,
+                () = life.stirred.notified() => {}
+                () = sleep(IDLE), if life.busy.load(Ordering::Acquire) == 0 => {
+                    // Looked at again where requests enter, so that none enters a session that ends.
+                    let mut open = self.open();
+                    let idle = |session: &Open| *session.id == *id && life.busy.load(Ordering::Acquire) == 0;
+                    let session = open.iter().position(idle).map(|at| open.remove(at));
+                    drop(open);
+                    session.into_iter().for_each(|session| self.close(session));
+                }
+            }
+        }
     }
 }
 
-fn crowded_out(open: &mut Vec<Open>, by: Option<&str>, source: Source) -> Vec<Open> {
-    let mut out = Vec::new();
-    let mut end_oldest = |open: &mut Vec<Open>, most: usize, counts: &dyn Fn(&Open) -> bool| {
-        if open.iter().filter(|session| counts(session)).count() > most
-            && let Some(oldest) = open.iter().position(counts)
-        {
-            out.push(open.remove(oldest));
+struct Opener {
+    sessions: Arc<Sessions>,
+    caller: Arc<HttpCaller>,
+    made: OnceLock<SessionId>,
+}
+
+/// A request that may open a session. If it is left before it has its answer, its session ends: nobody knows its id.
+pub struct Opening(Option<Arc<Opener>>);
+
+impl Opening {
+    pub fn new(sessions: &Arc<Sessions>, caller: &Arc<HttpCaller>) -> Self {
+        Self(Some(Arc::new(Opener { sessions: sessions.clone(), caller: caller.clone(), made: OnceLock::new() })))
+    }
+
+    /// Answers the request.
+    pub async fn answered<T>(mut self, answer: impl Future<Output = T>, told: impl FnOnce(&T) -> bool) -> T {
+        let Some(opener) = self.0.clone() else { return answer.await };
+        let answer = OPENER.scope(opener, answer).await;
+        if told(&answer) {
+            self.0 = None;
         }
-    };
+        answer
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(opener) = &self.0
+            && let Some(id) = opener.made.get()
+        {
+            opener.sessions.end(id);
+        }
+    }
+}
+
+/// The SDK's own way, but that a session is remembered in the moment it is made and forgotten in the moment it ends.
+impl SessionManager for Sessions {
+    type Error = LocalSessionManagerError;
+    type Transport = <LocalSessionManager as SessionManager>::Transport;
+
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
+        let (id, transport) = self.sdk.create_session().await?;
+        // Nothing is awaited from here on.
+        let _ = OPENER.try_with(|opener| {
+            let life = Arc::<Life>::default();
+            let _ = opener.made.set(id.clone());
+            tokio::spawn(opener.sessions.clone().end_when_idle(id.clone(), life.clone()));
+            opener.sessions.remember(&id, &opener.caller, Way::Streamable(life));
+        });
+        Ok((id, transport))
+    }
+
+    async fn initialize_session(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<ServerJsonRpcMessage, Self::Error> {
+        self.sdk.initialize_session(id, message).await
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
+        self.sdk.has_session(id).await
+    }
+
+    async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
+        self.ended(id);
+        self.sdk.close_session(id).await
+    }
+
+    async fn create_stream(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        self.sdk.create_stream(id, message).await
+    }
+
+    async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), Self::Error> {
+        self.sdk.accept_message(id, message).await
+    }
+
+    async fn create_standalone_stream(
+        &self,
+        id: &SessionId,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        self.sdk.create_standalone_stream(id).await
+    }
+
+    async fn resume(
+        &self,
+        id: &SessionId,
+        last_event_id: String,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        self.sdk.resume(id, last_event_id).await
+    }
+}
+
+/// Takes out those the newest has left no room for.
+fn crowded_out(open: &mut Vec<Open>) -> Vec<Open> {
+    let Some(newest) = open.last() else { return Vec::new() };
+    let (by, bucket) = (newest.by.clone(), newest.bucket.clone());
+    let anonymous = |session: &Open| session.by.is_none();
+    let mut out = Vec::new();
     if by.is_some() {
-        end_oldest(open, MAX_PER_KEY, &|session| session.by.as_deref() == by);
+        out.extend(surplus(open, MAX_PER_KEY, |session| (session.by == by).then_some(())));
+    } else {
+        out.extend(surplus(open, MAX_ANONYMOUS_PER_SOURCE, |session| (anonymous(session) && session.bucket == bucket).then_some(())));
+        out.extend(surplus(open, MAX_ANONYMOUS, |session| anonymous(session).then(|| session.bucket.clone())));
     }
-    end_oldest(open, MAX_ANONYMOUS_PER_SOURCE, &|session| session.by.is_none() && session.source.bucket() == source.bucket());
-    end_oldest(open, MAX_ANONYMOUS, &|session| session.by.is_none());
-    if open.len() > MAX {
-        let oldest = open.iter().position(|session| session.by.is_none()).unwrap_or(0);
-        out.push(open.remove(oldest));
-    }
+    out.extend(surplus(open, MAX, |session| Some(session.account)));
     out
+}
+
+/// If the groups together have more than `most`, the oldest of the group that has the most.
+fn surplus<G: Eq + Hash>(open: &mut Vec<Open>, most: usize, group: impl Fn(&Open) -> Option<G>) -> Option<Open> {
+    let mut counts = HashMap::<G, usize>::new();
+    open.iter().filter_map(&group).for_each(|of| *counts.entry(of).or_default() += 1);
+    let largest = counts.values().max().copied()?;
+    if counts.values().sum::<usize>() <= most {
+        return None;
+    }
+    let loses = |session: &Open| group(session).is_some_and(|of| counts.get(&of) == Some(&largest));
+    open.iter().position(loses).map(|at| open.remove(at))
 }

@@ -21,24 +21,23 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures::{SinkExt, StreamExt, channel::mpsc, future::pending, stream};
+use futures::{SinkExt, StreamExt, channel::mpsc, stream};
 use rmcp::{
-    Peer, RoleServer, ServerHandler, ServiceExt,
-    model::{ClientJsonRpcMessage, GetExtensions, JsonRpcMessage, PingRequest, ServerRequest},
+    RoleServer, ServerHandler, ServiceExt,
+    model::{ClientJsonRpcMessage, GetExtensions, JsonRpcMessage},
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
 };
 use serde::Deserialize;
 use std::{io, pin::pin, sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Messages that may wait to be handled, and answers that may wait to be read.
 const WAITING: usize = 64;
 /// A client that opened a stream says who it is within this time.
 const HANDSHAKE: Duration = Duration::from_secs(60);
-/// A session nothing is heard from ends. A client that lives answers our pings.
-const IDLE: Duration = Duration::from_secs(5 * 60);
-/// Keeps proxies from cutting the stream.
+/// Keeps proxies from cutting the stream, and finds out that nobody is there any more: a session lives as long as its
+/// stream, however silent its client is.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
@@ -75,9 +74,8 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
     let session = hashed(&id);
     let (messages, received) = mpsc::channel::<RxJsonRpcMessage<RoleServer>>(WAITING);
     let (to_client, answers) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(WAITING);
-    let (heard, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-    let inbox = Inbox { messages, heard: heard.clone(), stop: stop.clone() };
-    sessions.opened(&session, caller.credential_name(), caller.source, Some(inbox)).await;
+    let stop = CancellationToken::new();
+    sessions.opened(&session, &caller, Inbox { messages, stop: stop.clone() });
     let stream = Stream { sessions, session, _stop: stop.clone().drop_guard() };
     let cut = stop.clone().cancelled_owned();
     tokio::spawn(async move {
@@ -94,11 +92,10 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
             () = &mut over => return,
         };
         let Ok(Ok(running)) = greeted else { return };
-        let (peer, end) = (running.peer().clone(), running.cancellation_token());
+        let end = running.cancellation_token();
         let mut served = pin!(running.waiting());
         tokio::select! {
             _ = &mut served => return,
-            () = until_silent(&heard, &peer) => {}
             () = &mut over => {}
         }
         // What is under way is answered first: it may be the very call that revoked the key.
@@ -116,25 +113,6 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
-}
-
-/// Resolves once nothing was heard for [`IDLE`], a ping at half of it included.
-async fn until_silent(heard: &Notify, peer: &Peer<RoleServer>) {
-    loop {
-        if timeout(IDLE / 2, heard.notified()).await.is_ok() {
-            continue;
-        }
-        let ping = async {
-            // Its answer is heard like any other message.
-            let _ = peer.send_request(ServerRequest::PingRequest(PingRequest::default())).await;
-            pending().await
-        };
-        tokio::select! {
-            () = heard.notified() => {}
-            () = tokio::time::sleep(IDLE / 2) => return,
-            () = ping => {}
-        }
-    }
 }
 
 #[derive(Deserialize)]

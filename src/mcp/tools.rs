@@ -116,7 +116,7 @@ impl Tools {
         let claim = match (open, &self.way) {
             (Some(claim), _) => claim,
             (None, Way::Stdio(_)) => self.register_here(args, asked).await?,
-            (None, Way::Http(service)) => self.register_for(service, args, asked, caller, http.as_deref()).await?,
+            (None, Way::Http(service)) => self.register_for(service, args, asked, http.as_deref()).await?,
         };
         if !claim.asked.caller.is_empty() {
             claims.remember(claim.clone(), self.world.now())?;
@@ -142,13 +142,14 @@ impl Tools {
             return Err(Error::invalid("wait_seconds", format!("must be 0 to {MAX_WAIT}")).into());
         }
         let wait = Duration::from_secs(wait);
-        let polling = async {
-            match &self.way {
-                Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
-                Way::Http(service) => self.poll_for(service, &args, http.as_deref().ok_or_else(unexpected)?, wait).await,
+        let polled = match &self.way {
+            Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
+            Way::Http(service) => {
+                let caller = http.as_deref().ok_or_else(unexpected)?;
+                self.waiting(self.poll_for(service, &args, caller, wait), Some(caller), &context).await
             }
         };
-        self.waiting(polling, http.as_deref(), &context).await.map(Json)
+        polled.map(Json)
     }
 
     #[doc = include_str!("../../tools/list_keys.md")]

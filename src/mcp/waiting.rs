@@ -33,6 +33,8 @@ impl Tools {
             }
         };
         tokio::select! {
+            // First: what was done counts, whoever has left meanwhile.
+            biased;
             done = work => done,
             () = unread => Err(Error::AuthorizationPending { interval: 0 }.into()),
             () = context.ct.cancelled() => Err(Error::AuthorizationPending { interval: 0 }.into()),

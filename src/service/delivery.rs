@@ -309,7 +309,7 @@ impl Service {
         let hash = self.secret.hash(Purpose::ClaimHandle, handle.expose().as_bytes());
         let registration = self.store.read(|rows| rows::registration_by(rows, Table::Handles, &hash)).await?;
         registration
-            .filter(|r| r.request().handle.as_ref().is_some_and(|h| h.bound_to.is_none() || h.bound_to.as_deref() == caller))
+            .filter(|registration| registration.request().handle.as_ref().is_some_and(|handle| handle.admits(caller)))
             .ok_or_else(|| Error::not_found("claim"))
     }
 

@@ -17,13 +17,18 @@ async fn started() -> TestApp {
     build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "100000").start().await
 }
 
-/// What a dropped request had begun is over once the writer has nothing left to do.
-async fn settled(app: &TestApp) {
-    app.store.write(|_| Ok::<_, StoreError>(())).await.expect("the store answers");
+/// What a request had begun is over once neither a task nor the writer has anything left to do.
+pub(super) async fn settled(app: &TestApp) {
+    for _ in 0..10 {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        app.store.write(|_| Ok::<_, StoreError>(())).await.expect("the store answers");
+    }
 }
 
 /// What holds after any request, whether or not its answer was read.
-async fn sound(app: &TestApp, after: &str) {
+pub(super) async fn sound(app: &TestApp, after: &str) {
     let (counted, rows) = (app.service.registrations(), app.row_counts().await);
     let stored = |table: Table| i64::try_from(rows[&(table as u8)]).unwrap();
     assert_eq!((counted.pending, counted.stored), (stored(Table::Pending), stored(Table::Registrations)), "after {after}");
@@ -32,7 +37,7 @@ async fn sound(app: &TestApp, after: &str) {
 }
 
 /// Makes a request anew for each of the moments at which it can be left, and looks at what is left behind.
-async fn left_everywhere<T>(
+pub(super) async fn left_everywhere<T>(
     app: &TestApp,
     name: &str,
     mut made: impl AsyncFnMut(u32) -> (Call, T),

@@ -47,6 +47,7 @@ mod limits;
 mod mcp_clients;
 mod mcp_eras;
 mod mcp_http;
+mod mcp_lives;
 mod mcp_sse;
 mod negotiation;
 mod next_steps;

@@ -247,8 +247,11 @@ async fn an_identical_registration_while_pending_is_the_same_one() {
 
 #[tokio::test]
 async fn a67_a_foreign_claim_id_looks_like_an_unknown_one() {
-    let (_app, address) = listening().await;
-    let (mut mine, mut theirs) = (Mcp::open(address, "2025-11-25", None).await, Mcp::open(address, "2025-11-25", None).await);
+    let (app, address) = listening().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await;
+    let mut mine = Mcp::open(address, "2025-11-25", Some(key.key.expose())).await;
+    let mut theirs = Mcp::open(address, "2025-11-25", None).await;
     let asked = mine.done("register_agent", json!({"agent_name": "Claude"})).await;
     let id = asked["claim_id"].as_str().unwrap();
     let unknown = format!("{}{}", &id[..id.len() - 5], "AAAAA");

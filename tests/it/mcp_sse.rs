@@ -234,21 +234,6 @@ async fn a_stream_that_is_dropped_ends_its_session_and_its_wait() {
 }
 
 #[tokio::test]
-async fn a_silent_session_of_http_sse_is_asked_and_ends_unless_it_answers() {
-    let (_app, address) = listening().await;
-    let mut sse = Sse::open(address, None).await;
-    // From here on minutes pass as soon as everybody waits.
-    tokio::time::pause();
-    for _ in 0..2 {
-        let asked = sse.stream.message().await;
-        assert_eq!(asked["method"], "ping");
-        sse.send(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {}})).await;
-    }
-    assert_eq!(sse.stream.message().await["method"], "ping");
-    assert_eq!(sse.stream.event().await, None);
-}
-
-#[tokio::test]
 async fn a_revoked_key_ends_its_streams_and_waits_at_once() {
     let (app, address) = listening().await;
     let human = app.human("alice@example.com").await;

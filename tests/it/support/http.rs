@@ -196,6 +196,12 @@ impl Call {
         request
     }
 
+    /// The answer's head, and a body that is still to be read: for streams. Only past no wire.
+    pub async fn streamed(self) -> axum::response::Response {
+        let Way::Front(front) = self.http.way.clone() else { panic!("there is a wire in between") };
+        front.oneshot(self.request()).await.expect("the front never fails")
+    }
+
     /// Sends it whole and leaves at the `waits`-th time the server waits for something: as it begins to wait, or as it
     /// could go on. `None` if it left before it had its whole answer.
     pub async fn left(self, waits: usize, leaving: Leaving) -> Option<Answer> {
