@@ -14,11 +14,11 @@ pub fn hidden(question: &str) -> Result<Revealed, Failure> {
     Ok(Revealed::new(&typed.map_err(|error| Failure::failed(format!("can't ask at the terminal: {error}")))?))
 }
 
-/// The first line of stdin.
+/// The first line of stdin, without the byte order mark that some shells put before it.
 pub fn piped() -> Result<Revealed, Failure> {
     let mut line = Zeroizing::new(String::new());
     io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
-    Ok(Revealed::new(line.trim_end_matches(['\r', '\n'])))
+    Ok(Revealed::new(line.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])))
 }
 
 /// Hidden at a terminal, else the first line of stdin.

@@ -49,7 +49,7 @@ impl Config {
             match path.strip_suffix("_file").filter(|_| !is_known(&known, &path)) {
                 Some(path) => {
                     let text = std::fs::read_to_string(value).map_err(|error| wrong(format!("{name}: can't read {value}: {error}")))?;
-                    insert(&mut table, &known, path, text.trim_end_matches(['\r', '\n']));
+                    insert(&mut table, &known, path, text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']));
                 }
                 None => insert(&mut table, &known, &path, value),
             }

@@ -1,6 +1,7 @@
 //! What requests say, strictly: one type, one size, no member twice, errors that name the field.
 
 use crate::{
+    domain::pasted,
     http::{
         App, MAX_BODY,
         error::Failed,
@@ -255,7 +256,7 @@ fn form_members(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     let mut members = Map::new();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
         if members.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-            return Err(Error::invalid(name, "is there twice"));
+            return Err(Error::invalid(pasted::name(&name), "is there twice"));
         }
     }
     Ok(members)
@@ -327,7 +328,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         }
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(serde::de::Error::custom(format!("member `{}` is there twice", pair[0].0))),
+            Some(pair) => Err(serde::de::Error::custom(format!("member `{}` is there twice", pasted::name(&pair[0].0)))),
             None => Ok(Strict(Some(names))),
         }
     }

@@ -4,7 +4,7 @@
 //! members it does not know (`deny_unknown_fields`), which the document then says, too.
 
 use crate::{
-    domain::{nearest::nearest, scope::Scope},
+    domain::{nearest::nearest, pasted, scope::Scope},
     service::Error,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -19,7 +19,7 @@ pub fn known<'de, T: Deserialize<'de>>(name: &'de str) -> Result<(), Error> {
     let Some(all) = others_than::<T>(name) else { return Ok(()) };
     let meant = nearest(name, all.iter().copied());
     let hint = meant.map_or_else(|| "nothing is".to_owned(), |meant| format!("did you mean `{meant}`?"));
-    Err(Error::invalid(name, format!("is not known here; {hint}")))
+    Err(Error::invalid(pasted::name(name), format!("is not known here; {hint}")))
 }
 
 /// Refuses what stands in the address of a request whose body says everything.
@@ -27,7 +27,7 @@ pub fn nothing_in_the_address<'de, T: Deserialize<'de>>(query: Option<&str>) -> 
     let Some((name, _)) = query.and_then(|query| form_urlencoded::parse(query.as_bytes()).next()) else { return Ok(()) };
     // A name that no type has.
     match others_than::<T>("") {
-        Some(_) => Err(Error::invalid(name, "does not belong in the address: send it in the body")),
+        Some(_) => Err(Error::invalid(pasted::name(&name), "does not belong in the address: send it in the body")),
         None => Ok(()),
     }
 }

@@ -123,10 +123,32 @@ impl OperationOutput for SignedOut {
     }
 }
 
+/// What another service's clients may ask to end beside the session.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Logout {
+    /// `local`: this session, which is all that ends here.
+    #[schemars(extend("enum" = ["local"]))]
+    scope: Option<String>,
+}
+
 /// `POST /auth/v1/logout`: ends the session whose token is presented, at once, refresh token and all.
-pub async fn logout(State(app): State<App>, ClientSource(source): ClientSource, presented: Presented) -> Result<SignedOut, Failed> {
+pub async fn logout(
+    State(app): State<App>,
+    ClientSource(source): ClientSource,
+    presented: Presented,
+    asked: Result<Query<Logout>, Failed>,
+) -> Result<SignedOut, Failed> {
     // Costs nothing: a used-up allowance must never keep a session alive.
     let caller = presented.admit(&app, &Need::default()).await?;
+    let Query(asked) = asked?;
+    if asked.scope.is_some_and(|scope| scope != "local") {
+        return Err(Error::invalid(
+            "scope",
+            "must be \"local\": this ends the one session, sign out everywhere on the page /settings/security",
+        )
+        .into());
+    }
     app.sign_out_program(&caller, source).await?;
     Ok(SignedOut)
 }

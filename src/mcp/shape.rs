@@ -2,7 +2,10 @@
 //! has it. What could mean two things stays as it is and is refused by its name.
 
 use super::message::whole_number;
-use crate::service::Error;
+use crate::{
+    domain::{nearest::nearest, pasted},
+    service::Error,
+};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
@@ -34,8 +37,8 @@ pub fn shaped(schema: &JsonObject, given: JsonObject, meant: &[&str]) -> Result<
 }
 
 fn unknown(name: &str, known: &JsonObject) -> Error {
-    let name: String = name.chars().take(SAID).collect();
-    let nearest = known.keys().min_by_key(|known| strsim::damerau_levenshtein(known, &name));
+    let name: String = pasted::name(name).chars().take(SAID).collect();
+    let nearest = nearest(&name, known.keys().map(String::as_str));
     let nearest = nearest.map_or_else(|| "it takes none".to_owned(), |nearest| format!("the nearest is `{nearest}`"));
     Error::invalid(name, format!("is no argument of this tool: {nearest}"))
 }

@@ -248,13 +248,11 @@ impl ServerClient {
         let request = self.http.request(method, format!("{}{path}", self.origin)).timeout(PATIENCE);
         let Some(key) = key else { return request };
         // Marked, so that no log of the HTTP machinery prints it.
-        match HeaderValue::from_str(&format!("Bearer {}", key.expose())) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                request.header(AUTHORIZATION, value)
-            }
-            Err(_) => request,
-        }
+        // What no header can hold is a wrong key, and not none.
+        let value = HeaderValue::from_bytes(format!("Bearer {}", key.expose()).as_bytes());
+        let mut value = value.unwrap_or(HeaderValue::from_static("Bearer not_a_key"));
+        value.set_sensitive(true);
+        request.header(AUTHORIZATION, value)
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {

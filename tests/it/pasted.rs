@@ -1,6 +1,8 @@
 //! Tokens as people paste them and programs send them, and what is no token at all: read in one way wherever one goes.
 
 use crate::{process::*, support::*};
+use countersign::domain::pasted::{Said, bare, said};
+use proptest::prelude::*;
 use serde_json::json;
 
 /// How a token looks in the places it is copied from. `T` is the token.
@@ -202,6 +204,25 @@ async fn a103_commands_and_tools_read_them_so_too() {
     client.done().await;
 }
 
+#[tokio::test]
+async fn a_key_in_the_place_of_a_name_is_not_told_back() {
+    let app = app().await;
+    let (service, human) = (app.service_key().await, app.human("ada@example.com").await);
+    let key = a_key(&app, &human).await;
+    let call = |path: &str| app.http().post(path).bearer(&service);
+    for call in [
+        call("/oauth2/introspect").body(URL_ENCODED, key.as_str()),
+        call("/oauth2/introspect").body(URL_ENCODED, format!("{key}&{key}")),
+        call("/v1/keys/verify").json(&json!({"key": key, key.as_str(): true})),
+        call("/v1/keys/verify").body("application/json", format!(r#"{{"{key}":1,"{key}":2}}"#)),
+        call(&format!("/v1/keys/verify?{key}")).json(&json!({"key": key})),
+        app.http().get(&format!("/v1/keys?{key}=1")).bearer(&service),
+    ] {
+        let refused = call.send().await;
+        assert!(refused.status == 400 && !refused.text().contains(&key[14..]), "{}", refused.text());
+    }
+}
+
 // What is no credential.
 
 /// What clients send that have none: a name instead of its value, a word for nothing.
@@ -357,5 +378,20 @@ async fn f14_the_doctor_reads_a_client_s_file_as_the_server_reads_what_it_sends(
             let done = check(name, value);
             assert!(done.ended(code).out().contains(says), "{name}: {value}: {}", done.out());
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a103_any_wrapping_comes_off_and_nothing_else(
+        token in "[A-Za-z0-9_-]{20,80}", around in prop::collection::vec(prop::sample::select(&AROUND[..]), 0..5), text in any::<String>(),
+    ) {
+        prop_assume!(!token.to_ascii_lowercase().starts_with("bearer") && !token.to_ascii_lowercase().starts_with("apikey"));
+        let wrapped = around.iter().fold(token.clone(), |inner, around| around.replace('T', &inner));
+        prop_assert_eq!(said(&wrapped), Said::Token(&token));
+        // Never a panic, and what was read once is read so again.
+        let once = bare(&text);
+        prop_assert!(bare(once) == once && text.contains(once));
+        said(&text);
     }
 }

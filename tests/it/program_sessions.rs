@@ -236,6 +236,10 @@ async fn a_family_survives_a_restart() {
 async fn signing_out_ends_the_session_at_once_and_no_other() {
     let (app, _, pair) = signed_in().await;
     let other = sign_in(&app, "alice@example.com").await;
+    for more in ["global", "others", ""] {
+        let refused = app.http().post(&format!("/auth/v1/logout?scope={more}")).bearer(access(&pair)).send().await;
+        assert!(refused.status == 400 && refused.text().contains("`scope`"), "{more}: {}", refused.text());
+    }
     let out = app.http().post("/auth/v1/logout").bearer(access(&pair)).send().await;
     assert_eq!((out.status, out.bytes.len()), (204, 0));
     assert_eq!((list(&app, access(&pair)).await.status, refresh(&app, &pair).await.status), (401, 400));
