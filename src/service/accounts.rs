@@ -84,20 +84,20 @@ impl Service {
         verified: bool,
         operation: Operation,
     ) -> Result<AccountId, Error> {
-        let new = NewAccount { operator, verified, operation, lane: Lane::Known, ..NewAccount::of(email, password, Source::Local) };
+        let new = NewAccount { operator, verified, operation, lane: Lane::SignedIn, ..NewAccount::of(email, password, Source::Local) };
         self.create(new).await.map(|account| account.id)
     }
 
     pub(super) async fn create(&self, new: NewAccount<'_>) -> Result<Account, Error> {
         let NewAccount { operator, first, verified, lane, source, .. } = new;
         let email: Email = new.email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
-        new.password.fits().map_err(|detail| Error::invalid("password", detail))?;
+        let password = self.judged(lane, &source, new.password, email.clone()).await?;
         let Turn { world, note, done } = self.turn(new.operation).await?;
         if let Some(Outcome::Account { account }) = done {
             return self.store.read(|rows| rows::account(rows, account)).await?.ok_or_else(|| Error::not_found("account"));
         }
         let place = self.hashing.place(lane, &source).await?;
-        let hash = self.hash_new(place, new.password, email.clone(), world.bytes()).await?;
+        let hash = self.hash_new(place, password, world.bytes()).await?;
         let now = world.now();
         let id = AccountId::new(now, world.bytes());
         let random = world.bytes();
@@ -131,27 +131,30 @@ impl Service {
             .await
     }
 
-    /// The hash of a password somebody chose, if it is a good one. Judging it takes time, too, so it happens in the place.
-    pub(super) async fn hash_new(&self, place: Place, password: Password, email: Email, salt: [u8; 16]) -> Result<String, Error> {
-        let service = self.config.service_name.clone();
-        let judged = move || {
-            password.is_hard_to_guess(&email, &service).map_err(|detail| Error::invalid("password", detail))?;
-            hash_password(&password, salt).map_err(Error::internal)
-        };
-        Hashing::run(place, judged).await?
+    /// A password somebody chose, if it is a good one. Judging it takes time, so it takes a place, too.
+    pub(super) async fn judged(&self, lane: Lane, source: &Source, password: Password, email: Email) -> Result<Password, Error> {
+        let refused = |detail: String| Error::invalid("password", detail);
+        password.fits().map_err(refused)?;
+        let (place, service) = (self.hashing.place(lane, source).await?, self.config.service_name.clone());
+        let judge = move || password.is_hard_to_guess(&email, &service).map(|()| password);
+        Hashing::run(place, judge).await?.map_err(|detail| refused(detail.to_owned()))
+    }
+
+    pub(super) async fn hash_new(&self, place: Place, judged: Password, salt: [u8; 16]) -> Result<String, Error> {
+        Hashing::run(place, move || hash_password(&judged, salt)).await?.map_err(Error::internal)
     }
 
     /// Sets a new password and signs the account out everywhere.
     pub async fn reset_password(&self, email: &str, password: Password, operation: Operation) -> Result<AccountView, Error> {
-        password.fits().map_err(|detail| Error::invalid("password", detail))?;
         let Turn { world, note, done } = self.turn(operation).await?;
         let account = self.account_by_email(email).await?;
+        let password = self.judged(Lane::SignedIn, &Source::Local, password, account.email).await?;
         if done.is_some() {
             return self.find_account(email).await;
         }
         let (id, now) = (account.id, self.world.now());
-        let place = self.hashing.place(Lane::Known, &Source::Local).await?;
-        let hash = self.hash_new(place, password, account.email, world.bytes()).await?;
+        let place = self.hashing.place(Lane::SignedIn, &Source::Local).await?;
+        let hash = self.hash_new(place, password, world.bytes()).await?;
         self.store
             .write(move |rows| {
                 let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
@@ -169,8 +172,9 @@ impl Service {
         if !self.config.signup_is_open() {
             return Err(Error::Forbidden { detail: "sign-up is closed: ask whoever runs this service for an account".to_owned() });
         }
-        email.parse::<Email>().map_err(|error| Error::invalid("email", format!("is {error}")))?;
-        password.fits().map_err(|detail| Error::invalid("password", detail))?;
+        let named = email.parse::<Email>().map_err(|error| Error::invalid("email", format!("is {error}")))?;
+        // A slip costs no sign-up: what is wrong with the password is said first.
+        let password = self.judged(Lane::Anybody, &source, password, named).await?;
         let (now, limits) = (self.world.now(), Limit::signups(&source));
         self.store
             .write(move |rows| {

@@ -3,9 +3,9 @@
 //! argon2 takes 19 MiB and a core each. However many bots ask, no more than [`AT_ONCE`] run: a place belongs to the hash,
 //! not to the request, so a client that leaves frees it when argon2 is done and not before.
 //!
-//! Who finds no place free waits in one of two lanes, which are served in turn: people already known to the account
-//! (signed in, or signing in from where they did before, and the commands of this computer), and everybody else. In a
-//! lane every network has its turn, however many of its addresses wait: the bots of one /48 wait for each other.
+//! Who finds no place free waits in one of three lanes, which are served in turn: who is signed in already and the
+//! commands of this computer, who signs in from where they did before, and everybody else. In a lane every network has
+//! its turn, however many of its addresses wait: the bots of one /48 wait for each other.
 
 use super::Error;
 use crate::domain::source::Source;
@@ -27,7 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Somebody the account knows.
+    /// Signed in, or whoever runs this computer.
+    SignedIn,
+    /// From where the account was signed in to before.
     Known,
     Anybody,
 }
@@ -38,10 +40,10 @@ pub struct Hashing(Arc<Mutex<Queue>>);
 
 struct Queue {
     free: usize,
-    known: Turns,
-    anybody: Turns,
-    /// Which lane was served last.
-    last: Lane,
+    /// In the order of [`Lane`].
+    lanes: [Turns; 3],
+    /// Which lane is asked first when a place is free.
+    first: usize,
 }
 
 /// A right to hash once. Gives its place to the next who waits when it is dropped.
@@ -51,8 +53,7 @@ type Waiter = oneshot::Sender<Place>;
 
 impl Default for Hashing {
     fn default() -> Self {
-        let queue = Queue { free: AT_ONCE, known: Turns::default(), anybody: Turns::default(), last: Lane::Anybody };
-        Self(Arc::new(Mutex::new(queue)))
+        Self(Arc::new(Mutex::new(Queue { free: AT_ONCE, lanes: Default::default(), first: 0 })))
     }
 }
 
@@ -73,11 +74,7 @@ impl Hashing {
                 return Ok(Place(Some(self.clone())));
             }
             let (waiter, waits) = oneshot::channel();
-            let turns = match lane {
-                Lane::Known => &mut queue.known,
-                Lane::Anybody => &mut queue.anybody,
-            };
-            turns.join(from.network(), waiter)?;
+            queue.lanes[lane as usize].join(from.network(), waiter)?;
             waits
         };
         match tokio::time::timeout(PATIENCE, waits).await {
@@ -125,17 +122,9 @@ impl Drop for Place {
 
 impl Queue {
     fn next(&mut self) -> Option<Waiter> {
-        let first = match self.last {
-            Lane::Known => Lane::Anybody,
-            Lane::Anybody => Lane::Known,
-        };
-        for lane in [first, self.last] {
-            let turns = match lane {
-                Lane::Known => &mut self.known,
-                Lane::Anybody => &mut self.anybody,
-            };
-            if let Some(waiter) = turns.next() {
-                self.last = lane;
+        for lane in [self.first, self.first + 1, self.first + 2].map(|lane| lane % 3) {
+            if let Some(waiter) = self.lanes[lane].next() {
+                self.first = (lane + 1) % 3;
                 return Some(waiter);
             }
         }
@@ -295,18 +284,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a96_whom_the_account_knows_waits_behind_one_stranger_at_most() {
+    async fn a96_lanes_are_served_in_turn_however_many_strangers_wait() {
         let (hashing, mut places) = all_taken().await;
         let mut waiting = Vec::new();
         for n in 0..100 {
             waiting.push(("stranger", waits(&hashing, Lane::Anybody, &at(&format!("198.51.100.{n}")))));
         }
-        waiting.push(("owner", waits(&hashing, Lane::Known, &at("192.0.2.1"))));
-        waiting.push(("owner", waits(&hashing, Lane::Known, &at("192.0.2.1"))));
-        let (first, place) = served(places.pop().unwrap(), &mut waiting);
-        let (second, place) = served(place, &mut waiting);
-        let (third, _place) = served(place, &mut waiting);
-        assert_eq!((first, second, third), ("owner", "stranger", "owner"));
+        for _ in 0..2 {
+            waiting.push(("known", waits(&hashing, Lane::Known, &at("192.0.2.1"))));
+            waiting.push(("signed in", waits(&hashing, Lane::SignedIn, &at("192.0.2.1"))));
+        }
+        let (mut place, mut order) = (places.pop().unwrap(), Vec::new());
+        for _ in 0..8 {
+            let (who, next) = served(place, &mut waiting);
+            order.push(who);
+            place = next;
+        }
+        assert_eq!(order, ["signed in", "known", "stranger", "signed in", "known", "stranger", "stranger", "stranger"]);
     }
 
     #[tokio::test]

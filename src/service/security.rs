@@ -89,14 +89,15 @@ impl Service {
         new: Password,
         source: Source,
     ) -> Result<SessionToken, Error> {
-        new.fits().map_err(|detail| Error::invalid("password", detail))?;
         let account = self.store.read(|rows| acting(rows, session.account)).await?;
         if account.password.is_none() {
             return Err(Error::Conflict { detail: "this account has no password: it signs in elsewhere".to_owned() });
         }
+        // A slip costs no attempt: what is wrong with the new one is said first.
+        let new = self.judged(Lane::SignedIn, &source, new, account.email.clone()).await?;
         self.check_own_password(session, &account, current, &source).await?;
-        let place = self.hashing.place(Lane::Known, &source).await?;
-        let hash = self.hash_new(place, new, account.email.clone(), self.world.bytes()).await?;
+        let place = self.hashing.place(Lane::SignedIn, &source).await?;
+        let hash = self.hash_new(place, new, self.world.bytes()).await?;
         let token = SessionToken::new(self.world.bytes());
         let (now, randoms) = (self.world.now(), [self.world.bytes(), self.world.bytes()]);
         let next = session_of(account.id, self.session_hash(&token), source, now);

@@ -95,7 +95,7 @@ impl Service {
         let name = self.browser_id(session);
         let limits = [Limit::reauthentications(&name), Limit::refused_reauthentications(&name)];
         let wrong = limits[1].clone();
-        let place = self.hashing.place(Lane::Known, source).await?;
+        let place = self.hashing.place(Lane::SignedIn, source).await?;
         let now = self.world.now();
         self.store
             .write(move |rows| {

@@ -424,3 +424,29 @@ async fn a_state_is_for_its_caller_its_arguments_and_its_time() {
     app.advance(601);
     assert_eq!(error_of(&client.result(again(&page, "accept")).await)["error"], "invalid_arguments");
 }
+
+#[tokio::test]
+async fn a97_a_code_that_was_entered_once_is_followed_by_a_fresh_one_of_the_same_request() {
+    let (app, http) = started().await;
+    let human = app.human("alice@example.com").await;
+    let key = app.key(&human, &["audience:read"]).await.key.expose().to_owned();
+    for version in ERAS {
+        let client = Client::new(&http, version, Some(&key)).await;
+        let ask = json!({"agent_name": "Claude", "scopes": ["audience:read"]});
+        let asked = client.done("register_agent", ask.clone()).await;
+        assert_eq!(client.done("register_agent", ask.clone()).await["user_code"], asked["user_code"], "{version}");
+        let (id, now) = (asked["registration_id"].as_str().unwrap().parse().unwrap(), app.service.world.now());
+        let spent = app.stored(id).await.unwrap().spend_code(now);
+        app.store.write(move |rows| countersign::store::rows::save(rows, &spent)).await.unwrap();
+        assert_eq!(
+            client.done("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await["status"],
+            "expired",
+            "{version}"
+        );
+        app.advance(10);
+        let fresh = client.done("register_agent", ask).await;
+        assert_eq!(fresh["claim_id"], asked["claim_id"], "{version}");
+        assert_ne!(fresh["user_code"], asked["user_code"], "{version}");
+        app.type_code(&human, fresh["user_code"].as_str().unwrap()).await.unwrap();
+    }
+}
