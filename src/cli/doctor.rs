@@ -173,6 +173,9 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
                 }
             }
             programs(theirs.standing.publishable_key.as_deref(), findings);
+            for (what, todo) in &theirs.standing.unknown_callers {
+                findings.fail("callers", format!("{what}: all behind it count as one"), todo);
+            }
         }
         Ok(Opened::Mine(mine)) => {
             programs(mine.service.publishable_key(), findings);
@@ -263,15 +266,20 @@ fn urls(config: &Config, findings: &mut Findings) {
     if config.pages_url != *public {
         findings.ok("pages_url", config.pages_url.clone());
     }
+    if !config.hosts.is_empty() {
+        findings.ok("hosts", format!("programs may also call it {}", config.hosts.join(", ")));
+    }
 }
 
 fn proxies(config: &Config, findings: &mut Findings) {
     let everybody = [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
     let public = url::Url::parse(&config.public_url).is_ok_and(|url| !is_loopback(&url));
+    // TLS is not ours: whoever comes by https comes through somebody.
+    let https = [&config.public_url, &config.pages_url].into_iter().any(|url| url.starts_with("https://"));
     if config.trusted_proxies.iter().any(|net| everybody.iter().any(|ip| net.contains(ip))) {
         let todo = "name only the addresses of your own proxies: anybody could pretend to be any address";
         findings.fail("trusted_proxies", "trusts strangers", todo);
-    } else if public && config.trusted_proxies.is_empty() && config.listen.ip().is_loopback() {
+    } else if config.trusted_proxies.is_empty() && (https || (public && config.listen.ip().is_loopback())) {
         let todo = "add the proxy's address, such as trusted_proxies = [\"127.0.0.1/32\"]: else all callers share one limit";
         findings.fail("trusted_proxies", "is empty, but others reach this server through a proxy", todo);
     } else {

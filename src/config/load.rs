@@ -99,6 +99,9 @@ impl Config {
                 return Err(wrong(format!("`{name}` names port {named}, but `listen` is {}: give both the same port", self.listen)));
             }
         }
+        for named in &mut self.hosts {
+            *named = host(named)?;
+        }
         if !(1..=60).contains(&self.claim.interval) {
             return Err(wrong("`claim.interval` must be 1 to 60 seconds"));
         }
@@ -235,6 +238,17 @@ pub fn origin(name: &str, text: &str) -> Result<String, ConfigError> {
         return Err(wrong(format!("`{name}` = {text} must be scheme, host and port only: published URLs are built on it")));
     }
     Ok(url.origin().ascii_serialization())
+}
+
+/// A host as `Host` has it: a name or an address, and a port where it is not the usual one.
+fn host(text: &str) -> Result<String, ConfigError> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
+    let url = Url::parse(&format!("http://{text}")).ok().filter(|url| plain && url.port() != Some(0));
+    let named = url.as_ref().and_then(|url| Some((url.host_str()?.trim_end_matches('.'), url.port())));
+    match named {
+        Some((name, port)) if !name.is_empty() => Ok(port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))),
+        _ => Err(wrong(format!("`hosts`: write {text} as programs do in `Host`: a name and a port, such as countersign:4080"))),
+    }
 }
 
 /// The same, of an address as text.

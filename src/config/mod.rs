@@ -71,6 +71,8 @@ pub struct Config {
     pub port_is_chosen: bool,
     pub public_url: String,
     pub pages_url: String,
+    /// What programs may call us beside the published names, as they write it in `Host`.
+    pub hosts: Vec<String>,
     pub environment: Environment,
     pub profile: Profile,
     pub signup: Signup,
@@ -217,6 +219,7 @@ impl Default for Config {
             environment: Environment::Live,
             profile: Profile::Flat,
             signup: Signup::Auto,
+            hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             secret_file: String::new(),
             metrics_listen: String::new(),

@@ -1,9 +1,13 @@
 //! Who is on the other end of the connection.
 
-use crate::{domain::source::Source, http::App};
+use crate::{
+    domain::source::{Hop, Source},
+    http::{App, guard::names_published},
+    service::callers::Unknown,
+};
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderName, request::Parts},
+    http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use std::{
     convert::Infallible,
@@ -30,20 +34,29 @@ pub fn peer_of(parts: &Parts) -> IpAddr {
 }
 
 pub fn source_of(parts: &Parts, app: &App) -> Source {
-    app.source_of(peer_of(parts), &forwarded_for(&parts.headers))
+    let (peer, hops) = (peer_of(parts), forwarded_for(&parts.headers));
+    let source = app.source_of(peer, &hops);
+    // Asked by the name the world knows us by, over a proxy, and no word of who asked. (Programs beside us use another
+    // name, and are nobody's to name.)
+    if source == Source::Hidden && hops.is_empty() && names_published(app, &parts.headers, &parts.uri) {
+        app.callers.noted(Unknown::Unsaid, peer);
+    }
+    source
 }
 
-/// All hops, in order, of all `X-Forwarded-For` headers; an unreadable one ends the list, so nothing before it counts.
-fn forwarded_for(headers: &HeaderMap) -> Vec<IpAddr> {
+/// All hops, in order, of all `X-Forwarded-For` headers. Where a proxy speaks in other words only, it is one that tells
+/// us nothing.
+fn forwarded_for(headers: &HeaderMap) -> Vec<Hop> {
     static NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
+    static OTHERS: [HeaderName; 3] = [header::FORWARDED, header::VIA, HeaderName::from_static("x-real-ip")];
     let mut hops = Vec::new();
     for value in headers.get_all(&NAME) {
-        for hop in value.to_str().unwrap_or("").split(',') {
-            match hop.trim().parse() {
-                Ok(ip) => hops.push(ip),
-                Err(_) => hops.clear(),
-            }
-        }
+        // By the byte: what a client put before it need not be text.
+        let named = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty());
+        hops.extend(named.map(|hop| std::str::from_utf8(hop).ok().and_then(|hop| hop.parse().ok()).unwrap_or(Hop::Unreadable)));
+    }
+    if hops.is_empty() && (headers.contains_key(&NAME) || OTHERS.iter().any(|name| headers.contains_key(name))) {
+        hops.push(Hop::Unreadable);
     }
     hops
 }

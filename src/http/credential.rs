@@ -145,7 +145,7 @@ impl OperationInput for MaybeClient {
 
 /// The key that is the password of HTTP Basic (RFC 7617), both halves form-encoded (RFC 6749 §2.3.1). `None`: there is no
 /// such header, or the password stands for nothing, as that of a client without one.
-fn basic(headers: &HeaderMap) -> Option<Result<ApiKey, Error>> {
+pub fn basic(headers: &HeaderMap) -> Option<Result<ApiKey, Error>> {
     const WRONG: Error = Error::Unauthorized { presented: true };
     let values = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     let mut pairs = values.filter_map(|value| value.trim_matches(pasted::came_along).split_once(pasted::came_along));

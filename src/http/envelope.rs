@@ -1,6 +1,6 @@
 //! The shapes errors travel in: RFC 6749 §5.2 towards agents, the configured profile's everywhere else.
 
-use super::{App, error};
+use super::{App, authorize, error};
 use crate::{
     config::{Config, Profile},
     domain::scope::ScopeSet,
@@ -102,7 +102,7 @@ pub enum Body {
 impl Family {
     pub fn of(path: &str, profile: Profile) -> Self {
         match path {
-            "/v1/authorize" => Self::Bare,
+            _ if authorize::is_here(path) => Self::Bare,
             _ if path.starts_with("/agent/") || path.starts_with("/oauth2/") => Self::OAuth,
             _ => Self::Api(profile),
         }

@@ -3,7 +3,7 @@
 use crate::{
     http::{
         App, accept,
-        credential::LimitSlot,
+        credential::{LimitSlot, basic, presented},
         envelope::{self, Family},
         error::Failed,
     },
@@ -92,17 +92,25 @@ pub async fn no_credentials_in_query(State(_): State<App>, request: Request, nex
 }
 
 fn refused_query(address: &Uri) -> Option<Failed> {
-    let name = secret_in_query(address)?;
-    Some(Failed(Error::invalid(name, "does not belong in the address: send it in a header or the body")))
+    secret_in_query(address).map(|name| Failed(no_place(name)))
+}
+
+/// A secret was found in an address.
+pub fn no_place(name: String) -> Error {
+    Error::invalid(name, "does not belong in the address: send it in a header or the body")
 }
 
 /// All that is done around a call which services make for each of their own, in one piece: as layers of their own, the
 /// same would cost more than the call. It has no span; what fails is named in a line of its own.
 pub async fn at_once(app: App, family: Family, mut request: Request, answering: impl AsyncFnOnce(App, Request) -> Response) -> Response {
     let (id, slot) = (RequestId::fresh(&app), LimitSlot::default());
-    let response = if !names_us(&app, &request) {
-        misdirected(app.clone(), request)
-    } else if let Some(refused) = refused_query(request.uri()) {
+    let refused = match family {
+        // Whatever host and query the visitor of some other service has.
+        Family::Bare => matches!(named_host(request.headers(), request.uri()), Named::Unclear).then(|| Failed(Error::Misdirected)),
+        Family::OAuth | Family::Api(_) if !may_ask(&app, request.headers(), request.uri()) => Some(Failed(Error::Misdirected)),
+        Family::OAuth | Family::Api(_) => refused_query(request.uri()),
+    };
+    let response = if let Some(refused) = refused {
         refused.into_response()
     } else {
         request.extensions_mut().insert(slot.clone());
@@ -117,8 +125,13 @@ pub async fn at_once(app: App, family: Family, mut request: Request, answering: 
 
 /// The first parameter of an address that would carry a secret.
 pub fn secret_in_query(address: &Uri) -> Option<String> {
-    let names = form_urlencoded::parse(address.query().unwrap_or("").as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
-    names.into_iter().find(|name| SECRET_PARAMETERS.contains(&name.as_str()))
+    secret_in(address.query().unwrap_or(""))
+}
+
+/// The same of a query.
+pub fn secret_in(query: &str) -> Option<String> {
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
+    names.find(|name| SECRET_PARAMETERS.contains(&name.as_str()))
 }
 
 /// Whether a browser asks, and an answer should be a page.
@@ -126,44 +139,115 @@ pub fn wants_page(headers: &HeaderMap) -> bool {
     accept::prefers(headers, accept::HTML, accept::JSON)
 }
 
-/// The host a request names, from `Host` or the HTTP/2 authority. Two that differ name none.
-fn named_host(request: &Request) -> Option<&str> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
+/// The host a request names.
+enum Named<'a> {
+    One(&'a str),
+    /// HTTP/1.0 needs none.
+    Nothing,
+    /// Two that differ, or one that can't be read: whoever stands between us and the caller may have read another.
+    Unclear,
+}
+
+/// Read from `Host` or the HTTP/2 authority.
+fn named_host<'a>(headers: &'a HeaderMap, address: &'a Uri) -> Named<'a> {
+    let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().map(HeaderValue::to_str);
     if hosts.next().is_some() {
-        return None;
+        return Named::Unclear;
     }
-    match (host, request.uri().authority().map(Authority::as_str)) {
-        (Some(Ok(host)), None) => Some(host),
-        (None, Some(authority)) => Some(authority),
-        (Some(Ok(host)), Some(authority)) if host.eq_ignore_ascii_case(authority) => Some(host),
-        _ => None,
+    match (host, address.authority().map(Authority::as_str)) {
+        (Some(Ok(host)), None) => Named::One(host),
+        (None, Some(authority)) => Named::One(authority),
+        (Some(Ok(host)), Some(authority)) if is_host(host, authority, usual_ports(address.scheme_str())) => Named::One(host),
+        (None, None) => Named::Nothing,
+        _ => Named::Unclear,
     }
 }
 
-/// Whether a request's host is one this deployment publishes. The configuration holds origins as browsers write them,
-/// without the scheme's own port.
-fn host_is_ours(app: &App, host: &str) -> bool {
+/// The ports a name means that states none.
+fn usual_ports(scheme: Option<&str>) -> &'static [&'static str] {
+    match scheme {
+        Some("https") => &["443"],
+        Some("http") => &["80"],
+        _ => &["80", "443"],
+    }
+}
+
+/// Whether two names are one: in any case, with or without the root's dot (RFC 9110 section 4.2.3) and a usual port.
+fn is_host(one: &str, other: &str, usual: &[&str]) -> bool {
+    fn parts<'a>(host: &'a str, usual: &[&str]) -> (&'a str, Option<&'a str>) {
+        // The colons of an IPv6 address stand in brackets.
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, Some(port).filter(|port| !port.is_empty() && !usual.contains(port))),
+            _ => (host, None),
+        };
+        (name.strip_suffix('.').unwrap_or(name), port)
+    }
+    if one.eq_ignore_ascii_case(other) {
+        return true;
+    }
+    let ((name, port), (other, other_port)) = (parts(one, usual), parts(other, usual));
+    name.eq_ignore_ascii_case(other) && port == other_port
+}
+
+/// Whether a host is one this deployment publishes.
+fn is_published(app: &App, host: &str) -> bool {
     let published = [&app.config.public_url, &app.config.pages_url];
-    published.into_iter().any(|origin| {
-        let ours = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        ours.is_some_and(|ours| ours.eq_ignore_ascii_case(host))
-    })
+    published.into_iter().filter_map(|origin| origin.split_once("://")).any(|(scheme, ours)| is_host(host, ours, usual_ports(Some(scheme))))
 }
 
-/// Other names are answered by nobody (DNS rebinding); a browser that used another name of this computer is sent
-/// to the right one.
-pub async fn known_host(State(app): State<App>, request: Request, next: Next) -> Response {
-    if names_us(&app, &request) { next.run(request).await } else { misdirected(app, request) }
+/// Whether programs may call it that, beside the published names.
+fn is_further(app: &App, host: &str) -> bool {
+    app.config.hosts.iter().any(|ours| is_host(host, ours, usual_ports(None)))
+}
+
+pub fn names_published(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
+    matches!(named_host(headers, address), Named::One(host) if is_published(app, host))
 }
 
 /// Whether a request names one host, and it is ours.
-pub fn names_us(app: &App, request: &Request) -> bool {
-    named_host(request).is_some_and(|host| host_is_ours(app, host))
+pub fn names_us(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
+    matches!(named_host(headers, address), Named::One(host) if is_published(app, host) || is_further(app, host))
+}
+
+/// Whether a program may ask this: by a name of ours, or by whatever name with a key of its own. A page that a browser was
+/// lured to (DNS rebinding) has none, and would be somebody on this computer without it.
+pub fn may_ask(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
+    match named_host(headers, address) {
+        Named::One(host) if is_published(app, host) || is_further(app, host) => true,
+        Named::Unclear => false,
+        Named::One(_) | Named::Nothing => matches!(presented(headers, app.config.auth.extra_headers), Ok(Some(_))),
+    }
+}
+
+/// Around what programs call.
+pub async fn known_caller(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (headers, address) = (request.headers(), request.uri());
+    let known = match address.path() {
+        // Tells nothing, and probes ask by address.
+        "/healthz" | "/readyz" => !matches!(named_host(headers, address), Named::Unclear),
+        // A password is guessed there, and what a program sends along as `Authorization` is no key.
+        path if path.starts_with("/auth/") => names_us(&app, headers, address),
+        // There a key comes as the password of HTTP Basic, too.
+        "/oauth2/introspect" | "/oauth2/revoke" if matches!(basic(headers), Some(Ok(_))) => {
+            !matches!(named_host(headers, address), Named::Unclear)
+        }
+        _ => may_ask(&app, headers, address),
+    };
+    if known { next.run(request).await } else { misdirected(app, request) }
+}
+
+/// Around pages: other names are answered by nobody; a browser that used another name of this computer, or one that is for
+/// programs, is sent to the right one.
+pub async fn known_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (headers, address) = (request.headers(), request.uri());
+    let browser = request.method() == Method::GET && wants_page(headers);
+    let known = names_published(&app, headers, address) || (!browser && names_us(&app, headers, address));
+    if known { next.run(request).await } else { misdirected(app, request) }
 }
 
 fn misdirected(app: App, request: Request) -> Response {
-    if let Some(place) = named_host(&request).and_then(|host| same_computer(&app, host, &request)) {
+    if let Some(place) = page_elsewhere(&app, &request) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
     }
     let family = Family::of(request.uri().path(), app.config.profile);
@@ -173,15 +257,20 @@ fn misdirected(app: App, request: Request) -> Response {
     envelope::wrapped(&app, family, Failed(Error::Misdirected).into_response())
 }
 
-/// `http://localhost:4080/claim` when we publish `http://127.0.0.1:4080`.
-fn same_computer(app: &App, host: &str, request: &Request) -> Option<HeaderValue> {
-    let ours = Url::parse(&app.config.pages_url).ok().filter(crate::config::is_loopback)?;
-    let named: Authority = host.to_ascii_lowercase().parse().ok()?;
+/// Where the page is that a browser asked for by another name of ours: `http://localhost:4080/claim` when we publish
+/// `http://127.0.0.1:4080`, `http://countersign:4080/claim` when that is one of `hosts`.
+fn page_elsewhere(app: &App, request: &Request) -> Option<HeaderValue> {
+    let Named::One(host) = named_host(request.headers(), request.uri()) else { return None };
     let page = request.method() == Method::GET && wants_page(request.headers());
-    let local = matches!(named.host(), "localhost" | "127.0.0.1" | "[::1]") && named.port_u16() == ours.port();
-    if !(page && local) {
+    if !(page && (is_further(app, host) || is_same_computer(app, host))) {
         return None;
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     HeaderValue::from_str(&format!("{}{path}", app.config.pages_url)).ok()
+}
+
+fn is_same_computer(app: &App, host: &str) -> bool {
+    let Some(ours) = Url::parse(&app.config.pages_url).ok().filter(crate::config::is_loopback) else { return false };
+    let Ok(named) = host.to_ascii_lowercase().parse::<Authority>() else { return false };
+    matches!(named.host(), "localhost" | "127.0.0.1" | "[::1]") && named.port_u16() == ours.port()
 }

@@ -1,7 +1,14 @@
 //! What services and agents call all the time: answered past the routes and layers of the rest, which would cost more
 //! than the call itself.
 
-use super::{App, authorize, body::JsonText, credential::Presented, envelope::Family, error, guard, keys, with_cors};
+use super::{
+    App,
+    authorize::{self, AUTHORIZE},
+    body::JsonText,
+    credential::Presented,
+    envelope::Family,
+    error, guard, keys, with_cors,
+};
 use crate::mcp::{self, Door, Tools};
 use axum::{
     Router,
@@ -10,7 +17,7 @@ use axum::{
     handler::Handler,
     http::{Method, Request},
     response::{IntoResponse, Response},
-    routing::{future::RouteFuture, get, post},
+    routing::{any, future::RouteFuture, post},
 };
 use futures::{
     FutureExt,
@@ -25,7 +32,6 @@ use tower_service::Service;
 
 const MCP: &str = "/mcp";
 const VERIFY: &str = "/v1/keys/verify";
-const AUTHORIZE: &str = "/v1/authorize";
 
 /// Everything a deployment answers.
 #[derive(Clone)]
@@ -37,8 +43,12 @@ pub struct Front {
 
 impl Front {
     pub fn new(app: App) -> Self {
-        let (mcp, sse) = mcp::ways_in(&app);
-        Self { router: super::router(app.clone(), sse), mcp, app }
+        let (mcp, mut routes) = mcp::ways_in(&app);
+        if !app.config.http.cors_origins.is_empty() {
+            let door = mcp.clone();
+            routes = routes.route(MCP, any(async move |request| door.answer(request).await));
+        }
+        Self { router: super::router(app.clone(), routes), mcp, app }
     }
 }
 
@@ -57,8 +67,10 @@ impl Service<Request<Body>> for Front {
         let app = self.app.clone();
         match (request.method(), request.uri().path()) {
             (&Method::POST, VERIFY) if direct => Either::Left(verified(app, request).map(Ok).boxed()),
-            (&Method::GET, AUTHORIZE) if direct => Either::Left(authorized(app, request, authorize::authorize).map(Ok).boxed()),
-            (_, MCP) => {
+            // Of whatever origin: a browser asks the service behind the proxy, and a preflight that was answered here would
+            // be let through there.
+            (_, path) if authorize::is_here(path) => Either::Left(authorized(app, request).map(Ok).boxed()),
+            (_, MCP) if direct => {
                 let mcp = self.mcp.clone();
                 // Some kilobytes, so that they are moved once.
                 let answering = Box::pin(async move { mcp.answer(request).await });
@@ -84,9 +96,9 @@ async fn verified(app: App, request: Request<Body>) -> Response {
     .await
 }
 
-/// Forward-auth in words a proxy can pass on, done by `handler`.
-async fn authorized<H: Handler<T, App>, T>(app: App, request: Request<Body>, handler: H) -> Response {
-    let answering = async |app, request| handler.call(request, app).await;
+/// Forward-auth in words a proxy can pass on, whatever the method it asks with and whatever it appends to the path.
+async fn authorized(app: App, request: Request<Body>) -> Response {
+    let answering = async |app, request| Handler::call(authorize::authorize, request, app).await;
     authorize::status_only(request, |request| guard::at_once(app, Family::Bare, request, answering)).await
 }
 
@@ -96,7 +108,6 @@ pub fn routes(app: &App) -> Router {
     let no_method = async |_, _| error::method_not_allowed().await.into_response();
     let verify = post(async |State(app), request| verified(app, request).await)
         .fallback(async move |State(app), request| guard::at_once(app, api, request, no_method).await);
-    let authorize = get(async |State(app), request| authorized(app, request, authorize::authorize).await)
-        .fallback(async |State(app), request| authorized(app, request, error::method_not_allowed).await);
-    with_cors(app, Router::new().route(VERIFY, verify).route(AUTHORIZE, authorize)).with_state(app.clone())
+    let authorize = any(async |State(app), request| authorized(app, request).await);
+    with_cors(app, Router::new().route(VERIFY, verify)).route(AUTHORIZE, authorize).with_state(app.clone())
 }

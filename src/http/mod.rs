@@ -44,7 +44,7 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 pub use body::whole;
 pub use credential::presented;
 pub use envelope::challenge;
-pub use guard::{names_us, secret_in_query};
+pub use guard::{may_ask, secret_in_query};
 pub use hot::Front;
 
 /// What every handler is given.
@@ -53,8 +53,8 @@ pub type App = Arc<Service>;
 /// No request body is larger.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// What is answered by routes: programs and pages, and of MCP what `sse` has.
-fn router(app: App, sse: Router) -> Router {
+/// What is answered by routes: programs and pages, and of MCP what has routes.
+fn router(app: App, mcp: Router) -> Router {
     let oauth = oauth_routes::<Router<App>>()
         // What is not there still belongs to the family, envelope and all.
         .route("/agent/{*rest}", any(error::no_route))
@@ -69,19 +69,31 @@ fn router(app: App, sse: Router) -> Router {
         .layer(axum::middleware::from_fn(credential::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), Family::Api(app.config.profile)), envelope::wrap));
-    with_cors(&app, oauth.merge(api))
-        .merge(crate::web::router(&app))
+    let programs = with_cors(&app, oauth.merge(api)).layer(from_fn_with_state(app.clone(), guard::known_caller));
+    programs
+        .merge(crate::web::router(&app).layer(from_fn_with_state(app.clone(), guard::known_host)))
         .layer(Extension(Document::default()))
-        .layer(from_fn_with_state(app.clone(), guard::known_host))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app.clone())
-        .merge(sse)
+        .merge(with_cors(&app, mcp))
         .layer(from_fn_with_state(app.clone(), guard::request_id))
         .merge(hot::routes(&app))
 }
 
 /// Off but for the configured origins; never with credentials.
-fn with_cors(app: &App, router: Router<App>) -> Router<App> {
+fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>) -> Router<S> {
+    /// What a page may read of an answer, beside what every page may.
+    const READABLE: [HeaderName; 9] = [
+        HeaderName::from_static("mcp-session-id"),
+        header::WWW_AUTHENTICATE,
+        header::RETRY_AFTER,
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("x-ratelimit-limit"),
+        HeaderName::from_static("x-ratelimit-remaining"),
+        HeaderName::from_static("x-ratelimit-reset"),
+        HeaderName::from_static("ratelimit"),
+        HeaderName::from_static("ratelimit-policy"),
+    ];
     if app.config.http.cors_origins.is_empty() {
         return router;
     }
@@ -89,7 +101,8 @@ fn with_cors(app: &App, router: Router<App>) -> Router<App> {
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(AllowMethods::mirror_request())
-        .allow_headers(AllowHeaders::mirror_request());
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(READABLE);
     router.layer(cors)
 }
 

@@ -11,7 +11,7 @@ use crate::{
         scope::{KEYS_REVOKE, KEYS_WRITE},
         source::Source,
     },
-    http::{App, MAX_BODY, challenge, client::source_of, names_us, presented, secret_in_query, whole},
+    http::{App, MAX_BODY, challenge, client::source_of, may_ask, presented, secret_in_query, whole},
     service::{
         Error,
         verify::{Caller, Need},
@@ -33,11 +33,11 @@ pub fn rpc_error(status: StatusCode, code: i64, message: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// A browser page of another origin, or of none (`null`), may not call.
+/// A browser page of another origin, or of none (`null`), may not call, unless the configuration lets it.
 fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
     headers.get_all(header::ORIGIN).iter().all(|origin| {
         let origin = origin.to_str().unwrap_or("");
-        origin == app.config.public_url || origin == app.config.pages_url
+        origin == app.config.public_url || origin == app.config.pages_url || app.config.http.cors_origins.iter().any(|it| it == origin)
     })
 }
 
@@ -77,7 +77,7 @@ pub async fn gate<A: Future<Output = Response>>(app: &App, request: Request, ans
 }
 
 async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
-    if !names_us(app, &request) {
+    if !may_ask(app, request.headers(), request.uri()) {
         return Err(rpc_error(StatusCode::FORBIDDEN, -32600, "this server does not answer for that host name"));
     }
     if !origin_is_ours(app, request.headers()) {

@@ -218,6 +218,9 @@ pub struct Standing {
     /// Why its store failed, while that waits to be opened again.
     #[serde(default)]
     pub fault: Option<String>,
+    /// Why callers behind a proxy have no address, each with what mends it.
+    #[serde(default)]
+    pub unknown_callers: Vec<(String, String)>,
 }
 
 /// The store in this process: the use cases, and what this process is to others.
@@ -255,6 +258,7 @@ impl Local {
             data: self.data.clone(),
             publishable_key: self.service.publishable_key().map(str::to_owned),
             fault: self.service.store().fault().map(|fault| fault.to_string()),
+            unknown_callers: self.service.callers.unknown(),
         }
     }
 

@@ -3,13 +3,14 @@
 //! [`claim`] and `delivery` are the agent's side of the ceremony, [`review`] the human's, [`verify`] what services ask,
 //! [`keys`] what owners do with keys, `endings` what ends with a key, [`agents`] with whom they let in, [`accounts`] and [`security`] who humans are and how
 //! they sign in (`sign_in`; `setup` the first of them; [`hashing`] whose turn it is), [`program_sessions`] programs that sign in for them, [`portal`] how a service's own users come in,
-//! [`activity`] what happened, [`operator`] and [`overview`] what whoever runs the deployment does and sees, [`upkeep`] what
+//! [`activity`] what happened, [`callers`] where they ask from, [`operator`] and [`overview`] what whoever runs the deployment does and sees, [`upkeep`] what
 //! time does by itself, [`backup`] and [`restore`] what comes back after a loss and what must not.
 
 pub mod accounts;
 pub mod activity;
 pub mod agents;
 pub mod backup;
+pub mod callers;
 pub mod claim;
 mod delivery;
 mod endings;
@@ -63,10 +64,7 @@ use crate::{
     world::World,
 };
 use jiff::Timestamp;
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::AtomicI64},
-};
+use std::sync::{Arc, atomic::AtomicI64};
 use tokio_util::sync::CancellationToken;
 
 /// The longest a poll is held, in seconds: below what proxies cut and clients wait for.
@@ -88,6 +86,7 @@ pub struct Service {
     known: Arc<known::KnownKeys>,
     open_claims: Arc<open_claims::OpenClaims>,
     registrations: Arc<registrations::Registrations>,
+    pub callers: callers::Callers,
     /// Told after each commit that changes keys or accounts.
     endings: Arc<tokio::sync::Notify>,
     unknown_tokens: plans::SourceLimit,
@@ -177,6 +176,7 @@ impl Service {
             usage: usage::UsageLog::default(),
             known,
             open_claims,
+            callers: callers::Callers::new(&config),
             walk: activity::Walk::default(),
             registrations,
             endings,
@@ -229,34 +229,6 @@ impl Service {
             tracing::warn!(%error, "what was used of rate limits in the last second is forgotten");
         }
         self.store.close().await;
-    }
-
-    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
-        self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
-    }
-
-    /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has.
-    pub fn source_of(&self, peer: IpAddr, forwarded_for: &[IpAddr]) -> Source {
-        let ours = |ip: &IpAddr| self.is_trusted_proxy(*ip);
-        let mut here = peer;
-        for hop in forwarded_for.iter().rev() {
-            if !ours(&here) {
-                break;
-            }
-            here = *hop;
-        }
-        // A forwarding header from a neighbour nobody named: a proxy of this computer. What it says does not count,
-        // and its own address says nothing about who is behind it.
-        if here.to_canonical().is_loopback() && !forwarded_for.is_empty() && !ours(&here) {
-            static WARNED: std::sync::Once = std::sync::Once::new();
-            WARNED.call_once(|| {
-                tracing::warn!(
-                    "X-Forwarded-For came from {here}, which `trusted_proxies` does not name: all callers behind it count as one"
-                );
-            });
-            return Source::Hidden;
-        }
-        Source::address(here)
     }
 
     pub(crate) fn store(&self) -> &Store {

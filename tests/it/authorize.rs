@@ -12,6 +12,14 @@ async fn deployment(scopes: &[&str]) -> (TestApp, Human, String) {
     (app, ada, key)
 }
 
+/// The same, with room for many calls.
+async fn roomy(scopes: &[&str]) -> (TestApp, Human, String) {
+    let app = build().set("trusted_proxies", "[\"192.0.2.7/32\"]").set("plans.free.requests_per_minute", "1000000").start().await;
+    let ada = app.human("ada@example.com").await;
+    let key = app.key(&ada, scopes).await.key.expose().to_owned();
+    (app, ada, key)
+}
+
 fn ask(app: &TestApp, query: &str, key: &str) -> Call {
     app.http().from("192.0.2.7").get(&format!("/v1/authorize{query}")).bearer(key)
 }
@@ -40,6 +48,15 @@ async fn every_refusal_is_a_status_without_a_body() {
         ("?scope=email:send", key.as_str(), 403),
         ("?scope=audience:read%20email:send", &key, 403),
         ("", &key, 403),
+        ("?", &key, 403),
+        ("?environment=live", &key, 403),
+        // A requirement that is not understood lets nobody through.
+        ("?scopes=audience:read", &key, 400),
+        ("?scope=&scopes=email:send", &key, 400),
+        ("?scope=&required_scope=email:send", &key, 400),
+        ("?scope=&Scope=email:send", &key, 400),
+        ("?scope=&permission=x", &key, 400),
+        ("?scope=audience:read&x=1", &key, 400),
         ("?scope=No!", &key, 400),
         ("?scope=audience:read&scope=", &key, 400),
         ("?scope=&environment=prod", &key, 400),
@@ -90,8 +107,6 @@ async fn a61_the_original_method_and_address_decide_nothing() {
     ] {
         assert_eq!(ask(&app, "?scope=email:send", &key).header(name, value).send().await.status, 403, "{name}");
     }
-    let other = app.http().from("192.0.2.7").post("/v1/authorize?scope=audience:read").bearer(&key).send().await;
-    assert_eq!((other.status, other.bytes.len()), (405, 0));
 }
 
 #[tokio::test]
@@ -188,8 +203,9 @@ async fn a57_an_unreadable_hop_ends_the_chain() {
         call.json(&serde_json::json!({"type": "service_auth", "agent_name": "Claude"})).send()
     };
     assert_eq!(register("203.0.113.9").await.status, 200);
-    assert_eq!(register("203.0.113.9, fe80::1%eth0").await.status, 200, "a zone is no address: the proxy itself is the source");
-    assert_eq!(register("203.0.113.10, nonsense").await.status, 429, "and so for whatever else can't be read");
+    assert_eq!(register("203.0.113.9, fe80::1%eth0").await.status, 200, "a zone is no part of an address");
+    assert_eq!(register("203.0.113.10, nonsense").await.status, 200, "somebody nobody knows");
+    assert_eq!(register("203.0.113.11, nonsense").await.status, 429, "and all such are one");
     assert_eq!(register("nonsense, 203.0.113.9").await.status, 429, "what stands behind it still counts");
 }
 
@@ -200,4 +216,115 @@ async fn a57_a_network_of_everything_is_everything_of_its_family_and_no_more() {
     // All hops are proxies then; the first one named is as far as it goes.
     assert_eq!(app.service.source_of("192.0.2.7".parse().unwrap(), &hops).to_string(), "10.0.0.1");
     assert_eq!(app.service.source_of("2001:db8::1".parse().unwrap(), &hops).to_string(), "2001:db8::1", "IPv6 was not named");
+}
+
+const METHODS: [&str; 11] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "X-OF-THEIR-OWN"];
+
+#[tokio::test]
+async fn f37_a_proxy_asks_with_whatever_method_its_visitor_used() {
+    let (app, _, key) = roomy(&["audience:read"]).await;
+    for method in METHODS {
+        for path in ["/v1/authorize", "/v1/authorize/", "/v1/authorize/orders/7"] {
+            let ask = |query: &str, key: &str| {
+                let call = app.http().from("192.0.2.7").call(method, &format!("{path}{query}")).bearer(key);
+                // Pages and rebinding have nothing to do with it.
+                call.host("api.example").header("origin", "https://shop.example").header("accept", "text/html").send()
+            };
+            let allowed = ask("?scope=audience:read", &key).await;
+            assert_eq!(
+                (allowed.status, allowed.bytes.len(), allowed.header("x-auth-scopes")),
+                (200, 0, "audience:read"),
+                "{method} {path}"
+            );
+            for (query, key, status) in [
+                ("?scope=email:send", key.as_str(), 403),
+                ("", &key, 403),
+                ("?scope=audience:read", "cs_live_nobody", 401),
+                ("?scope=No!", &key, 400),
+            ] {
+                let refused = ask(query, key).await;
+                assert_eq!((refused.status, refused.bytes.len()), (status, 0), "{method} {path}{query}");
+                assert!(refused.headers.get("content-type").is_none() && refused.headers.get("x-auth-account").is_none(), "{method}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn f37_nothing_a_proxy_appends_to_the_path_counts() {
+    let (app, _, key) = roomy(&["audience:read"]).await;
+    for below in [
+        "/",
+        "//",
+        "/orders",
+        "/orders/",
+        "//orders",
+        "/..",
+        "/../../admin",
+        "/%2e%2e/x",
+        "/%2F",
+        "/a%00b",
+        "/%zz",
+        "/%",
+        "/;x=1",
+        "/v1/authorize",
+        "/healthz",
+        "/scope=",
+        "/x&scope=",
+        "/%3Fscope=",
+        "/ä",
+        "/:@!$&'()*+,;=",
+        "/a|b",
+        "/\u{1F600}",
+    ] {
+        let at = |query: &str| app.http().from("192.0.2.7").get(&format!("/v1/authorize{below}{query}")).bearer(&key).send();
+        assert_eq!(at("?scope=audience:read").await.status, 200, "{below}");
+        assert_eq!(at("?scope=email:send").await.status, 403, "{below}");
+        assert_eq!(at("").await.status, 403, "{below}");
+    }
+    for beside in ["/v1/authorizex", "/v1/authorize%2Forders", "/v1/authoriz", "/v1//authorize", "//v1/authorize", "/V1/authorize"] {
+        assert_eq!(app.http().get(&format!("{beside}?scope=audience:read")).bearer(&key).send().await.status, 404, "{beside}");
+    }
+}
+
+/// Envoy appends its visitor's path and query to the prefix it is given.
+#[tokio::test]
+async fn f37_a_visitors_query_widens_nothing() {
+    let (app, ada, key) = roomy(&["audience:read"]).await;
+    let new = NewKey { environment: Some(Environment::Test), ..new_key(&["audience:read"]) };
+    let test = app.service.create_key(ada.actor(), ada.account, new, ada.source).await.unwrap().key.expose().to_owned();
+    let visitors = [
+        "/orders",
+        "/orders?page=2",
+        "/orders?scope=",
+        "/orders?a&scope=",
+        "/?&scope=audience:read",
+        "/orders?scope=&environment=test",
+        "/?x&environment=test",
+        "/?deny=403",
+        "/x&deny=403",
+        "/?path=/&scope=",
+        "/&path=&scope=",
+        "/?a&path=x",
+        "/%26scope=",
+        "/?token=secret&key=x",
+        "/?scope=&scope=",
+        "/x?scopes=",
+    ];
+    for visitor in visitors {
+        let stated =
+            |query: &str, key: &str| app.http().from("192.0.2.7").get(&format!("/v1/authorize?{query}{visitor}")).bearer(key).send();
+        // Ended by `path=`: it is not read at all.
+        assert_eq!(stated("scope=audience:read&path=", &key).await.status, 200, "{visitor}");
+        assert_eq!(stated("scope=email:send&path=", &key).await.status, 403, "{visitor}");
+        assert_eq!(stated("path=", &key).await.status, 403, "{visitor}");
+        assert_eq!(stated("scope=audience:read&path=", &test).await.status, 401, "{visitor}: of the other environment");
+        assert_eq!(stated("scope=email:send&environment=live&deny=403&path=", &key).await.header("x-auth-status"), "", "{visitor}");
+        // Not ended: whatever it makes of what is stated, it lets nobody in whom that does not.
+        for open in ["scope=email:send", "scope=email:send&", "scope=email:send&x=", "scope=email:send&environment=live&"] {
+            let status = stated(open, &key).await.status;
+            assert!(status == 400 || status == 403, "{open}{visitor}: {status}");
+            assert_ne!(stated(&open.replace("email:send", "audience:read"), &test).await.status, 200, "{open}{visitor}");
+        }
+    }
 }

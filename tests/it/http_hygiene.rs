@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::sync::LazyLock;
 
-const GETS: [&str; 18] = [
+const GETS: [&str; 16] = [
     "/",
     "/setup",
     "/signup",
@@ -19,8 +19,6 @@ const GETS: [&str; 18] = [
     "/.well-known/oauth-authorization-server",
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
-    "/healthz",
-    "/readyz",
     "/v1/whoami",
     "/v1/keys",
     "/nowhere",
@@ -104,6 +102,66 @@ async fn cross_origin_reading_is_off() {
             assert!(!answer.headers.contains_key("access-control-allow-origin"), "{path}");
             assert!(!answer.headers.contains_key("access-control-allow-credentials"), "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn f18_a_configured_origin_may_speak_mcp_and_no_other() {
+    let app = app_with("http.cors_origins", "[\"https://inspector.example\"]").await;
+    for path in ["/mcp", "/messages?sessionId=x", "/sse"] {
+        for method in ["POST", "GET", "DELETE"] {
+            let preflight = |origin: &str| {
+                let call = app.http().call("OPTIONS", path).header("origin", origin).header("access-control-request-method", method);
+                call.header("access-control-request-headers", "content-type,mcp-session-id,authorization").send()
+            };
+            let ours = preflight("https://inspector.example").await;
+            assert_eq!((ours.status, ours.header("access-control-allow-origin")), (200, "https://inspector.example"), "{path}");
+            assert!(ours.header("access-control-allow-methods").contains(method), "{path}");
+            let allowed = ours.header("access-control-allow-headers");
+            assert!(allowed.contains("mcp-session-id") && allowed.contains("authorization"), "{path}: {allowed}");
+            assert!(!ours.headers.contains_key("access-control-allow-credentials"));
+            for evil in ["https://evil.example", "null", "http://inspector.example", "https://inspector.example:8443"] {
+                assert_eq!(preflight(evil).await.header("access-control-allow-origin"), "", "{path} {evil}");
+            }
+        }
+    }
+    let initialize = |origin: &str| {
+        let asked = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}});
+        app.http().post("/mcp").header("origin", origin).header("accept", "application/json, text/event-stream").json(&asked).send()
+    };
+    let ours = initialize("https://inspector.example").await;
+    assert_eq!((ours.status, ours.header("access-control-allow-origin")), (200, "https://inspector.example"));
+    assert!(ours.header("access-control-expose-headers").contains("mcp-session-id") && !ours.header("mcp-session-id").is_empty());
+    assert!(!ours.headers.contains_key("access-control-allow-credentials"));
+    for evil in ["https://evil.example", "null", "https://inspector.example.evil.example"] {
+        let refused = initialize(evil).await;
+        assert_eq!((refused.status, refused.header("access-control-allow-origin")), (403, ""), "{evil}");
+    }
+    // A refusal can be read as well.
+    let refused =
+        app.http().post("/mcp").header("origin", "https://inspector.example").bearer("cs_live_wrong").json(&json!({})).send().await;
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (400, "https://inspector.example"));
+    let rebound = app.http().post("/mcp").host("evil.example").header("origin", "https://inspector.example").json(&json!({})).send().await;
+    assert_eq!(rebound.status, 403);
+}
+
+#[tokio::test]
+async fn f18_without_the_setting_no_page_of_another_origin_speaks_mcp() {
+    let app = app().await;
+    let preflight =
+        app.http().call("OPTIONS", "/mcp").header("origin", "https://inspector.example").header("access-control-request-method", "POST");
+    let preflight = preflight.send().await;
+    assert!(preflight.status >= 400 && !preflight.headers.contains_key("access-control-allow-origin"), "{}", preflight.status);
+}
+
+#[tokio::test]
+async fn f37_a_preflight_of_any_origin_is_answered_for_nobody_by_forward_auth() {
+    let app = app_with("http.cors_origins", "[\"https://app.example\"]").await;
+    for path in ["/v1/authorize?scope=", "/v1/authorize/x?scope="] {
+        let call = app.http().call("OPTIONS", path).header("origin", "https://app.example").header("access-control-request-method", "POST");
+        let refused = call.send().await;
+        assert_eq!((refused.status, refused.headers.get("access-control-allow-origin")), (401, None), "{path}");
     }
 }
 
