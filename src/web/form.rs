@@ -41,14 +41,19 @@ impl Form {
 }
 
 /// Safe methods, and forms of our own pages. Browsers send `Origin` with every POST; without one it is no form of ours.
+/// Where something on the way took the origin out (`null`), the browser's own word that it is ours will do; the form's
+/// token is asked for in any case.
 pub fn is_ours(method: &Method, headers: &HeaderMap, pages_url: &str) -> bool {
     if method == Method::GET || method == Method::HEAD {
         return true;
     }
-    let mut origins = headers.get_all(header::ORIGIN).into_iter();
-    let from_us = origins.next().is_some_and(|origin| origin == pages_url) && origins.next().is_none();
-    let fetched_by_us = headers.get_all("sec-fetch-site").into_iter().all(|site| site == "same-origin" || site == "none");
-    from_us && fetched_by_us
+    let (mut origins, mut sites) = (headers.get_all(header::ORIGIN).into_iter(), headers.get_all("sec-fetch-site").into_iter());
+    let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
+    match sites.next() {
+        None => origin == pages_url,
+        Some(site) if sites.next().is_some() || (site != "same-origin" && site != "none") => false,
+        Some(site) => origin == pages_url || (origin == "null" && site == "same-origin"),
+    }
 }
 
 impl FromRequest<App> for Form {

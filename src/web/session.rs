@@ -70,12 +70,19 @@ fn set_cookie(app: &App, kind: Kind, value: Option<&str>) -> String {
     format!("{cookie}{age}")
 }
 
-/// The one cookie of that name. Two of them mean that another port or path tossed one in: neither counts.
+/// The one cookie of that name, whatever its neighbours hold: cookies are bytes (RFC 6265 section 4.1.1 binds servers, not
+/// what browsers keep), and on loopback every program sets some. Two of that name mean that another port or path tossed one
+/// in: neither counts.
 fn presented(headers: &HeaderMap, name: &str) -> Option<String> {
-    let pairs = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(n, _)| *n == name).map(|(_, value)| value);
+    let pairs = headers.get_all(header::COOKIE).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let end = pair.iter().position(|b| *b == b'=')?;
+        (pair[..end].trim_ascii_end() == name.as_bytes()).then(|| pair[end + 1..].trim_ascii_start())
+    });
     match (values.next(), values.next()) {
-        (Some(value), None) => Some(value.to_owned()),
+        // Ours are ASCII.
+        (Some(value), None) => std::str::from_utf8(value).ok().map(str::to_owned),
         _ => None,
     }
 }
@@ -238,5 +245,29 @@ mod tests {
         assert_eq!(presented(&headers, "cs_1").as_deref(), Some("x"));
         headers.append(header::COOKIE, HeaderValue::from_static("cs_1=y"));
         assert_eq!(presented(&headers, "cs_1"), None);
+    }
+
+    #[test]
+    fn f43_a_neighbour_may_hold_anything() {
+        let neighbours: [&[u8]; 10] = [
+            "ville=Montr\u{e9}al".as_bytes(),
+            b"ville=Montr\xe9al",
+            b"\xff\xfe=\xff",
+            b"quoted=\"a b, c\"",
+            b"open=\"",
+            b"halves=\"a;b\"",
+            b"no pair at all",
+            b"=",
+            b"x=cs_1=y; cs_1",
+            b"; ;;",
+        ];
+        for neighbour in neighbours {
+            for (before, after) in [(neighbour, &b""[..]), (b"", neighbour), (neighbour, neighbour)] {
+                let line = [before, b"; cs_1=ours;", after].concat();
+                let mut headers = HeaderMap::new();
+                headers.append(header::COOKIE, HeaderValue::from_bytes(&line).unwrap());
+                assert_eq!(presented(&headers, "cs_1").as_deref(), Some("ours"), "{}", line.escape_ascii());
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ mod agents;
 mod authorize;
 mod backup;
 mod brand;
+mod browsers;
 mod callers;
 mod canary;
 mod ceremony;

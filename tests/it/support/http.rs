@@ -91,6 +91,7 @@ impl Http {
             path: path.to_owned(),
             host: Some(self.host.clone()),
             headers: Vec::new(),
+            raw: Vec::new(),
             body: Vec::new(),
         }
     }
@@ -130,12 +131,19 @@ pub struct Call {
     path: String,
     host: Option<String>,
     headers: Vec<(String, String)>,
+    raw: Vec<(&'static str, Vec<u8>)>,
     body: Vec<u8>,
 }
 
 impl Call {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A header whose value need not be text. Not over the wire.
+    pub fn raw_header(mut self, name: &'static str, value: &[u8]) -> Self {
+        self.raw.push((name, value.to_vec()));
         self
     }
 
@@ -190,6 +198,9 @@ impl Call {
         for (name, value) in &self.headers {
             // Not every header is ASCII.
             request = request.header(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header without line breaks"));
+        }
+        for (name, value) in self.raw {
+            request = request.header(name, value);
         }
         let mut request = request.body(Body::from(self.body)).expect("a request that can be sent");
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.http.peer, 50_000)));
