@@ -144,7 +144,7 @@ impl Pages {
     pub fn start(mine: &mut Mine, listener: TcpListener) -> io::Result<Self> {
         let (service, stop) = (mine.service.clone(), CancellationToken::new());
         let (app, draining) = (http::Front::new(service.clone()), service.clone());
-        let serving = tokio::spawn(http::listen::serve(listener, app, limits()?, stop.clone()));
+        let serving = tokio::spawn(http::listen::serve(listener, app, limits(&service.config)?, stop.clone()));
         let socket = mine.listen()?;
         let upkeep = tokio::spawn(async move { service.upkeep().await });
         Ok(Self { service: draining, stop, serving: serving.into(), background: vec![socket, upkeep] })
@@ -180,8 +180,8 @@ impl Pages {
 }
 
 /// As many connections as this process may have files for, after taking all the system lets it take.
-fn limits() -> io::Result<Limits> {
-    let usual = Limits::default();
+fn limits(config: &Config) -> io::Result<Limits> {
+    let usual = Limits::with_neighbours(&config.trusted_proxies);
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files)?;
@@ -190,7 +190,7 @@ fn limits() -> io::Result<Limits> {
     if connections < usual.connections {
         tracing::warn!("at most {connections} connections at once: the limit of open files (`ulimit -Hn`) is low");
     }
-    Ok(Limits { connections, ..usual })
+    Ok(Limits { connections, connections_of_one: usual.connections_of_one.min(connections.div_ceil(10)), ..usual })
 }
 
 /// SIGTERM and SIGINT, taken from now on.

@@ -59,6 +59,13 @@ impl<T: Serialize> Plain<T> {
     }
 }
 
+impl<T> Plain<T> {
+    /// What was written before.
+    pub fn made(response: Response) -> Self {
+        Self(response, PhantomData)
+    }
+}
+
 impl<T, const STATUS: u16, const ENVELOPE: bool> Answer<T, STATUS, ENVELOPE> {
     /// With these headers.
     pub fn with(mut self, headers: impl IntoIterator<Item = (&'static str, String)>) -> Self {

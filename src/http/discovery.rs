@@ -7,6 +7,7 @@ use super::{
     openapi::{self, Document, Told},
     routes::{Routes, Verb::Get},
     token::CLAIM_GRANT,
+    untaken::Shared,
 };
 use aide::{
     OperationOutput,
@@ -15,12 +16,12 @@ use aide::{
 };
 use axum::{
     Extension,
+    body::Bytes,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
 pub fn routes<R: Routes>() -> R {
     const RESOURCE: &str = "/.well-known/oauth-protected-resource";
@@ -37,11 +38,17 @@ pub fn routes<R: Routes>() -> R {
         .tagged("Discovery")
 }
 
-struct Markdown(String);
+/// An answer that is in memory once, whoever asks.
+fn kept(content_type: &'static str, bytes: Bytes) -> Response {
+    let headers = [(header::CONTENT_TYPE, content_type)];
+    (headers, Extension(Shared(bytes.len())), bytes).into_response()
+}
+
+struct Markdown(Bytes);
 
 impl IntoResponse for Markdown {
     fn into_response(self) -> Response {
-        ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], self.0).into_response()
+        kept("text/markdown; charset=utf-8", self.0)
     }
 }
 
@@ -55,14 +62,14 @@ impl OperationOutput for Markdown {
     }
 }
 
-async fn page(State(app): State<App>) -> Markdown {
-    Markdown(auth_md::render(&app))
+async fn page(State(app): State<App>, Extension(document): Extension<Document>) -> Markdown {
+    Markdown(document.guide(|| auth_md::render(&app)))
 }
 
 type Metadata = Plain<Map<String, Value>>;
 
-async fn document(State(app): State<App>, Extension(document): Extension<Document>) -> Plain<Arc<Value>> {
-    Plain::new(document.of(&app.config))
+async fn document(State(app): State<App>, Extension(document): Extension<Document>) -> Plain<Value> {
+    Plain::made(kept("application/json", document.json(&app.config)))
 }
 
 fn metadata(value: Value) -> Metadata {

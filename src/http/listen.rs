@@ -3,9 +3,14 @@
 //!
 //! hyper counts no connections and its timers cost each request something, so the rules are kept from outside: a
 //! connection notes that a request begins and that bytes leave ([`Pulse`]), and one sweep a second looks at all of them.
+//! What waits to be taken is counted over all of them ([`Untaken`]).
 //! What answers is never cut: a poll that waits is a request under way, a stream writes something every few seconds.
 
-use super::MAX_BODY;
+use super::{
+    MAX_BODY,
+    pulse::{End, Pulse, UnderWay, Wire},
+    untaken::{PIECE, Untaken, counted},
+};
 use axum::{
     BoxError,
     body::{Body, Bytes},
@@ -13,29 +18,25 @@ use axum::{
     response::Response,
     serve::Listener,
 };
-use futures::task::AtomicWaker;
 use hyper::{
-    Request, Version,
+    Method, Request, Version,
     body::{Body as _, Frame, Incoming, SizeHint},
     header::{CONNECTION, HeaderValue},
-    rt::{Read, ReadBufCursor, Write},
     service::service_fn,
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
+use ipnet::IpNet;
 use std::{
-    collections::VecDeque,
+    cmp::Reverse,
+    collections::{HashMap, VecDeque},
     convert::Infallible,
     future::poll_fn,
-    io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -53,10 +54,14 @@ pub trait Answers: Service<Request<Body>, Response = Response, Error = Infallibl
 impl<S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static> Answers for S {}
 
 /// What connections may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Open at once. Past it the one that has been quiet since long makes place; if all are busy, new ones wait.
     pub connections: usize,
+    /// Of one address on the internet, or one IPv6 /64. Past it new ones are closed.
+    pub connections_of_one: usize,
+    /// Who may have all of them: everybody behind a proxy is one neighbour.
+    pub neighbours: Vec<IpNet>,
     /// From the connection to the first whole request head. Cut without an answer: nobody asked anything yet.
     pub head: Duration,
     /// For the whole of a request's body, which is 64 KiB at most; then 408.
@@ -64,18 +69,62 @@ pub struct Limits {
     /// Without a request under way and without a byte taken by the client. Above the 60 s for which proxies
     /// commonly keep their connections, so that it is they who close.
     pub idle: Duration,
+    /// With an answer of which the client takes no byte.
+    pub unread: Duration,
+    /// Bytes of all answers together that wait for their clients. Past it the connections that hold most are ended.
+    pub untaken: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, head: Duration::from_secs(10), body: Duration::from_secs(15), idle: Duration::from_secs(75) }
+        Self {
+            connections: 10_000,
+            connections_of_one: 1_000,
+            neighbours: Vec::new(),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
+            unread: Duration::from_secs(30),
+            untaken: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// For this computer, private networks and these besides, which hold proxies and services, there is one limit: all.
+    pub fn with_neighbours(trusted: &[IpNet]) -> Self {
+        const NEAR: [&str; 9] = [
+            "127.0.0.0/8",
+            "::1/128",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "fc00::/7",
+            "fe80::/10",
+        ];
+        let near = NEAR.iter().filter_map(|net| net.parse().ok());
+        Self { neighbours: near.chain(trusted.iter().copied()).collect(), ..Self::default() }
+    }
+
+    /// What is counted as one, of those who are.
+    fn counted(&self, ip: IpAddr) -> Option<IpAddr> {
+        let ip = ip.to_canonical();
+        let one = match ip {
+            IpAddr::V4(_) => ip,
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+        };
+        (!self.neighbours.iter().any(|net| net.contains(&ip))).then_some(one)
     }
 }
 
 /// Of a request's head, over all lines; more is 431. Our own longest, a browser with all its cookies, has 2 KiB.
 const MAX_HEAD: usize = 16 * 1024;
 /// Requests of one HTTP/2 connection at once.
-const MAX_STREAMS: u32 = 100;
+const STREAMS: u32 = 32;
+/// The same of a proxy or service beside us, which has many callers.
+const STREAMS_OF_A_NEIGHBOUR: u32 = 100;
 /// Streams a client reset before we came to them; the next one ends the connection (CVE-2023-44487).
 const MAX_RESETS: usize = 20;
 /// How often connections are looked at.
@@ -89,12 +138,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Serves until `stop`, then takes no new connections and returns when the last one has had its answer. Dropping it
 /// cuts those that are left.
 pub async fn serve<S: Answers>(mut listener: TcpListener, app: S, limits: Limits, stop: CancellationToken) {
-    let mut open = Open { limits, tasks: JoinSet::new(), all: VecDeque::new() };
+    let (connections, untaken) = (limits.connections, Untaken::new(limits.untaken));
+    let mut open = Open { limits, untaken: untaken.clone(), tasks: JoinSet::new(), all: VecDeque::new(), by_source: HashMap::new() };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting: Option<(TcpStream, SocketAddr)> = None;
     loop {
-        if open.tasks.len() < limits.connections
+        if open.tasks.len() < connections
             && let Some((stream, peer)) = waiting.take()
         {
             open.begin(stream, peer, app.clone());
@@ -108,9 +158,10 @@ pub async fn serve<S: Answers>(mut listener: TcpListener, app: S, limits: Limits
                     open.make_room();
                 }
             }
+            () = untaken.too_many() => open.end_hoarders(),
             accepted = Listener::accept(&mut listener), if waiting.is_none() => {
                 waiting = Some(accepted);
-                if open.tasks.len() >= limits.connections {
+                if open.tasks.len() >= connections {
                     open.make_room();
                 }
             }
@@ -124,57 +175,11 @@ pub async fn serve<S: Answers>(mut listener: TcpListener, app: S, limits: Limits
     }
 }
 
-/// What a connection is told.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum End {
-    /// The next answer is the last.
-    Soon = 1,
-    /// Finish what is under way and take no more.
-    Politely = 2,
-    Now = 3,
-}
-
-/// What is seen of a connection from outside.
-#[derive(Default)]
-struct Pulse {
-    under_way: AtomicU32,
-    wrote: AtomicBool,
-    told: AtomicU8,
-    task: AtomicWaker,
-}
-
-impl Pulse {
-    /// Whether it did something since the last look.
-    fn beats(&self) -> bool {
-        self.wrote.swap(false, Ordering::Relaxed) | (self.under_way.load(Ordering::Relaxed) > 0)
-    }
-
-    fn end(&self, how: End) {
-        self.told.fetch_max(how as u8, Ordering::Release);
-        self.task.wake();
-    }
-}
-
-/// A request under way.
-struct UnderWay(Arc<Pulse>);
-
-impl UnderWay {
-    fn new(pulse: &Arc<Pulse>) -> Self {
-        pulse.under_way.fetch_add(1, Ordering::Relaxed);
-        Self(pulse.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 struct Connection {
     pulse: Arc<Pulse>,
     quiet: Duration,
+    /// For how long the client takes nothing of what there is for it.
+    unread: Duration,
     /// Whether it ever asked for anything.
     asked: bool,
 }
@@ -182,7 +187,10 @@ struct Connection {
 /// All open connections.
 struct Open {
     limits: Limits,
+    untaken: Arc<Untaken>,
     tasks: JoinSet<()>,
+    /// How many there are of whom that is limited: each holds one of these.
+    by_source: HashMap<IpAddr, Arc<()>>,
     /// Those that had their turn in [`Self::make_room`] last are at the back.
     all: VecDeque<Connection>,
 }
@@ -197,21 +205,42 @@ impl Open {
     }
 
     fn begin(&mut self, stream: TcpStream, peer: SocketAddr, app: impl Answers) {
+        let place = match self.limits.counted(peer.ip()) {
+            Some(source) => {
+                let places = self.by_source.entry(source).or_default();
+                // The map has one.
+                if Arc::strong_count(places) > self.limits.connections_of_one {
+                    tracing::debug!(%peer, "closed: its address has all the connections it may have");
+                    return;
+                }
+                Some(places.clone())
+            }
+            None => None,
+        };
         // Small answers leave at once.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let pulse = Arc::new(Pulse::default());
-        self.all.push_back(Connection { pulse: pulse.clone(), quiet: Duration::ZERO, asked: false });
-        self.tasks.spawn(answer(stream, peer, app, pulse, self.limits.body));
+        let pulse = Pulse::new(self.untaken.clone());
+        self.all.push_back(Connection { pulse: pulse.clone(), quiet: Duration::ZERO, unread: Duration::ZERO, asked: false });
+        let in_time = self.limits.body;
+        let streams = if place.is_some() { STREAMS } else { STREAMS_OF_A_NEIGHBOUR };
+        self.tasks.spawn(async move {
+            answer(stream, peer, app, pulse, streams, in_time).await;
+            drop(place);
+        });
     }
 
     /// Ends those whose time is over.
     fn sweep(&mut self) {
-        let Limits { head, idle, .. } = self.limits;
+        let Limits { head, idle, unread: patience, .. } = self.limits;
         self.all.retain_mut(|connection| {
-            let Connection { pulse, quiet, asked } = connection;
-            if pulse.beats() {
+            let Connection { pulse, quiet, unread, asked } = connection;
+            let (wrote, busy) = (pulse.wrote(), pulse.is_busy());
+            *unread = if !wrote && pulse.has_untaken() { unread.saturating_add(TICK) } else { Duration::ZERO };
+            if *unread > patience {
+                pulse.end(End::Now);
+            } else if wrote || busy {
                 (*quiet, *asked) = (Duration::ZERO, true);
                 return true;
             }
@@ -224,6 +253,7 @@ impl Open {
             // Its task holds the other one.
             Arc::strong_count(pulse) > 1
         });
+        self.by_source.retain(|_, places| Arc::strong_count(places) > 1);
     }
 
     /// Ends one that does nothing; with none, the next that ends by itself makes place.
@@ -233,28 +263,51 @@ impl Open {
             if Arc::strong_count(&connection.pulse) == 1 {
                 continue;
             }
-            if !connection.pulse.beats() {
+            if !(connection.pulse.wrote() | connection.pulse.is_busy()) {
                 connection.pulse.end(End::Now);
                 return;
             }
             self.all.push_back(Connection { quiet: Duration::ZERO, asked: true, ..connection });
         }
     }
+
+    /// Ends connections until half of what answers may take is free, first who holds most.
+    fn end_hoarders(&mut self) {
+        let held = |connection: &&Connection| connection.pulse.held.load(Ordering::Relaxed);
+        let ending = |connection: &&Connection| connection.pulse.told.load(Ordering::Relaxed) == End::Now as u8;
+        let leaving: usize = self.all.iter().filter(ending).map(|connection| held(&connection)).sum();
+        let mut over = self.untaken.held().saturating_sub(leaving).saturating_sub(self.limits.untaken / 2);
+        let mut hoarders: Vec<_> = self.all.iter().filter(|connection| held(connection) > 0 && !ending(connection)).collect();
+        hoarders.sort_by_cached_key(|connection| Reverse(held(connection)));
+        let mut ended = 0;
+        for connection in hoarders {
+            if over == 0 {
+                break;
+            }
+            over = over.saturating_sub(held(&connection));
+            connection.pulse.end(End::Now);
+            ended += 1;
+        }
+        if ended > 0 {
+            tracing::warn!("clients did not take their answers: {ended} connections that held most of them were ended");
+        }
+    }
 }
 
 /// One connection to its end.
-async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: Arc<Pulse>, in_time: Duration) {
+async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: Arc<Pulse>, streams: u32, in_time: Duration) {
     let mut protocols = Builder::new(TokioExecutor::new());
     // Head and body leave in one piece: our answers are small.
     protocols.http1().max_buf_size(MAX_HEAD).writev(false);
     protocols
         .http2()
         .max_header_list_size(MAX_HEAD as u32)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(streams)
+        .max_send_buf_size(PIECE)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .initial_stream_window_size(MAX_BODY as u32);
     let service = service_fn(|mut request: Request<Incoming>| {
-        let version = request.version();
+        let (version, question) = (request.version(), matches!(*request.method(), Method::GET | Method::HEAD));
         request.extensions_mut().insert(ConnectInfo(peer));
         let request = request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
@@ -269,8 +322,7 @@ async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: A
             {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            drop(under_way);
-            answer
+            answer.map(|answer| counted(under_way, version, question, answer))
         }
     });
     let wire = Wire { stream: TokioIo::new(stream), pulse: pulse.clone() };
@@ -289,51 +341,6 @@ async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: A
     });
     if let Err(error) = ended.await {
         tracing::debug!(error, "a connection broke");
-    }
-}
-
-/// A connection's bytes. Only those that leave count as a sign of life: a client can send for ever.
-struct Wire {
-    stream: TokioIo<TcpStream>,
-    pulse: Arc<Pulse>,
-}
-
-impl Wire {
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.pulse.wrote.store(true, Ordering::Relaxed);
-        }
-        written
-    }
-}
-
-impl Read for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
-    }
-}
-
-impl Write for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.note(written)
     }
 }
 
@@ -368,5 +375,33 @@ impl hyper::body::Body for InTime {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a90_one_is_an_address_or_a_64_and_neighbours_are_not_counted() {
+        let limits = Limits::with_neighbours(&["198.51.100.0/24".parse().unwrap()]);
+        let counted = |ip: &str| limits.counted(ip.parse().unwrap()).map(|ip| ip.to_string());
+        assert_eq!(counted("203.0.113.9").as_deref(), Some("203.0.113.9"));
+        assert_eq!(counted("::ffff:203.0.113.9").as_deref(), Some("203.0.113.9"));
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));
+        for near in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "10.1.2.3",
+            "172.18.0.2",
+            "192.168.1.1",
+            "fd00::1",
+            "fe80::1",
+            "198.51.100.7",
+        ] {
+            assert_eq!(counted(near), None, "{near}");
+        }
     }
 }

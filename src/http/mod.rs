@@ -24,8 +24,10 @@ mod member;
 pub mod openapi;
 mod portal;
 mod programs;
+mod pulse;
 mod routes;
 mod token;
+pub mod untaken;
 
 use crate::{config::Config, service::Service};
 use axum::{

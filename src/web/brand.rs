@@ -2,6 +2,7 @@
 
 use crate::{config::brand::Shades, http::App, web::layout};
 use axum::{
+    body::Bytes,
     extract::State,
     http::{HeaderValue, header},
     response::Response,
@@ -32,12 +33,12 @@ fn style(app: &App) -> Option<String> {
 }
 
 pub async fn brand_css(State(app): State<App>) -> Response {
-    layout::asset("text/css; charset=utf-8", style(&app).unwrap_or_default())
+    layout::asset("text/css; charset=utf-8", style(&app).unwrap_or_default().into())
 }
 
 pub async fn logo(State(app): State<App>) -> Response {
     let Some(logo) = app.config.brand.logo.clone() else { return layout::mark().await };
-    let mut response = layout::asset(logo.content_type, logo.bytes.to_vec());
+    let mut response = layout::asset(logo.content_type, Bytes::from_owner(logo.bytes));
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE));
     response
 }

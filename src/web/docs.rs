@@ -7,35 +7,14 @@ use crate::{
     },
     web::{error::Answer, layout::Width, session::Visitor},
 };
-use axum::{Extension, http::StatusCode};
+use axum::Extension;
 use maud::{Markup, html};
 use serde_json::Value;
 
 pub async fn show(visitor: Visitor, Extension(document): Extension<Document>) -> Answer {
-    let document = document.of(&visitor.app.config);
-    let reader = Reader { document: &document, key_env: &visitor.app.config.api.key_env };
-    let groups = reader.groups();
-    let content = html! {
-        h1 { "API" }
-        p.lead { (prose(&document["info"]["description"])) }
-        p { "All addresses start with " code { (reader.server()) } ". The same for programs: " a href="/openapi.json" { "openapi.json" } " (OpenAPI 3.1)." }
-        @for (_, scheme) in members(&document["components"]["securitySchemes"]) { p { (prose(&scheme["description"])) } }
-        nav.toc aria-label="Calls" {
-            @for (tag, operations) in &groups {
-                h2 { (tag) }
-                ul {
-                    @for one in operations { li { a href={ "#" (one.id()) } { (one.title()) } " " span.hint { (prose(&one.says["summary"])) } } }
-                }
-            }
-        }
-        @for (tag, operations) in &groups {
-            section.calls aria-label=(tag) {
-                h2 { (tag) }
-                @for one in operations { (reader.operation(one)) }
-            }
-        }
-    };
-    Ok(visitor.page(StatusCode::OK, Width::Wide, "API", &content))
+    let config = &visitor.app.config;
+    let content = document.page(config, |document| Reader { document, key_env: &config.api.key_env }.content().into_string());
+    Ok(visitor.page_around(Width::Wide, "API", content))
 }
 
 fn text(value: &Value) -> &str {
@@ -85,6 +64,30 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn server(&self) -> &'a str {
         text(&self.document["servers"][0]["url"])
+    }
+
+    fn content(&self) -> Markup {
+        let groups = self.groups();
+        html! {
+            h1 { "API" }
+            p.lead { (prose(&self.document["info"]["description"])) }
+            p { "All addresses start with " code { (self.server()) } ". The same for programs: " a href="/openapi.json" { "openapi.json" } " (OpenAPI 3.1)." }
+            @for (_, scheme) in members(&self.document["components"]["securitySchemes"]) { p { (prose(&scheme["description"])) } }
+            nav.toc aria-label="Calls" {
+                @for (tag, operations) in &groups {
+                    h2 { (tag) }
+                    ul {
+                        @for one in operations { li { a href={ "#" (one.id()) } { (one.title()) } " " span.hint { (prose(&one.says["summary"])) } } }
+                    }
+                }
+            }
+            @for (tag, operations) in &groups {
+                section.calls aria-label=(tag) {
+                    h2 { (tag) }
+                    @for one in operations { (self.operation(one)) }
+                }
+            }
+        }
     }
 
     /// Calls by tag, in the order of the document's tags, as far as this deployment has some.

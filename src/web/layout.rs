@@ -1,7 +1,10 @@
 //! What all pages share: the frame around them, the headers, the one stylesheet.
 
 use crate::{
-    http::App,
+    http::{
+        App,
+        untaken::{Shared, body_of},
+    },
     service::Error,
     web::{
         brand,
@@ -11,12 +14,14 @@ use crate::{
     },
 };
 use axum::{
+    Extension,
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::sync::LazyLock;
 
 const STYLE: &str = include_str!("style.css");
@@ -84,21 +89,22 @@ fn in_words(visitor: &Visitor, response: Response) -> Response {
 }
 
 pub async fn style() -> Response {
-    asset("text/css; charset=utf-8", STYLE)
+    asset("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes()))
 }
 
 pub async fn mark() -> Response {
-    asset("image/svg+xml", MARK)
+    asset("image/svg+xml", Bytes::from_static(MARK.as_bytes()))
 }
 
-pub fn asset(content_type: &'static str, body: impl IntoResponse) -> Response {
+/// Something that is in memory once.
+pub fn asset(content_type: &'static str, bytes: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "public, max-age=86400"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
     ];
-    (headers, body).into_response()
+    (headers, Extension(Shared(bytes.len())), bytes).into_response()
 }
 
 /// How wide a page's content is.
@@ -115,13 +121,28 @@ pub enum Width {
 impl Visitor {
     /// A whole page.
     pub fn page(&self, status: StatusCode, width: Width, title: &str, content: &Markup) -> Response {
+        (status, self.frame(status, width, title, content)).into_response()
+    }
+
+    /// The same around content that is in memory once, for all who look at it.
+    pub fn page_around(&self, width: Width, title: &str, content: Bytes) -> Response {
+        /// No text of anybody's can hold it: `<` is escaped.
+        const HERE: &str = "<!-- here -->";
+        let frame = self.frame(StatusCode::OK, width, title, &PreEscaped(HERE.to_owned())).into_string();
+        let (before, after) = frame.split_once(HERE).unwrap_or((&frame, ""));
+        let (before, after) = (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(after.as_bytes()));
+        let shared = Extension(Shared(content.len()));
+        ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], shared, body_of([before, content, after])).into_response()
+    }
+
+    fn frame(&self, status: StatusCode, width: Width, title: &str, content: &Markup) -> Markup {
         let service = &self.app.config.service_name;
         let width = match width {
             Width::Card => "card",
             Width::Sheet => "sheet",
             Width::Wide => "wide",
         };
-        let page = html! {
+        html! {
             (DOCTYPE)
             html lang="en" {
                 head {
@@ -144,8 +165,7 @@ impl Visitor {
                     (self.footer())
                 }
             }
-        };
-        (status, page).into_response()
+        }
     }
 
     fn header(&self) -> Markup {

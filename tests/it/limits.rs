@@ -19,22 +19,34 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// One connection, byte by byte.
-struct Wire {
-    stream: TcpStream,
+pub(super) struct Wire {
+    pub(super) stream: TcpStream,
     address: SocketAddr,
 }
 
 impl Wire {
-    async fn open(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), address }
+    pub(super) async fn open(address: SocketAddr) -> Self {
+        Self::of(TcpStream::connect(address).await.unwrap(), address)
     }
 
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(super) fn of(stream: TcpStream, address: SocketAddr) -> Self {
+        Self { stream, address }
+    }
+
+    /// What comes next; nothing once it is over.
+    pub(super) async fn some(&mut self) -> Vec<u8> {
+        let mut bytes = vec![0; 65_536];
+        let length = self.stream.read(&mut bytes).await.unwrap_or(0);
+        bytes.truncate(length);
+        bytes
+    }
+
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// A request that keeps the connection, answered.
-    async fn get(&mut self, path: &str) -> String {
+    pub(super) async fn get(&mut self, path: &str) -> String {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address)).await;
         let mut answer = vec![0; 4096];
         let length = self.stream.read(&mut answer).await.unwrap();
@@ -42,14 +54,14 @@ impl Wire {
     }
 
     /// What comes until the other side closes.
-    async fn rest(&mut self) -> Vec<u8> {
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // A reset is an end, too.
         let _ = self.stream.read_to_end(&mut bytes).await;
         bytes
     }
 
-    async fn answer(&mut self) -> String {
+    pub(super) async fn answer(&mut self) -> String {
         String::from_utf8_lossy(&self.rest().await).into_owned()
     }
 
@@ -72,7 +84,7 @@ impl Wire {
 }
 
 /// A running program with a good key.
-async fn serving() -> (Home, Server, String) {
+pub(super) async fn serving() -> (Home, Server, String) {
     let home = Home::new();
     let (_, key) = home.key("audience:read");
     let server = home.serve().await;
@@ -84,7 +96,7 @@ fn post(server: &Server, path: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n{{", server.address)
 }
 
-async fn works(server: &Server, key: &str) {
+pub(super) async fn works(server: &Server, key: &str) {
     assert_eq!(server.http().get("/v1/whoami").bearer(key).send().await.status, 200);
 }
 
@@ -117,20 +129,20 @@ async fn a77_heads_that_are_too_large_get_431() {
 }
 
 /// A frame of HTTP/2 (RFC 9113 §4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 /// RFC 9113 §7.
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-fn hello() -> Vec<u8> {
+pub(super) fn hello() -> Vec<u8> {
     [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
@@ -141,7 +153,7 @@ fn request(address: SocketAddr) -> Vec<u8> {
 }
 
 /// The payloads of frames of that kind.
-fn payloads(mut bytes: &[u8], kind: u8) -> Vec<Vec<u8>> {
+pub(super) fn payloads(mut bytes: &[u8], kind: u8) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     while let Some(head) = bytes.first_chunk::<9>() {
         let end = 9 + u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -242,7 +254,7 @@ async fn a_program_that_is_out_of_files_goes_on_and_takes_connections_again() {
 }
 
 /// A router of our own behind the listener, with little patience.
-async fn listening(router: Router, limits: Limits) -> (SocketAddr, CancellationToken) {
+pub(super) async fn listening(router: Router, limits: Limits) -> (SocketAddr, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     tokio::spawn(listen::serve(listener, router, limits, stop.clone()));

@@ -78,5 +78,6 @@ mod squatters;
 mod store;
 mod takeover;
 mod tools_contract;
+mod untaken;
 mod usage;
 mod waits;

@@ -24,7 +24,7 @@ use aide::{
     operation::set_body,
     transform::TransformOperation,
 };
-use axum::http::StatusCode;
+use axum::{body::Bytes, http::StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
@@ -136,13 +136,31 @@ const TAGS: [(&str, &str); 7] = [
     ("Health", "For whoever runs this."),
 ];
 
-/// A deployment's document, made when somebody first asks.
+/// A deployment's document and what is written from it: made when somebody first asks, and then in memory once, however many
+/// read it.
 #[derive(Clone, Default)]
-pub struct Document(Arc<OnceLock<Arc<Value>>>);
+pub struct Document(Arc<Made>);
+
+#[derive(Default)]
+struct Made {
+    json: OnceLock<Bytes>,
+    guide: OnceLock<Bytes>,
+    page: OnceLock<Bytes>,
+}
 
 impl Document {
-    pub fn of(&self, config: &Config) -> Arc<Value> {
-        self.0.get_or_init(|| Arc::new(document(config))).clone()
+    pub fn json(&self, config: &Config) -> Bytes {
+        self.0.json.get_or_init(|| document(config).to_string().into()).clone()
+    }
+
+    /// The page agents read.
+    pub fn guide(&self, write: impl FnOnce() -> String) -> Bytes {
+        self.0.guide.get_or_init(|| write().into()).clone()
+    }
+
+    /// The part of the page for humans that is the same for all.
+    pub fn page(&self, config: &Config, write: impl FnOnce(&Value) -> String) -> Bytes {
+        self.0.page.get_or_init(|| write(&document(config)).into()).clone()
     }
 }
 
