@@ -13,6 +13,8 @@
 
 // Of times and lengths of time, that is: see `.clippy.toml`.
 #![deny(clippy::arithmetic_side_effects)]
+// They end the process when nobody reads: `cli/print.rs` writes.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod config;

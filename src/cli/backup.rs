@@ -12,7 +12,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use std::{
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -58,8 +58,7 @@ async fn progress(dir: &Path) -> Result<Reply, Failure> {
     loop {
         tick.tick().await;
         if let Ok(found) = std::fs::metadata(dir.join(ROWS)) {
-            let mut terminal = std::io::stderr();
-            write!(terminal, "\r{:.1} MB written ", found.len() as f64 / 1e6).and_then(|()| terminal.flush())?;
+            print::tell(&format!("\r{:.1} MB written ", found.len() as f64 / 1e6));
         }
     }
 }

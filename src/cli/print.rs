@@ -35,9 +35,20 @@ pub fn line(line: &str) -> Result<(), Failure> {
     text(&format!("{}\n", escaped(line, &[])))
 }
 
-/// Tells the one who looks on, on stderr.
+/// A line for whoever looks on: what it is said of goes on without them, and without room for it.
+pub fn say(said: &str) {
+    let _ = line(said);
+}
+
+/// Tells the one who looks on, on stderr. Where nobody does any more, as behind a client that closed it, nothing is lost.
 pub fn note(note: &str) {
-    eprintln!("{}", escaped(note, &['\n', '\t']));
+    tell(&format!("{}\n", escaped(note, &['\n', '\t'])));
+}
+
+/// Writes to stderr as it is. Never fails: `eprint!` would end the process when nobody reads.
+pub fn tell(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {

@@ -1,8 +1,8 @@
 //! Secrets and confirmations from whoever sits at the terminal. Never from argv: other processes read it.
 
-use super::Failure;
+use super::{Failure, print};
 use crate::service::view::Revealed;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
 use zeroize::Zeroizing;
 
 /// Longest first line that is read from stdin as a secret.
@@ -40,8 +40,7 @@ fn answered(question: &str) -> Result<String, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("there is no terminal to ask at: say --yes".to_owned()));
     }
-    eprint!("{question} ");
-    io::stderr().flush()?;
+    print::tell(&format!("{question} "));
     let mut answer = String::new();
     io::stdin().lock().take(64).read_line(&mut answer)?;
     Ok(answer.trim().to_owned())

@@ -216,7 +216,7 @@ impl Asked {
 /// Says where everything is, and how to begin.
 async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(), Failure> {
     let Config { service_name, environment, public_url, pages_url, .. } = &*service.config;
-    print::line(&format!("{service_name} · {environment} · data {}", tilde(data)))?;
+    print::say(&format!("{service_name} · {environment} · data {}", tilde(data)));
     let note = data.join(SETUP_NOTE);
     match fs::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -232,23 +232,24 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
             writeln!(file, "{code}")?;
             format!("in the file {}", note.display())
         };
-        print::line(&format!("Set up   {pages_url}/setup   code {place}, once, until {until}"))?;
+        print::say(&format!("Set up   {pages_url}/setup   code {place}, once, until {until}"));
     }
-    print::line(&format!("Agents   {public_url}/auth.md"))?;
+    print::say(&format!("Agents   {public_url}/auth.md"));
     if let Some(key) = service.publishable_key() {
-        print::line(&format!("Programs {public_url}/auth/v1/token   apikey {key}"))?;
+        print::say(&format!("Programs {public_url}/auth/v1/token   apikey {key}"));
     }
     let mut command = vec![text(&std::env::current_exe()?)?, "mcp".to_owned()];
     command.extend(global.repeated()?);
-    print::line(&format!("Claude   claude mcp add countersign -- {}", shell_line(&command)))?;
+    print::say(&format!("Claude   claude mcp add countersign -- {}", shell_line(&command)));
     let flags: String = command.iter().skip(2).map(|word| format!(" {}", shell_line(std::slice::from_ref(word)))).collect();
-    print::line(&format!("Others   countersign connect cursor | vscode | claude-desktop{flags}"))?;
+    print::say(&format!("Others   countersign connect cursor | vscode | claude-desktop{flags}"));
     if is_loopback_url(public_url) {
-        print::line("Only this computer can reach it; for others use --public-url https://…")?;
+        print::say("Only this computer can reach it; for others use --public-url https://…");
     }
     let secret = service.config.secret_path(data);
     let name = if secret == data.join("secret") { "secret".to_owned() } else { tilde(&secret) };
-    print::line(&format!("Back up the file \"{name}\" apart from the data: without it no key works."))
+    print::say(&format!("Back up the file \"{name}\" apart from the data: without it no key works."));
+    Ok(())
 }
 
 fn tilde(path: &Path) -> String {

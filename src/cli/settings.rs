@@ -123,5 +123,7 @@ pub fn start_logging() {
         Err(_) => filter,
     };
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    // What it can't write it would tell by `eprintln!`, which ends the process when nobody reads stderr.
+    logs.log_internal_errors(false).init();
 }

@@ -79,12 +79,16 @@ fn metadata(value: Value) -> Metadata {
     }
 }
 
-/// RFC 8414. There is no authorization endpoint, so no response types; the agent-auth block names every endpoint by
-/// each name in use, and lists only what is switched on.
+/// RFC 8414. No grant uses an authorization endpoint, so there are no response types. What stands for one is a page that
+/// says what to do, because the MCP SDKs read no metadata without, and their users would never learn why a key was
+/// refused; what they ask next, the registration endpoint, tells them. The agent-auth block names every endpoint by each
+/// name in use, and lists only what is switched on.
 async fn authorization_server(State(app): State<App>) -> Metadata {
     let base = &app.config.public_url;
     let mut document = json!({
         "issuer": base,
+        "authorization_endpoint": format!("{}/connect", app.config.pages_url),
+        "registration_endpoint": format!("{base}/oauth2/register"),
         "token_endpoint": format!("{base}/oauth2/token"),
         "revocation_endpoint": format!("{base}/oauth2/revoke"),
         "token_endpoint_auth_methods_supported": ["none"],

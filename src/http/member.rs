@@ -115,9 +115,9 @@ impl<T: JsonSchema> JsonSchema for Whole<T> {
 }
 
 /// The integer a floating-point number is. Larger ones than these were rounded by whoever wrote them.
-fn whole(number: f64) -> Option<i128> {
+pub fn whole(number: f64) -> Option<i128> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i128)
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i128)
 }
 
 /// A whole number where all is text: in a query or a form.

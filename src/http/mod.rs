@@ -20,11 +20,12 @@ mod idempotency;
 mod introspect;
 mod keys;
 pub mod listen;
-mod member;
+pub mod member;
 pub mod openapi;
 mod portal;
 mod programs;
 mod pulse;
+mod register;
 mod routes;
 mod token;
 pub mod untaken;
@@ -48,6 +49,7 @@ pub use credential::presented;
 pub use envelope::challenge;
 pub use guard::{may_ask, secret_in_query};
 pub use hot::Front;
+pub use register::NOT_VALID;
 
 /// What every handler is given.
 pub type App = Arc<Service>;
@@ -110,7 +112,7 @@ fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>) -> 
 
 /// Routes whose errors are in OAuth's words.
 fn oauth_routes<R: Routes>() -> R {
-    agent::routes::<R>().and(token::routes()).and(introspect::routes())
+    agent::routes::<R>().and(token::routes()).and(introspect::routes()).and(register::routes())
 }
 
 /// Routes whose errors are in the profile's words.

@@ -11,7 +11,7 @@ use crate::{
         scope::{KEYS_REVOKE, KEYS_WRITE},
         source::Source,
     },
-    http::{App, MAX_BODY, challenge, client::source_of, may_ask, presented, secret_in_query, whole},
+    http::{App, MAX_BODY, NOT_VALID, challenge, client::source_of, may_ask, presented, secret_in_query, whole},
     service::{
         Error,
         verify::{Caller, Need},
@@ -40,10 +40,6 @@ fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
         origin == app.config.public_url || origin == app.config.pages_url || app.config.http.cors_origins.iter().any(|it| it == origin)
     })
 }
-
-/// `register_agent` needs no key, but a wrong one lets nobody in.
-const NOT_VALID: &str =
-    "the presented key is not valid: take it out of this connection (unset COUNTERSIGN_API_KEY), connect again and register for another";
 
 fn refused(app: &App, error: &Error) -> Response {
     let (status, code, message) = match error {

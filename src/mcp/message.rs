@@ -1,6 +1,7 @@
 //! One reading of a client's JSON-RPC for stdio, `/mcp` and `/messages`: what their serializers write for nothing is taken
 //! out, so that every way in takes the same messages.
 
+use crate::http::member::whole;
 use axum::body::Bytes;
 use serde::{
     Deserialize, Deserializer,
@@ -19,13 +20,6 @@ use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 /// A longer line on stdio is left to the SDK.
 const MAX_LINE: usize = 64 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// From here on a float no longer says which whole number was meant.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
-
-/// The whole number a float stands for: JSON has one kind of number, so 5.0 is 5.
-pub fn whole_number(float: f64) -> Option<i64> {
-    (float.fract() == 0.0 && float.abs() < MAX_EXACT).then_some(float as i64)
-}
 
 /// A message that came over HTTP.
 pub struct Message {
@@ -156,7 +150,7 @@ fn is_empty_list(value: &Value) -> bool {
 }
 
 fn is_id(id: &Value) -> bool {
-    id.is_string() || id.is_i64() || id.as_f64().filter(|_| id.is_f64()).and_then(whole_number).is_some()
+    id.is_string() || id.is_i64() || id.as_f64().filter(|_| id.is_f64()).and_then(whole).is_some()
 }
 
 /// A request, a notification or a response (JSON-RPC 2.0 §§4, 5). The SDK would answer others in plain text.

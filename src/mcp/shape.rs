@@ -1,9 +1,9 @@
 //! What clients do to arguments on their way from the model, undone where it says nothing else: each as the tool's schema
 //! has it. What could mean two things stays as it is and is refused by its name.
 
-use super::message::whole_number;
 use crate::{
     domain::{nearest::nearest, pasted},
+    http::member::whole,
     service::Error,
 };
 use rmcp::model::JsonObject;
@@ -50,8 +50,8 @@ fn as_said(argument: &Value, value: Value) -> Option<Value> {
         (_, Value::Null) => None,
         (_, Value::String(text)) if text.trim().is_empty() => None,
         ("integer", Value::Number(number)) => {
-            let whole = number.as_f64().filter(|_| number.is_f64()).and_then(whole_number);
-            Some(whole.map_or(Value::Number(number), Value::from))
+            let whole = number.as_f64().filter(|_| number.is_f64()).and_then(whole);
+            Some(whole.and_then(|whole| i64::try_from(whole).ok()).map_or(Value::Number(number), Value::from))
         }
         ("integer" | "boolean" | "array", Value::String(text)) => of_text(argument, kind, text),
         (_, value) => Some(value),

@@ -9,6 +9,7 @@ mod admin;
 mod agents;
 mod brand;
 mod claim;
+mod connect;
 mod docs;
 mod error;
 mod field;
@@ -42,6 +43,7 @@ pub fn router(app: &App) -> Router<App> {
     Router::new()
         .route("/", get(home::show))
         .route("/docs", get(docs::show))
+        .route("/connect", get(connect::show))
         .route("/setup", get(setup::show).post(setup::set_up))
         .route("/signup", get(login::show_sign_up).post(login::sign_up))
         .route("/login", get(login::show).post(login::sign_in))

@@ -75,6 +75,26 @@ async fn agent_auth_names_each_endpoint_by_each_name_and_only_what_is_on() {
 }
 
 #[tokio::test]
+async fn f15_who_follows_a_refusal_into_oauth_is_told_what_to_do_and_led_nowhere() {
+    let app = app().await;
+    let server = app.http().get("/.well-known/oauth-authorization-server").send().await.ok();
+    let path = |name: &str| server[name].as_str().unwrap().strip_prefix("http://127.0.0.1:4080").unwrap().to_owned();
+    let client = json!({"redirect_uris": ["http://127.0.0.1:9/callback"], "client_name": "a test", "token_endpoint_auth_method": "none"});
+    let before = app.row_counts().await;
+    let register = path("registration_endpoint");
+    for body in [client.to_string(), String::new(), "nonsense".to_owned()] {
+        let refused = app.http().post(&register).body("application/json", body).send().await;
+        let refused = refused.oauth_error(403, "forbidden");
+        assert!(refused["error_description"].as_str().unwrap().starts_with("the presented key is not valid: "), "{refused}");
+    }
+    assert_eq!(app.row_counts().await, before, "nobody is registered");
+    let back = "?response_type=code&client_id=x&redirect_uri=http%3A%2F%2Fevil.example%2F&state=s";
+    let page = app.http().get(&(path("authorization_endpoint") + back)).header("accept", "text/html").send().await;
+    assert!(page.status == 200 && page.location().is_empty() && !page.text().contains("evil.example"), "{}", page.text());
+    assert!(page.text().contains("the presented key is not valid"), "{}", page.text());
+}
+
+#[tokio::test]
 async fn the_protected_resources_are_the_api_and_mcp() {
     let app = build().set("api.url", "https://api.acme.example").set("brand.terms_url", "https://acme.example/terms").start().await;
     let api = app.http().get("/.well-known/oauth-protected-resource").send().await.ok();

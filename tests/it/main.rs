@@ -77,6 +77,7 @@ mod spelling;
 mod squatters;
 mod store;
 mod takeover;
+mod terminal;
 mod tools_contract;
 mod untaken;
 mod usage;
