@@ -2,7 +2,7 @@
 //! whose stream is open, so all that is ours: it makes and serves them through [`Sessions`].
 
 use super::args::HttpCaller;
-use crate::domain::id::AccountId;
+use crate::domain::{id::AccountId, source::Source};
 use futures::{Stream, channel::mpsc};
 use rmcp::{
     RoleServer,
@@ -45,8 +45,7 @@ struct Open {
     /// The id of the credential it was opened with.
     by: Option<String>,
     account: Option<AccountId>,
-    /// Of who has no credential.
-    bucket: String,
+    source: Source,
     way: Way,
 }
 
@@ -150,10 +149,10 @@ impl Sessions {
 
     /// Remembers whose a session is, and ends those there is no room for.
     fn remember(self: &Arc<Self>, id: &str, caller: &HttpCaller, way: Way) {
-        let (by, account, bucket) = (caller.credential_name(), caller.account(), caller.source.bucket());
+        let (by, account, source) = (caller.credential_name(), caller.account(), caller.source);
         let crowded_out = {
             let mut open = self.open();
-            open.push(Open { id: id.to_owned(), by, account, bucket, way });
+            open.push(Open { id: id.to_owned(), by, account, source, way });
             crowded_out(&mut open)
         };
         crowded_out.into_iter().for_each(|session| self.close(session));
@@ -311,27 +310,69 @@ impl SessionManager for Sessions {
 /// Takes out those the newest has left no room for.
 fn crowded_out(open: &mut Vec<Open>) -> Vec<Open> {
     let Some(newest) = open.last() else { return Vec::new() };
-    let (by, bucket) = (newest.by.clone(), newest.bucket.clone());
+    let (by, bucket) = (newest.by.clone(), newest.source.bucket());
     let anonymous = |session: &Open| session.by.is_none();
     let mut out = Vec::new();
     if by.is_some() {
-        out.extend(surplus(open, MAX_PER_KEY, |session| (session.by == by).then_some(())));
+        out.extend(surplus(open, MAX_PER_KEY, |session| session.by == by, |_| ()));
     } else {
-        out.extend(surplus(open, MAX_ANONYMOUS_PER_SOURCE, |session| (anonymous(session) && session.bucket == bucket).then_some(())));
-        out.extend(surplus(open, MAX_ANONYMOUS, |session| anonymous(session).then(|| session.bucket.clone())));
+        let neighbours = |session: &Open| anonymous(session) && session.source.bucket() == bucket;
+        out.extend(surplus(open, MAX_ANONYMOUS_PER_SOURCE, neighbours, |_| ()));
+        out.extend(surplus(open, MAX_ANONYMOUS, anonymous, |session| session.source.network()));
     }
-    out.extend(surplus(open, MAX, |session| Some(session.account)));
+    out.extend(surplus(open, MAX, |_| true, |session| session.account));
     out
 }
 
-/// If the groups together have more than `most`, the oldest of the group that has the most.
-fn surplus<G: Eq + Hash>(open: &mut Vec<Open>, most: usize, group: impl Fn(&Open) -> Option<G>) -> Option<Open> {
-    let mut counts = HashMap::<G, usize>::new();
-    open.iter().filter_map(&group).for_each(|of| *counts.entry(of).or_default() += 1);
-    let largest = counts.values().max().copied()?;
-    if counts.values().sum::<usize>() <= most {
+/// If there are more than `most` of those, the oldest of the group that has the most of them.
+fn surplus<G: Eq + Hash>(open: &mut Vec<Open>, most: usize, those: impl Fn(&Open) -> bool, group: impl Fn(&Open) -> G) -> Option<Open> {
+    if open.iter().filter(|session| those(session)).count() <= most {
         return None;
     }
-    let loses = |session: &Open| group(session).is_some_and(|of| counts.get(&of) == Some(&largest));
+    let mut counts = HashMap::<G, usize>::new();
+    open.iter().filter(|session| those(session)).for_each(|session| *counts.entry(group(session)).or_default() += 1);
+    let largest = counts.values().max().copied();
+    let loses = |session: &Open| those(session) && counts.get(&group(session)).copied() == largest;
     open.iter().position(loses).map(|at| open.remove(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(id: usize, account: Option<u8>, key: usize, address: &str) -> Open {
+        Open {
+            id: id.to_string(),
+            by: account.map(|account| format!("key {key} of {account}")),
+            account: account.map(|account| AccountId::new(jiff::Timestamp::UNIX_EPOCH, [account; 16])),
+            source: Source::address(address.parse().unwrap()),
+            way: Way::Streamable(Arc::default()),
+        }
+    }
+
+    /// Opens one session after the other; how many of the first `of` are left.
+    fn left_of(of: usize, sessions: impl Iterator<Item = Open>) -> usize {
+        let mut all = Vec::new();
+        for session in sessions {
+            all.push(session);
+            crowded_out(&mut all);
+            assert!(all.len() <= MAX && all.iter().filter(|session| session.by.is_none()).count() <= MAX_ANONYMOUS);
+        }
+        all.iter().filter(|session| session.id.parse::<usize>().unwrap() < of).count()
+    }
+
+    #[test]
+    fn a99_one_48_ends_its_own_sessions_and_nobody_elses() {
+        let honest = (0..40).map(|n| open(n, None, 0, &format!("192.0.2.{n}")));
+        let greedy = (40..1_200).map(|n| open(n, None, 0, &format!("2001:db8:1:{n:x}::1")));
+        assert_eq!(left_of(40, honest.chain(greedy)), 40);
+    }
+
+    #[test]
+    fn a99_two_greedy_accounts_end_each_others_and_nobody_elses() {
+        let anonymous = (0..40).map(|n| open(n, None, 0, &format!("192.0.2.{n}")));
+        let keyed = (40..80).map(|n| open(n, Some(u8::try_from(n).unwrap()), n, "192.0.2.200"));
+        let greedy = (80..1_600).map(|n| open(n, Some(u8::try_from(n % 2).unwrap()), n / 20, "198.51.100.1"));
+        assert_eq!(left_of(80, anonymous.chain(keyed).chain(greedy)), 80);
+    }
 }

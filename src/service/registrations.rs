@@ -118,9 +118,40 @@ impl Registrations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        service::waiters::Who,
+        store::{Order, Rows},
+    };
 
     fn row(table: Table, key: &[u8], was: bool, is: bool) -> ChangedRow {
         ChangedRow { key: [&[table as u8][..], key].concat(), was, is }
+    }
+
+    /// A store with so many rows in each table.
+    struct Full(usize);
+
+    impl Read for Full {
+        fn get(&self, _: Table, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(None)
+        }
+
+        fn scan(&self, _: Table, _: &[u8], after: Option<&[u8]>, _: Order, limit: usize) -> Result<Rows, StoreError> {
+            let from = after.map_or(0, |after| u64::from_be_bytes(after.try_into().unwrap()) + 1);
+            let rows = from..u64::try_from(self.0).unwrap();
+            Ok(rows.take(limit).map(|n| (n.to_be_bytes().to_vec(), Vec::new())).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_all_is_counted_anew_and_everybody_looks_again() {
+        let known = Registrations::default();
+        let waiter = known.waiters.join(RegistrationId::new(Timestamp::UNIX_EPOCH, [1; 16]), &Who::Local, 1).unwrap();
+        let woken = waiter.decided();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        known.told(&Changed::Everything(&Full(2_500)));
+        assert_eq!((known.pending(), known.stored()), (2_500, 2_500));
+        woken.await;
     }
 
     #[test]

@@ -241,3 +241,105 @@ async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
         left_everywhere(&app, &format!("{method} {rest}"), made, look).await;
     }
 }
+
+/// A browser somewhere else each round, so that no limit of an address is met.
+fn elsewhere(app: &TestApp, round: u32) -> Browser {
+    let mut browser = app.browser();
+    browser.http = browser.http.from(&format!("198.51.{}.{}", round / 200, round % 200));
+    browser
+}
+
+#[tokio::test]
+async fn a91_sign_ins_and_sign_ups_that_are_left_hold_no_place_to_hash_in() {
+    let app = build().set("signup", "open").set("limits.registrations_per_hour", "0").start().await;
+    app.human("alice@example.com").await;
+    // After each, somebody signs in who would wait for a place if one were lost.
+    let signs_in = async |round: u32| {
+        let from = at(&format!("203.0.{}.{}", round / 200, round % 200));
+        app.service.sign_in("alice@example.com", password(PASSWORD), from).await.expect("there is a place")
+    };
+    let form = async |round: u32, path: &str, email: &str| {
+        let mut browser = elsewhere(&app, round);
+        browser.open(path).await;
+        (browser.posting(path, &[("email", email), ("password", PASSWORD)]), round)
+    };
+    let login = async |round: u32| form(round, "/login", "alice@example.com").await;
+    left_everywhere(&app, "a sign-in", login, async |round, _| _ = signs_in(round).await).await;
+    let sign_up = async |round: u32| form(round + 1_000, "/signup", &format!("new{round}@example.com")).await;
+    let made = async |round: u32, answer: Option<Answer>| {
+        signs_in(round).await;
+        // Left or not, whoever has an account can sign in with it.
+        let email = format!("new{}@example.com", round - 1_000);
+        if app.service.account_by_email(&email).await.is_ok() {
+            app.service.sign_in(&email, password(PASSWORD), at(&format!("203.1.0.{}", round % 200))).await.expect("it is whole");
+        } else {
+            assert!(answer.is_none(), "an answer tells of an account");
+        }
+    };
+    left_everywhere(&app, "a sign-up", sign_up, made).await;
+}
+
+#[tokio::test]
+async fn a91_wrong_passwords_that_are_left_are_charged_as_if_they_were_answered() {
+    let app = started().await;
+    app.human("alice@example.com").await;
+    let mut browser = elsewhere(&app, 1);
+    let mut tried = 0;
+    let refused = loop {
+        browser.open("/login").await;
+        let typed = [("email", "alice@example.com"), ("password", "not it, whatever it is")];
+        let call = browser.posting("/login", &typed);
+        // Left while the hash is made: what came of it is known to nobody but it was tried.
+        let left = call.left(4 + tried % 3, Leaving::AsItGoesOn).await;
+        settled(&app).await;
+        tried += 1;
+        match left {
+            Some(answer) if answer.status == 429 => break true,
+            _ if tried > 150 => break false,
+            _ => {}
+        }
+    };
+    assert!(refused, "{tried} guesses that were left are as free as none");
+}
+
+#[tokio::test]
+async fn a91_tickets_tokens_and_passwords_that_are_left_are_of_use_or_still_there() {
+    let app = started().await;
+    let (http, key) = (app.http(), app.service_key().await);
+    // A ticket signs in, or can still be used.
+    let ticket = async |round: u32| {
+        let body = json!({"external_id": format!("user-{round}"), "email": format!("user{round}@example.com")});
+        let opened = http.post("/v1/portal_sessions").bearer(&key).json(&body).send().await;
+        let url = opened.json()["data"]["url"].as_str().unwrap_or_else(|| panic!("{}", opened.text())).to_owned();
+        let mut browser = elsewhere(&app, round);
+        browser.open(&url[url.find("/portal").unwrap()..]).await;
+        (browser.posting("/portal", &[]), browser)
+    };
+    let sessions = async || app.row_counts().await[&(Table::Sessions as u8)];
+    let mut before = sessions().await;
+    let used = async |mut browser: Browser, _: Option<Answer>| {
+        let now = sessions().await;
+        if now == before {
+            assert_eq!(browser.submit("/portal", &[]).await.status, 303, "the ticket was used up for nothing");
+        }
+        before = sessions().await;
+    };
+    left_everywhere(&app, "a ticket", ticket, used).await;
+    // A password that was changed is the new one everywhere, and the old one where it was not.
+    let mut emails = Vec::new();
+    let change = async |round: u32| {
+        let email = format!("owner{round}@example.com");
+        let mut browser = app.signed_in(&email).await;
+        browser.open("/settings/security").await;
+        emails.push(email.clone());
+        let fields = [("current_password", PASSWORD), ("password", "a wholly other pass phrase")];
+        (browser.posting("/settings/security/password", &fields), (round, email))
+    };
+    let changed = async |(round, email): (u32, String), _: Option<Answer>| {
+        let source = at(&format!("203.2.0.{}", round % 200));
+        let old = app.service.sign_in(&email, password(PASSWORD), source).await.is_ok();
+        let new = app.service.sign_in(&email, password("a wholly other pass phrase"), source).await.is_ok();
+        assert!(old != new, "{email}: one of them, old {old}");
+    };
+    left_everywhere(&app, "a new password", change, changed).await;
+}
