@@ -3,9 +3,12 @@
 //! Everything else takes them as arguments, so that a test moves a clock instead of sleeping
 //! and draws the same bytes twice. `.clippy.toml` forbids the shortcuts.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -29,13 +32,31 @@ pub struct World {
     entropy: Arc<dyn Entropy>,
     /// What to add to the clock's elapsed time to get Unix time.
     start: Duration,
+    seen: Arc<Seen>,
+}
+
+/// The latest time there was. Time does not go back: what has ended would work again.
+struct Seen {
+    /// In Unix milliseconds.
+    latest: AtomicI64,
+    /// How far the clock was ahead of its elapsed time at most, in microseconds: where time goes on from while the clock is
+    /// behind.
+    ahead: AtomicI64,
+}
+
+impl Seen {
+    fn at(&self, at: Timestamp, elapsed: i64) {
+        self.ahead.fetch_max(at.as_microsecond().saturating_sub(elapsed), Ordering::AcqRel);
+        self.latest.fetch_max(at.as_millisecond(), Ordering::AcqRel);
+    }
 }
 
 impl World {
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let unix = Duration::try_from(clock.now().as_duration()).unwrap_or_default();
         let start = unix.saturating_sub(clock.elapsed()).min(LATEST_START);
-        Self { clock, entropy, start }
+        let seen = Seen { latest: AtomicI64::new(i64::MIN), ahead: AtomicI64::new(i64::MIN) };
+        Self { clock, entropy, start, seen: Arc::new(seen) }
     }
 
     /// The operating system's clock and its random number generator.
@@ -43,10 +64,48 @@ impl World {
         Self::new(Arc::new(SystemClock::new()), Arc::new(SystemEntropy))
     }
 
-    /// Now, in whole milliseconds: finer steps would only make stored times longer.
+    /// Now, in whole milliseconds: finer steps would only make stored times longer. While the clock is behind the latest time
+    /// seen, because somebody set it back, time goes on from there as fast as it passes.
     pub fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+        let clock = self.clock.now();
+        let (now, latest) = (clock.as_millisecond(), self.seen.latest.load(Ordering::Acquire));
+        let now = if now == latest {
+            now
+        } else {
+            // After the clock was read: a pause in between must not make time run ahead.
+            let elapsed = self.elapsed();
+            self.seen.at(clock, elapsed);
+            if now > latest {
+                now
+            } else {
+                let steady = self.seen.ahead.load(Ordering::Acquire).saturating_add(elapsed).div_euclid(1_000);
+                self.seen.latest.fetch_max(steady, Ordering::AcqRel).max(steady)
+            }
+        };
+        Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX)
+    }
+
+    fn elapsed(&self) -> i64 {
+        i64::try_from(self.clock.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// It was this late before; time does not go back behind it.
+    pub fn not_before(&self, seen: Timestamp) {
+        self.seen.at(seen, self.elapsed());
+    }
+
+    /// How far the clock is behind the latest time seen.
+    pub fn clock_is_behind(&self) -> SignedDuration {
+        let now = self.now();
+        now.duration_since(self.clock.now()).max(SignedDuration::ZERO)
+    }
+
+    /// Somebody who knows says that the clock is right, and what was seen was not.
+    pub fn trust_clock(&self) -> Timestamp {
+        let (clock, elapsed) = (self.clock.now(), self.elapsed());
+        self.seen.ahead.store(clock.as_microsecond().saturating_sub(elapsed), Ordering::Release);
+        self.seen.latest.store(clock.as_millisecond(), Ordering::Release);
+        clock
     }
 
     /// Unix time in nanoseconds as it was when the process began, and steady from then on: for measuring rates,

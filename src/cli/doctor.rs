@@ -1,7 +1,7 @@
 //! `doctor`: what is right, what is not, and what to do about it.
 
 use super::{
-    Done, mcp_config, print,
+    Done, Failure, mcp_config, print,
     settings::{Global, Settings},
 };
 use crate::credentials::Credentials;
@@ -32,6 +32,9 @@ pub struct Doctor {
     /// Check what a client's MCP configuration says of us, and nothing else
     #[arg(long, value_name = "FILE")]
     mcp_config: Option<PathBuf>,
+    /// The clock is right now and was ahead before: forget the latest time seen. What ended only by it works again
+    #[arg(long, conflicts_with = "mcp_config")]
+    trust_clock: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -80,6 +83,9 @@ impl Findings {
 impl Doctor {
     pub async fn run(self, global: &Global) -> Done {
         let mut findings = Findings::default();
+        if self.trust_clock {
+            trust_clock(global).await?;
+        }
         if let Some(file) = &self.mcp_config {
             mcp_config::check(file, &mut findings).await;
             return self.report(&findings.0);
@@ -172,12 +178,14 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
                     findings.fail("store", format!("{theirs}, but {fault}"), todo);
                 }
             }
+            clock_behind(theirs.standing.clock_behind.as_deref(), findings);
             programs(theirs.standing.publishable_key.as_deref(), findings);
             for (what, todo) in &theirs.standing.unknown_callers {
                 findings.fail("callers", format!("{what}: all behind it count as one"), todo);
             }
         }
         Ok(Opened::Mine(mine)) => {
+            clock_behind(mine.service.clock_behind().as_deref(), findings);
             programs(mine.service.publishable_key(), findings);
             match mine.service.check().await {
                 Ok(report) if report.faults == 0 => {
@@ -248,6 +256,28 @@ fn clock(now: Timestamp, findings: &mut Findings) {
         findings.fail("clock", format!("says {now}, which is in the past"), "set the clock: times decide when codes and keys end");
     } else {
         findings.ok("clock", format!("says {now}"));
+    }
+}
+
+/// A clock that was set back, over a restart or under a running server.
+fn clock_behind(behind: Option<&str>, findings: &mut Findings) {
+    if let Some(behind) = behind {
+        let todo = "if the clock is wrong, set it: until then all times count from the latest one seen, and what had ended stays so; if it \
+                    is right and was ahead by mistake, end the server and run `countersign doctor --trust-clock`, then look at \
+                    what was made meanwhile: its times are ahead, too";
+        findings.warn("time seen", format!("the clock is {behind}"), todo);
+    }
+}
+
+async fn trust_clock(global: &Global) -> Result<(), Failure> {
+    let Settings { config, data } = global.load(&[], false)?;
+    match owner::open(config, &data, Role::Command).await? {
+        Opened::Theirs(theirs) => Err(Failure::failed(format!("{theirs}: end it first"))),
+        Opened::Mine(mine) => {
+            let trusted = mine.service.trust_clock().await;
+            mine.close().await;
+            trusted.map_err(Failure::failed)
+        }
     }
 }
 

@@ -221,6 +221,9 @@ pub struct Standing {
     /// Why callers behind a proxy have no address, each with what mends it.
     #[serde(default)]
     pub unknown_callers: Vec<(String, String)>,
+    /// How far its clock is behind the latest time seen, in words.
+    #[serde(default)]
+    pub clock_behind: Option<String>,
 }
 
 /// The store in this process: the use cases, and what this process is to others.
@@ -259,6 +262,7 @@ impl Local {
             publishable_key: self.service.publishable_key().map(str::to_owned),
             fault: self.service.store().fault().map(|fault| fault.to_string()),
             unknown_callers: self.service.callers.unknown(),
+            clock_behind: self.service.clock_behind(),
         }
     }
 

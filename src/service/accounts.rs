@@ -196,10 +196,14 @@ impl Service {
         let found = self
             .store
             .read(|rows| {
-                let Some(session) = rows::load::<Session>(rows, hash.as_bytes())?.filter(|s| s.is_live(now)) else { return Ok(None) };
+                let Some(session) = rows::load::<Session>(rows, hash.as_bytes())? else { return Ok(None) };
                 Ok::<_, Error>(acting(rows, session.account).ok().map(|account| (session, account)))
             })
             .await?;
+        if found.as_ref().is_some_and(|(session, _)| !session.is_live(now)) {
+            self.note_end(now).await;
+            return Ok(None);
+        }
         if let Some((session, _)) = &found
             && now.duration_since(session.seen_at) >= Session::SEEN_STEP
         {

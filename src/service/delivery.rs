@@ -89,7 +89,10 @@ impl Service {
             }
             Poll::Spent => Err(Error::InvalidGrant),
             Poll::Denied => Err(Error::AccessDenied),
-            Poll::Expired(retry) => Err(Error::ExpiredToken { register: retry == Retry::Register }),
+            Poll::Expired(retry) => {
+                self.note_end(now).await;
+                Err(Error::ExpiredToken { register: retry == Retry::Register })
+            }
             Poll::Pending { interval } => Err(Error::AuthorizationPending { interval }),
             Poll::SlowDown => self.slow_down(registration.id()).await,
             Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,

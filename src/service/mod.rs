@@ -38,6 +38,7 @@ pub mod security;
 mod session_tokens;
 mod setup;
 mod sign_in;
+mod time_seen;
 pub mod upkeep;
 mod usage;
 pub mod verify;
@@ -91,8 +92,8 @@ pub struct Service {
     endings: Arc<tokio::sync::Notify>,
     unknown_tokens: plans::SourceLimit,
     walk: activity::Walk,
-    /// The latest time seen, in Unix milliseconds.
-    latest: AtomicI64,
+    /// The latest time that the store knows, in Unix milliseconds.
+    time_noted: AtomicI64,
     hashing: hashing::Hashing,
     setup: Arc<setup::Setup>,
     /// Where the configuration lets programs sign in.
@@ -156,7 +157,12 @@ impl Service {
             told_last.told(changed);
         });
         let count = registrations.clone();
-        let limits = store.read(|rows| count.count(rows).and_then(|()| plans::stored_limits(rows))).await?;
+        let (limits, noted) = store
+            .read(|rows| {
+                count.count(rows)?;
+                Ok::<_, StoreError>((plans::stored_limits(rows)?, time_seen::noted(rows)?))
+            })
+            .await?;
         let plans = plans::PlanLimits::new(&config.plans, meters.clone(), &world);
         plans.restore(limits);
         let catalogue = config.catalogue();
@@ -167,7 +173,7 @@ impl Service {
         } else {
             None
         };
-        Ok(Self {
+        let service = Self {
             catalogue,
             session_tokens,
             meters,
@@ -180,7 +186,7 @@ impl Service {
             walk: activity::Walk::default(),
             registrations,
             endings,
-            latest: AtomicI64::new(0),
+            time_noted: AtomicI64::new(i64::MIN),
             hashing: hashing::Hashing::default(),
             setup,
             draining: CancellationToken::new(),
@@ -190,7 +196,9 @@ impl Service {
             secret_id,
             store,
             formats,
-        })
+        };
+        service.go_on_from(noted);
+        Ok(service)
     }
 
     pub fn catalogue(&self) -> &Catalogue {
@@ -228,6 +236,7 @@ impl Service {
         if let Err(error) = self.flush_limits(true).await {
             tracing::warn!(%error, "what was used of rate limits in the last second is forgotten");
         }
+        self.note_time().await;
         self.store.close().await;
     }
 

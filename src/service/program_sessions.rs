@@ -93,7 +93,7 @@ impl Programs<'_> {
     pub async fn refresh(&self, presented: &str, source: Source) -> Result<TokenPair, Error> {
         let (service, presented) = (self.service, pasted::bare(presented));
         let (id, generation) = RefreshToken::names(presented).ok_or(Error::InvalidRefreshToken)?;
-        let (now, random) = (service.latest(service.world.now()), service.world.bytes());
+        let (now, random) = (service.world.now(), service.world.bytes());
         let (secret, presented) = (service.secret.clone(), Revealed::new(presented));
         let session = service
             .store
@@ -134,7 +134,7 @@ impl Service {
     /// Step 2: lets a session in as its account, within the account's plan. Its environment is the deployment's.
     pub(super) async fn authenticate_session(&self, presented: &AccessToken, need: &Need) -> Result<Caller, Error> {
         let unknown = Error::Unauthorized { presented: true };
-        let (Some(tokens), now) = (&self.session_tokens, self.latest(self.world.now())) else { return Err(unknown) };
+        let (Some(tokens), now) = (&self.session_tokens, self.world.now()) else { return Err(unknown) };
         let Some((id, account)) = tokens.read(presented, now) else { return Err(unknown) };
         let found = self
             .store

@@ -28,6 +28,7 @@ impl Service {
         self.sweep_activity().await?;
         self.known.forget_unused(self.world.steady().into());
         self.unknown_tokens.forget_idle();
+        self.note_time_again().await;
         self.flush().await
     }
 

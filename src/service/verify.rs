@@ -19,7 +19,7 @@ use crate::{
     store::{StoreError, rows},
 };
 use jiff::Timestamp;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 /// What a request needs of a key.
 #[derive(Debug, Clone, Default)]
@@ -134,9 +134,14 @@ impl Service {
     /// In order: revoked, expired, disabled, environment, scopes, limit.
     async fn rule(&self, key: &KeyFacts, need: &Need, now: Timestamp) -> Result<Judgement, Error> {
         let plain = |code| Judgement { code, missing: ScopeSet::default(), ratelimit: None };
-        match key.status(self.latest(now)) {
+        match key.status(now) {
             Status::Revoked => return Ok(plain(Code::Revoked)),
-            Status::Expired => return Ok(plain(Code::Expired)),
+            Status::Expired => {
+                if let Some(end) = key.expires_at() {
+                    Box::pin(self.note_end(end)).await;
+                }
+                return Ok(plain(Code::Expired));
+            }
             Status::Disabled => return Ok(plain(Code::Disabled)),
             Status::Active if key.account.disabled => return Ok(plain(Code::Disabled)),
             Status::Active => {}
@@ -157,12 +162,6 @@ impl Service {
             Ok(ratelimit) => Ok(Judgement { code: Code::Valid, missing, ratelimit }),
             Err(over) => Ok(Judgement { code: Code::RateLimited, missing, ratelimit: Some(over) }),
         }
-    }
-
-    /// The latest time this process has seen: a clock that is set back revives no key.
-    pub(super) fn latest(&self, now: Timestamp) -> Timestamp {
-        let before = self.latest.fetch_max(now.as_millisecond(), Ordering::Relaxed);
-        Timestamp::from_millisecond(before).map_or(now, |before| before.max(now))
     }
 
     /// The first use ends the possibility to have the key delivered again.

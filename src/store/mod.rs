@@ -107,10 +107,11 @@ tables! {
 }
 
 impl Table {
-    /// Whether a stored key is of a row that is written behind the requests it counts. A kill loses none of those; a power
+    /// Whether a stored key is of a row that is written behind the requests it counts, the latest time seen among them. A kill loses none of those; a power
     /// cut may take back the last, so nobody waits for them to be on disk.
     pub fn is_count(full_key: &[u8]) -> bool {
-        [Self::Usage, Self::UsageDays, Self::RateLimits].iter().any(|table| table.own(full_key).is_some())
+        let table = [Self::Usage, Self::UsageDays, Self::RateLimits].iter().any(|table| table.own(full_key).is_some());
+        table || Self::Meta.own(full_key) == Some(rows::CLOCK.as_bytes())
     }
 
     /// The row's key, if a stored key is one of this table.

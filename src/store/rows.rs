@@ -434,6 +434,9 @@ pub fn flag(rows: &mut (impl Write + ?Sized), source: &Source, until: i64) {
     rows.put(Table::FlaggedSources, source.bucket().as_bytes(), until.to_string().into_bytes());
 }
 
+/// The setting that holds the latest time seen.
+pub const CLOCK: &str = "clock";
+
 /// A setting of the whole store: schema version, id of the secret, key formats ever used.
 pub fn meta<T: DeserializeOwned>(rows: &(impl Read + ?Sized), name: &str) -> Result<Option<T>, StoreError> {
     rows.get(Table::Meta, name.as_bytes())?.map(|bytes| decode(&bytes)).transpose()

@@ -23,6 +23,7 @@ mod callers;
 mod canary;
 mod ceremony;
 mod codes;
+mod clock_back;
 mod config;
 mod connect;
 mod crash;
