@@ -5,7 +5,7 @@
 //! key's id and that origin: a server chooses its ids freely, and none reaches what another one issued.
 
 mod env_file;
-mod folder;
+pub mod folder;
 mod keychain;
 
 pub use env_file::EnvFile;
@@ -221,8 +221,8 @@ fn name(origin: &str, key_id: KeyId) -> String {
 /// Replaces a file as a whole, readable by this user only, on disk when this returns. Anything but a file in its
 /// place is refused.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Err(io::ErrorKind::InvalidInput.into()) };
-    Folder::open(folder)?.write(name, bytes)
+    let (folder, name) = Folder::of(path)?;
+    folder.write(name, bytes)
 }
 
 /// The key in a file of this name; `None`: there is none, or the file is not named after its key.

@@ -1,6 +1,6 @@
 //! The port of the pages. Links that an agent has shown lead there, so whoever serves them next takes the same one.
 
-use crate::config::Config;
+use crate::{config::Config, credentials::write_private};
 use std::{
     fs, io,
     net::SocketAddr,
@@ -42,7 +42,7 @@ pub fn may_be_had(wanted: &[SocketAddr], data: &Path) -> bool {
 
 /// Notes the port for whoever comes next. Losing the note costs old links, not this process.
 pub fn note(listener: &TcpListener, data: &Path) {
-    let noted = listener.local_addr().and_then(|bound| fs::write(file(data), bound.port().to_string()));
+    let noted = listener.local_addr().and_then(|bound| write_private(&file(data), bound.port().to_string().as_bytes()));
     if let Err(error) = noted {
         tracing::warn!(%error, "the port could not be noted in the data directory");
     }

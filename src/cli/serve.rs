@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{Config, is_loopback, is_loopback_url},
     http::{self, listen::Limits},
-    owner::{self, Mine, Role, Taken},
+    owner::{self, Mine, Role, Taken, socket::places},
     service::Service,
 };
 use clap::Args;
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 /// What is under way when the server is told to end gets this long: with what is then written, below the 10 seconds
 /// after which supervisors kill.
 pub const DRAIN: Duration = Duration::from_secs(8);
-/// Files that are no connections: the store's, sockets of this computer's programs, logs.
+/// Files that are no connections: the store's, logs.
 const OTHER_FILES: u64 = 64;
 
 /// Where the set-up code goes when nobody watches the terminal.
@@ -185,7 +185,7 @@ fn limits(config: &Config) -> io::Result<Limits> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files)?;
-    let room = files.current.map_or(u64::MAX, |most| most.saturating_sub(OTHER_FILES).max(1));
+    let room = files.current.map_or(u64::MAX, |most| most.saturating_sub(OTHER_FILES + places(Some(most))).max(1));
     let connections = usual.connections.min(usize::try_from(room).unwrap_or(usize::MAX));
     if connections < usual.connections {
         tracing::warn!("at most {connections} connections at once: the limit of open files (`ulimit -Hn`) is low");

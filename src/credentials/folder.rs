@@ -1,7 +1,7 @@
 //! A folder by its handle. What is done in it stays in it, whatever is put under its name meanwhile; and no name in it
 //! is followed if it is a link, which could lead a secret anywhere.
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, open, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, open, openat, renameat, statat, unlinkat};
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
@@ -11,6 +11,8 @@ use std::{
 };
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Of the name under which a file is written before it gets its own.
+const BESIDE: &str = ".new-";
 const MINE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 #[derive(Debug)]
@@ -19,6 +21,31 @@ pub struct Folder(OwnedFd);
 impl Folder {
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, FOLDER, Mode::empty())?))
+    }
+
+    /// The folder a file is in, and its name there.
+    pub fn of(path: &Path) -> io::Result<(Self, &OsStr)> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok((Self::open(folder)?, name))
+    }
+
+    /// Waits until nobody else holds the folder, then holds it while this value lives: for who reads a file and writes it
+    /// anew. A file's own lock would go with the file that is replaced.
+    pub fn lock(&self) -> io::Result<()> {
+        Ok(flock(&self.0, FlockOperation::LockExclusive)?)
+    }
+
+    /// Removes what a write of this file left that was killed half-way. Only for who holds the folder.
+    pub fn remove_unfinished(&self, name: &OsStr) -> io::Result<()> {
+        let unfinished = [name.as_encoded_bytes(), BESIDE.as_bytes()].concat();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            if entry.file_name().to_bytes().starts_with(&unfinished) {
+                unlinkat(&self.0, entry.file_name(), AtFlags::empty())?;
+            }
+        }
+        Ok(())
     }
 
     /// A folder in this one.
@@ -67,7 +94,7 @@ impl Folder {
     /// A new file with these bytes on disk, for `then` to put somewhere; nothing is left of it if that fails.
     fn put_beside(&self, name: &OsStr, bytes: &[u8], then: impl FnOnce(&OsStr) -> io::Result<()>) -> io::Result<()> {
         let mut beside = OsString::from(name);
-        beside.push(format!(".new-{}", std::process::id()));
+        beside.push(format!("{BESIDE}{}", std::process::id()));
         let gone = || unlinkat(&self.0, &beside, AtFlags::empty());
         let _ = gone();
         let made = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

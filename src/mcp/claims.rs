@@ -7,14 +7,13 @@ use crate::{
     credentials::write_private,
     domain::key::Environment,
     service::{Error, view::Revealed},
-    store::lock::private_dir,
+    store::lock::{open_own, private_dir},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -122,7 +121,7 @@ impl Claims {
         };
         let kept = || {
             private_dir(file.parent().unwrap_or(file))?;
-            let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(file.with_extension("lock"))?;
+            let lock = open_own(&file.with_extension("lock"), OpenOptions::new().create(true).truncate(false).write(true))?;
             lock.lock()?;
             *list = read(file)?;
             put(&mut list, claim, now);

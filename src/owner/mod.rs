@@ -19,6 +19,7 @@ pub use socket::SocketClient;
 
 use crate::{
     config::Config,
+    credentials::write_private,
     service::{Error, OpenError, Operation, Service, restore::revoke_again, verify::Caller},
     store::{
         SledEngine, Store, StoreError,
@@ -307,10 +308,7 @@ fn note_journal(data: &Path, journal: &Path) -> io::Result<()> {
     if fs::read_to_string(&note).is_ok_and(|noted| noted == journal) {
         return Ok(());
     }
-    let fresh = data.join("journal.path.new");
-    fs::write(&fresh, journal.as_bytes())?;
-    fs::File::open(&fresh)?.sync_all()?;
-    fs::rename(fresh, note)
+    write_private(&note, journal.as_bytes())
 }
 
 /// Opens the store of a directory this process has locked.

@@ -1,11 +1,12 @@
 //! The server secret's file, outside the store and for its owner's eyes only: 32 bytes, and after a rotation those
 //! before it, newest first.
 
-use crate::{credentials::write_private, domain::secret::ServerSecret, store::lock::ours, world::World};
+use crate::{credentials::folder::Folder, domain::secret::ServerSecret, store::lock::ours, world::World};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -47,16 +48,27 @@ pub fn read(path: &Path) -> Result<Option<ServerSecret>, SecretError> {
 }
 
 /// Puts a new secret before those the file holds, which go on counting for the keys made with them. It is used from
-/// the next start on. Returns its id.
+/// the next start on. Returns its id, once the file is on disk. Of several at once each finds what the one before put there;
+/// killed at any moment, the file is the one before or the one after.
 pub fn rotate(path: &Path, world: &World) -> Result<String, SecretError> {
+    let failed = |error| SecretError::Io { path: path.to_owned(), error };
+    let (folder, name) = held(path).map_err(failed)?;
     let old = read_bytes(path)?.ok_or_else(|| SecretError::None(path.to_owned()))?;
     if old.len() >= MOST * LENGTH {
         return Err(SecretError::Full(path.to_owned()));
     }
     let newest = Zeroizing::new(world.bytes::<LENGTH>());
     let all = Zeroizing::new([newest.as_slice(), &old].concat());
-    write_private(path, &all).map_err(|error| SecretError::Io { path: path.to_owned(), error })?;
+    folder.write(name, &all).map_err(failed)?;
     Ok(ServerSecret::new(&newest).id())
+}
+
+/// The file's folder, for nobody else to change a secret in.
+fn held(path: &Path) -> io::Result<(Folder, &OsStr)> {
+    let (folder, name) = Folder::of(path)?;
+    folder.lock()?;
+    folder.remove_unfinished(name)?;
+    Ok((folder, name))
 }
 
 fn read_bytes(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
@@ -97,21 +109,14 @@ pub fn read_or_make(path: &Path, store_exists: bool, world: &World) -> Result<Se
     if store_exists {
         return Err(SecretError::Missing(path.to_owned()));
     }
+    let failed = |error| SecretError::Io { path: path.to_owned(), error };
+    let (folder, name) = held(path).map_err(failed)?;
+    // Another may have made one meanwhile.
+    if let Some(secret) = read(path)? {
+        return Ok(secret);
+    }
+    // On disk, with its name, before anything is hashed with it.
     let bytes = Zeroizing::new(world.bytes::<32>());
-    make(path, &bytes).map_err(|error| SecretError::Io { path: path.to_owned(), error })?;
+    folder.write(name, bytes.as_slice()).map_err(failed)?;
     Ok(ServerSecret::new(&bytes))
-}
-
-/// On disk, with its name, before anything is hashed with it.
-fn make(path: &Path, bytes: &[u8; 32]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(path);
-    }
-    written?;
-    match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
 }

@@ -9,6 +9,7 @@ use crate::{
     store::lock::{Owner, ours, own_uid, private_dir},
     world::World,
 };
+use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -35,10 +36,18 @@ const MAX_PATH: usize = 103;
 /// How long a call waits for a new owner. Taking over takes well under a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(25);
-/// Connections at once; each waiting poll is one.
-const MAX_CONNECTIONS: usize = 512;
+/// Connections at once, where there are files enough; each waiting poll is one.
+const MAX_CONNECTIONS: u64 = 512;
+/// And where there are few.
+const MIN_CONNECTIONS: u64 = 16;
 /// Who connects has something to say.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// Connections at once in a process that may have so many files open: a part of them, so that whoever connects and says
+/// nothing leaves enough for the store and the pages.
+pub fn places(files: Option<u64>) -> u64 {
+    files.map_or(MAX_CONNECTIONS, |files| (files / 16).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS))
+}
 
 /// Where the owner of `data` listens. A path too long for a socket moves to the user's runtime directory. Others find
 /// it where the owner announced it: their environment may be another.
@@ -107,6 +116,7 @@ impl Listening {
     /// Answers calls until the task is dropped.
     pub async fn serve(self, here: Local) {
         let (here, idle) = (Arc::new(here), Arc::new(Idle::default()));
+        let most = usize::try_from(places(getrlimit(Resource::Nofile).current)).unwrap_or(usize::MAX);
         // Dropped with this future: a client whose owner lets go notices at once.
         let mut conversations = JoinSet::new();
         loop {
@@ -115,6 +125,7 @@ impl Listening {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "the owner's socket could not accept");
+                    idle.end_oldest();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
@@ -123,7 +134,7 @@ impl Listening {
                 tracing::warn!("a process of another user tried the owner's socket");
                 continue;
             }
-            if conversations.len() >= MAX_CONNECTIONS && !idle.end_oldest() {
+            if conversations.len() >= most && !idle.end_oldest() {
                 continue;
             }
             let (here, idle) = (here.clone(), idle.clone());

@@ -1,10 +1,11 @@
 //! One process owns a data directory: a lock of our own, released by the kernel on any death.
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -29,12 +30,31 @@ impl Owner {
     /// What the last owner of a directory announced, be it alive or not.
     pub fn announced(dir: &Path) -> io::Result<Self> {
         let path = Self::file(dir);
-        let mut file = File::open(&path)?;
-        ours(&path, &file.metadata()?)?;
+        let mut file = open_own(&path, OpenOptions::new().read(true))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         serde_json::from_str(&text).map_err(|_| io::Error::new(io::ErrorKind::NotFound, "nobody has announced himself"))
     }
+}
+
+/// Opens a file of ours: no link, which could lead anywhere and have what is behind it cut; no pipe, which lets its opener
+/// wait; nobody else's. One that is made is 0600.
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = options.mode(0o600).custom_flags(flags).open(path).map_err(|error| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => refused(path, "is a symbolic link: remove it"),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(refused(path, "is no file: remove it"));
+    }
+    ours(path, &found)?;
+    Ok(file)
+}
+
+fn refused(path: &Path, why: &str) -> io::Error {
+    io::Error::other(format!("{} {why}", path.display()))
 }
 
 pub enum Acquired {
@@ -55,8 +75,10 @@ impl OwnerLock {
     pub fn acquire(dir: &Path) -> io::Result<Acquired> {
         private_dir(dir)?;
         let path = Owner::file(dir);
-        let mut file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
-        ours(&path, &file.metadata()?)?;
+        let mut file = open_own(&path, OpenOptions::new().create(true).read(true).write(true).truncate(false))?;
+        if file.metadata()?.nlink() > 1 {
+            return Err(refused(&path, "has another name (a hard link), and what it holds would be cut: remove it"));
+        }
         match file.try_lock() {
             Ok(()) => {
                 // From here on nobody reads a dead owner's address.

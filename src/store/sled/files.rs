@@ -149,7 +149,9 @@ impl From<io::Error> for StoreError {
 pub fn has_room(path: &Path) -> io::Result<()> {
     let end = fs::metadata(path.join("db"))?.len();
     let probe = path.join("probe");
-    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&probe)?;
+    // What a kill left; a link is not followed.
+    let _ = fs::remove_file(&probe);
+    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&probe)?;
     let written = file.write_all_at(&vec![1; ROOM], end).and_then(|()| file.sync_all());
     let removed = fs::remove_file(&probe);
     written.and(removed)
