@@ -25,8 +25,10 @@ use tokio::sync::Notify;
 
 /// Answers leave in pieces of this size, so that no more than one is copied or waits for a window.
 pub const PIECE: usize = 8 * 1024;
-/// What a stream of HTTP/2 takes besides, or the buffers of an HTTP/1.1 connection that writes.
-const BESIDES: usize = 4 * 1024;
+/// What a stream of HTTP/2 takes besides.
+const OF_A_STREAM: usize = 4 * 1024;
+/// What the buffers of an HTTP/1.1 connection take that writes: as much as hyper gathers, and a piece.
+const OF_A_CONNECTION: usize = 16 * 1024 + PIECE;
 
 /// On an answer: so many bytes of its body are in memory once, for everybody.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +74,8 @@ pub fn counted(under_way: UnderWay, version: Version, question: bool, answer: Re
         Some(whole) => {
             let shared = answer.extensions().get::<Shared>().map_or(0, |shared| shared.0);
             let own = whole.saturating_sub(shared);
-            let bytes = own.saturating_add(BESIDES);
+            let besides = if version < Version::HTTP_2 { OF_A_CONNECTION } else { OF_A_STREAM };
+            let bytes = own.saturating_add(besides);
             if under_way.0.all.is_full(bytes) && question && own > PIECE {
                 (Counted::Not, busy())
             } else {

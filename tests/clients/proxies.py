@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class Proxy:
     def __enter__(self):
         try:
             wait_for(self.port)
+            # Traefik answers before it has read what is behind it.
+            for _ in range(200):
+                if call(self.port, "/subscribers")[0] == 401:
+                    break
+                time.sleep(0.05)
         except AssertionError:
             self.__exit__(AssertionError)
             raise

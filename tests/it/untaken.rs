@@ -207,7 +207,7 @@ async fn a90_past_the_bound_a_change_is_still_answered() {
 
 #[tokio::test]
 async fn a90_what_is_counted_is_given_back_however_an_answer_ends() {
-    let limits = Limits { untaken: 300_000, ..Limits::default() };
+    let limits = Limits { untaken: 400_000, ..Limits::default() };
     let (address, _stop) = listening(wasteful(), limits).await;
     for round in 0..30 {
         // Left before the answer, in the middle of it, reset, and taken to its end: five answers at most are there at once.
