@@ -6,7 +6,7 @@ use super::{
     unexpected,
 };
 use crate::{
-    owner::{self, Call, Reply, secret},
+    owner::{self, Accept, Call, Reply, secret},
     store::backup::ROWS,
     world::World,
 };
@@ -73,6 +73,9 @@ pub struct Restore {
     /// Without a journal: bring keys back although some may have been revoked since, suspended until somebody resumes them
     #[arg(long)]
     accept_resurrection: bool,
+    /// A backup of an earlier version, which has no seal: believe it, because nobody else could write where it was kept
+    #[arg(long)]
+    accept_unsealed: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -85,9 +88,9 @@ impl Restore {
         }
         let Settings { config, data } = global.load(&[], false)?;
         let journal = self.journal.or_else(|| config.journal_path());
-        let (manifest, restored) = owner::restore(config.clone(), &data, &self.dir, journal.as_deref(), self.accept_resurrection)
-            .await
-            .map_err(Failure::failed)?;
+        let accept = Accept { resurrection: self.accept_resurrection, unsealed: self.accept_unsealed };
+        let (manifest, restored) =
+            owner::restore(config.clone(), &data, &self.dir, journal.as_deref(), accept).await.map_err(Failure::failed)?;
         if self.json {
             print::json(&serde_json::json!({ "backup": manifest, "restored": restored }))?;
             return Ok(0);

@@ -7,6 +7,7 @@ use super::{
 use crate::credentials::Credentials;
 use crate::{
     config::{Config, is_loopback},
+    domain::secret::{Purpose, Seals},
     owner::{self, OpenFailure, Opened, Role, secret},
     store::{ROOM, journal, lock},
     world::World,
@@ -224,7 +225,7 @@ fn journal(config: &Config, data: &Path, findings: &mut Findings) {
     let journal = owner::journal_path(config, data).map(|found| found.filter(|_| config.store_dir(data).join("store").exists()));
     match journal {
         Ok(None) => {}
-        Ok(Some(journal)) => match journal::read(&journal) {
+        Ok(Some(journal)) => match journal::read(&journal, seals(config, data).as_ref()) {
             Ok(entries) => {
                 findings.ok("journal", format!("{} holds {} entries", journal.display(), entries.len()));
                 disk("journal's disk", journal.parent().unwrap_or(Path::new("/")), 1, findings);
@@ -236,6 +237,10 @@ fn journal(config: &Config, data: &Path, findings: &mut Findings) {
         },
         Err(error) => findings.failed("journal", error),
     }
+}
+
+fn seals(config: &Config, data: &Path) -> Option<Seals> {
+    Some(secret::read(&config.secret_path(data)).ok()??.seals(Purpose::SealJournal))
 }
 
 fn programs(publishable_key: Option<&str>, findings: &mut Findings) {

@@ -22,6 +22,10 @@ pub enum Entry {
     Backup {
         id: String,
     },
+    /// Entries before this one were lost, as a start found.
+    Gap {
+        at: Timestamp,
+    },
     Key(KeyLoss),
     Account(AccountLoss),
 }

@@ -237,10 +237,12 @@ pub enum Purpose {
     PortalTicket,
     Operation,
     DeriveOperation,
+    SealBackup,
+    SealJournal,
 }
 
 impl Purpose {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::ApiKey,
         Self::ClaimToken,
         Self::UserCode,
@@ -260,6 +262,8 @@ impl Purpose {
         Self::PortalTicket,
         Self::Operation,
         Self::DeriveOperation,
+        Self::SealBackup,
+        Self::SealJournal,
     ];
 
     /// BLAKE3 `derive_key` contexts. Frozen: changing one invalidates everything it hashed.
@@ -284,6 +288,8 @@ impl Purpose {
             Self::PortalTicket => "countersign 2026-11 portal ticket hash",
             Self::Operation => "countersign 2026-11 operation hash",
             Self::DeriveOperation => "countersign 2026-11 drawn for an operation",
+            Self::SealBackup => "countersign 2026-11 backup seal",
+            Self::SealJournal => "countersign 2026-11 journal line seal",
         }
     }
 }
@@ -346,6 +352,12 @@ impl ServerSecret {
         std::iter::once(&self.keys).chain(&self.older).map(move |keys| keyed(keys, purpose, value))
     }
 
+    /// What files outside the store are sealed with.
+    pub fn seals(&self, purpose: Purpose) -> Seals {
+        let keys = std::iter::once(&self.keys).chain(&self.older);
+        Seals(keys.map(|keys| (id(keys), Zeroizing::new(keys[purpose as usize]))).collect())
+    }
+
     /// A printable authenticator over `value`, for form tokens and digests of what was shown.
     pub fn tag(&self, purpose: Purpose, value: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode(self.hash(purpose, value).0)
@@ -388,6 +400,53 @@ impl ServerSecret {
         hasher.update(name);
         hasher.update(&at.as_millisecond().to_be_bytes());
         KeyStream(hasher.finalize_xof())
+    }
+}
+
+/// The server secrets, newest first, as one purpose has them: whoever changes what is sealed with one and lacks it can't seal
+/// it again.
+#[derive(Clone)]
+pub struct Seals(Vec<(String, Zeroizing<[u8; 32]>)>);
+
+impl fmt::Debug for Seals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seals(redacted)")
+    }
+}
+
+impl Seals {
+    /// The id of the secret that seals now.
+    pub fn id(&self) -> &str {
+        self.0.first().map_or("", |(id, _)| id)
+    }
+
+    /// The seal of the secret with this id; `None`: it is not here.
+    pub fn seal(&self, id: &str, value: &[u8]) -> Option<Seal> {
+        let (_, key) = self.0.iter().find(|(known, _)| known == id)?;
+        Some(Seal(blake3::keyed_hash(key, value).to_hex().to_string()))
+    }
+}
+
+/// An authenticator that is written beside what it seals, 64 hex digits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seal(String);
+
+impl Seal {
+    /// As it was found, right or wrong.
+    pub fn found(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// In constant time: how much of a wrong one is right tells nothing.
+impl PartialEq for Seal {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 }
 

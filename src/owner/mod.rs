@@ -12,7 +12,7 @@ pub mod server;
 pub mod socket;
 
 pub use calls::{Call, Local, Reply, Standing};
-pub use restore::{RestoreFailure, restore};
+pub use restore::{Accept, RestoreFailure, restore};
 pub use secret::SecretError;
 pub use server::ServerClient;
 pub use socket::SocketClient;
@@ -20,9 +20,15 @@ pub use socket::SocketClient;
 use crate::{
     config::Config,
     credentials::write_private,
-    service::{Error, OpenError, Operation, Service, restore::revoke_again, verify::Caller},
+    domain::secret::Purpose,
+    service::{
+        Error, OpenError, Operation, Service,
+        restore::{check_journal, revoke_again},
+        verify::Caller,
+    },
     store::{
         SledEngine, Store, StoreError,
+        journal::Journal,
         lock::{Acquired, Owner, OwnerLock, ours, private_dir},
     },
     world::World,
@@ -326,19 +332,25 @@ pub async fn open_store(config: Arc<Config>, lock: OwnerLock, role: Role) -> Res
     }
     let secret = secret::read_or_make(&config.secret_path(&data), directory.join("store").exists(), &world)?;
     let journal = journal_of(&config, &data)?;
-    let (opening, noting) = (directory.clone(), journal.clone());
+    let seals = secret.seals(Purpose::SealJournal);
+    let (opening, noting, sealing) = (directory.clone(), journal.clone(), seals.clone());
     let store = |error| match error {
         StoreError::Unavailable(_) | StoreError::ReadOnly(_) => OpenFailure::Store { data: directory, error },
         StoreError::Corrupt(_) | StoreError::Panicked => OpenFailure::Damaged { data: directory, error },
     };
-    let engine = match tokio::task::spawn_blocking(move || SledEngine::open(&opening, noting.as_deref())).await {
+    let opened = move || {
+        let journal = noting.map(|path| Journal::open(&path, sealing)).transpose()?;
+        SledEngine::open(&opening, journal)
+    };
+    let engine = match tokio::task::spawn_blocking(opened).await {
         Ok(opened) => opened.map_err(store)?,
         Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
     };
     let engine = Store::new(Arc::new(engine));
     let service = Arc::new(Service::open(config, engine.clone(), secret, world).await?);
     if let Some(journal) = &journal {
-        let lost = revoke_again(&engine, journal).await.map_err(OpenError::Store)?;
+        check_journal(&engine, journal, &seals, service.world.now()).await.map_err(OpenError::Store)?;
+        let lost = revoke_again(&engine, journal, &seals).await.map_err(OpenError::Store)?;
         if lost > 0 {
             tracing::warn!(
                 lost,

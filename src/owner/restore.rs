@@ -3,10 +3,11 @@
 use super::{OpenFailure, SecretError, secret};
 use crate::{
     config::Config,
+    domain::secret::Purpose,
     service::restore::{self, RestoreError, Restored},
     store::{
         SledEngine, Store,
-        backup::{self, Manifest},
+        backup::{self, BackupError, Manifest},
         lock::{Acquired, OwnerLock, private_dir},
     },
     world::World,
@@ -31,6 +32,8 @@ pub enum RestoreFailure {
          without it no key works", path.display()
     )]
     WrongSecret { path: PathBuf, needed: String },
+    #[error("the backup is sealed with the server secret {needed}: put its file at {}, then restore", path.display())]
+    NoSecret { path: PathBuf, needed: String },
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
@@ -41,28 +44,44 @@ pub enum RestoreFailure {
     Restore(#[from] RestoreError),
 }
 
-/// Restores the backup `from` into `data`. With `accept` keys may come back that were revoked since, suspended.
+/// What whoever restores takes upon himself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Accept {
+    /// Keys may come back that were revoked since, suspended.
+    pub resurrection: bool,
+    /// A backup without a seal is believed.
+    pub unsealed: bool,
+}
+
+/// Restores the backup `from` into `data`.
 pub async fn restore(
     config: Arc<Config>,
     data: &Path,
     from: &Path,
     journal: Option<&Path>,
-    accept: bool,
+    accept: Accept,
 ) -> Result<(Manifest, Restored), RestoreFailure> {
-    let manifest = backup::verify(from).map_err(RestoreError::from)?;
-    let losses = match journal {
-        Some(journal) => restore::losses(&manifest, journal)?,
-        None => None,
-    };
-    if losses.is_none() && !accept {
-        return Err(RestoreError::NoJournal.into());
-    }
     let secret_path = config.secret_path(data);
-    if let Some(secret) = secret::read(&secret_path)?
+    let secret = secret::read(&secret_path)?;
+    let seals = |purpose| secret.as_ref().map(|secret| secret.seals(purpose));
+    let manifest = backup::verify(from, seals(Purpose::SealBackup).as_ref(), accept.unsealed).map_err(|error| match error {
+        BackupError::Secret(needed) if secret.is_none() => RestoreFailure::NoSecret { path: secret_path.clone(), needed },
+        BackupError::Secret(needed) => RestoreFailure::WrongSecret { path: secret_path.clone(), needed },
+        error => RestoreError::from(error).into(),
+    })?;
+    if let Some(secret) = &secret
         && let Some(needed) = manifest.secrets.iter().find(|id| !secret.ids().contains(id))
     {
         return Err(RestoreFailure::WrongSecret { path: secret_path, needed: needed.clone() });
     }
+    let losses = match journal
+        .ok_or(RestoreError::NoJournal)
+        .and_then(|path| restore::losses(&manifest, path, seals(Purpose::SealJournal).as_ref()))
+    {
+        Ok(losses) => Some(losses),
+        Err(lacking) if lacking.lacks_journal() && accept.resurrection => None,
+        Err(error) => return Err(error.into()),
+    };
     let at = |error| RestoreFailure::Directory { data: data.to_owned(), error };
     let store_dir = config.store_dir(data);
     for dir in [data, &store_dir] {

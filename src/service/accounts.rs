@@ -248,6 +248,7 @@ impl Service {
         let hash = self.session_hash(token);
         self.store
             .write(move |rows| {
+                rows.takes_away();
                 if let Some(session) = rows::load::<Session>(rows, hash.as_bytes())? {
                     rows::erase(rows, &session);
                 }

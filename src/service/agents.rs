@@ -182,6 +182,7 @@ fn grant_of(rows: &dyn Read, account: Option<AccountId>, id: GrantId) -> Result<
 
 /// Ends a grant, and the registration whose polls wait for a key that will not come; how many keys died.
 fn end(rows: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<u32, Error> {
+    rows.takes_away();
     rows::save(rows, &Grant { ended_at: Some(now), ..grant.clone() })?;
     let mut died = 0;
     for key in rows::account_keys(rows, grant.account)? {

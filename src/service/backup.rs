@@ -7,6 +7,7 @@ use crate::{
         id::KeyId,
         key::{Key, RESTORED},
         loss::Entry,
+        secret::Purpose,
         source::Source,
     },
     store::{
@@ -27,13 +28,16 @@ impl Service {
     pub async fn backup(&self, dir: PathBuf) -> Result<Manifest, Error> {
         let id = blake3::Hash::from_bytes(self.world.bytes()).to_hex()[..32].to_owned();
         let snapshot = self.store.snapshot(rows::encode(&Entry::Backup { id: id.clone() })?).await?;
-        let manifest = Manifest::new(SCHEMA, id, self.world.now(), snapshot.in_journal, self.secret.ids());
+        let manifest = Manifest::new(SCHEMA, id, self.world.now(), snapshot.journal, self.secret.ids());
+        let seals = self.secret.seals(Purpose::SealBackup);
         let stop = CancellationToken::new();
         let _stops_when_dropped = stop.clone().drop_guard();
-        let written = tokio::task::spawn_blocking(move || backup::write(&dir, manifest, snapshot.pages, || stop.is_cancelled()));
+        let written = tokio::task::spawn_blocking(move || backup::write(&dir, manifest, &seals, snapshot.pages, || stop.is_cancelled()));
         written.await.map_err(Error::internal)?.map_err(|error| match error {
             BackupError::Store(error) => error.into(),
-            refused @ (BackupError::Unfit(_) | BackupError::Io { .. }) => Error::Conflict { detail: refused.to_string() },
+            refused @ (BackupError::Unfit(_) | BackupError::Secret(_) | BackupError::Unsealed(_) | BackupError::Io { .. }) => {
+                Error::Conflict { detail: refused.to_string() }
+            }
         })
     }
 

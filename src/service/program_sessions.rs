@@ -190,6 +190,7 @@ impl Service {
         let (now, random) = (self.world.now(), self.world.bytes());
         self.store
             .write(move |rows| {
+                rows.takes_away();
                 let Some(session) = rows::program_session(rows, id)? else { return Ok(()) };
                 rows::erase(rows, &session);
                 record(rows, session.account, Some(source), What::ProgramSignedOut { session: id }, now, random)

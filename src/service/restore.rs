@@ -13,17 +13,23 @@ use crate::{
         account::Account,
         key::{Grant, Key, Origin, RESTORED},
         loss::{Entry, KeyLoss},
+        secret::Seals,
     },
     store::{
         Order, Store, StoreError, Table, Write,
         backup::{self, BackupError, Manifest},
-        check, journal,
+        check,
+        journal::{self, Head},
         rows::{self, Row},
     },
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Rows per transaction.
 const BATCH: usize = 500;
@@ -56,6 +62,22 @@ pub enum RestoreError {
          --journal FILE; or restore with --accept-resurrection: all keys are then suspended, and all passwords void"
     )]
     NoJournal,
+    #[error(
+        "the journal {path} ends at entry {found}, and this backup was made at entry {needed}: it is an older copy, or its end was cut off. Name the \
+         right one with --journal FILE; or restore with --accept-resurrection: all keys are then suspended, and all passwords void",
+        path = .path.display()
+    )]
+    ShortJournal { path: PathBuf, found: u64, needed: u64 },
+    #[error(
+        "the journal {path} is not the one that was kept when this backup was made. Name the right one with --journal FILE; or restore with \
+         --accept-resurrection: all keys are then suspended, and all passwords void", path = .0.display()
+    )]
+    OtherJournal(PathBuf),
+    #[error(
+        "entries of the journal {path} were lost after this backup was made, as a start at {at} found, so keys revoked in between would work again. \
+         Restore a later backup; or restore with --accept-resurrection: all keys are then suspended, and all passwords void", path = .path.display()
+    )]
+    Gap { path: PathBuf, at: Timestamp },
     #[error("what was restored does not hang together: {0}")]
     Faulty(String),
     #[error(transparent)]
@@ -64,22 +86,75 @@ pub enum RestoreError {
     Store(#[from] StoreError),
 }
 
-/// What the journal says was taken away after the backup; `None` if it does not reach that far.
-pub fn losses(manifest: &Manifest, journal: &Path) -> Result<Option<Vec<Entry>>, RestoreError> {
-    let entries: Vec<Entry> = journal::read(journal)?
+impl RestoreError {
+    /// Whether the journal only does not say enough: then it may be left out.
+    pub fn lacks_journal(&self) -> bool {
+        matches!(self, Self::NoJournal | Self::ShortJournal { .. } | Self::OtherJournal(_) | Self::Gap { .. })
+    }
+}
+
+/// What the journal says was taken away after the backup. A journal that was changed is refused, and so is one that does not
+/// reach as far as the backup knows.
+pub fn losses(manifest: &Manifest, journal: &Path, seals: Option<&Seals>) -> Result<Vec<Entry>, RestoreError> {
+    let lines = journal::read(journal, seals)?;
+    let entries: Vec<Entry> = lines
         .iter()
-        .map(|entry| serde_json::from_slice(entry))
+        .map(|line| serde_json::from_slice(&line.entry))
         .collect::<Result<_, _>>()
         .map_err(|error| RestoreError::Journal(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-    let mark = Entry::Backup { id: manifest.id.clone() };
-    Ok(entries.iter().position(|entry| *entry == mark).map(|mark| entries[mark + 1..].to_vec()))
+    let after = match &manifest.journal {
+        Some(head) if (lines.len() as u64) < head.entries => {
+            return Err(RestoreError::ShortJournal { path: journal.to_owned(), found: lines.len() as u64, needed: head.entries });
+        }
+        Some(head) if !journal::goes_on_from(&lines, head) => return Err(RestoreError::OtherJournal(journal.to_owned())),
+        Some(head) => usize::try_from(head.entries).unwrap_or(usize::MAX),
+        None => {
+            let mark = Entry::Backup { id: manifest.id.clone() };
+            entries.iter().position(|entry| *entry == mark).ok_or(RestoreError::NoJournal)? + 1
+        }
+    };
+    let losses = entries.get(after..).unwrap_or_default().to_vec();
+    match losses.iter().find_map(|entry| if let Entry::Gap { at } = entry { Some(*at) } else { None }) {
+        Some(at) => Err(RestoreError::Gap { path: journal.to_owned(), at }),
+        None => Ok(losses),
+    }
+}
+
+/// Compares the journal with what the store knows of it. One whose end was cut off, or another in its place, is noted as a
+/// gap in it: no backup made before is restored as if nothing were missing.
+pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Timestamp) -> Result<(), StoreError> {
+    let Some(known) = store.read(|rows| rows::meta::<Head>(rows, rows::JOURNAL)).await? else { return Ok(()) };
+    let lines = journal::read(journal, Some(seals))?;
+    if journal::goes_on_from(&lines, &known) {
+        return Ok(());
+    }
+    // A new one has no backup in it, so none goes with it.
+    let gap = !lines.is_empty();
+    if gap {
+        tracing::error!(
+            entries = known.entries,
+            found = lines.len(),
+            "the journal {} lacks entries that were written to it: its end was cut off, or it is another one. Backups made before now can be restored \
+             with --accept-resurrection only: look who could write there, and make a new one",
+            journal.display()
+        );
+    }
+    store
+        .write(move |rows| {
+            rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+            if gap {
+                rows.note(rows::encode(&Entry::Gap { at: now })?);
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await
 }
 
 /// Revokes again what the end of the journal says was revoked, and the store does not: how many keys that were. Damage at
 /// the end of its file looks to the store like changes that were never finished.
-pub async fn revoke_again(store: &Store, journal: &Path) -> Result<usize, StoreError> {
-    let entries = journal::read(journal)?;
-    let last = entries.iter().rev().take(LAST).filter_map(|entry| serde_json::from_slice(entry).ok());
+pub async fn revoke_again(store: &Store, journal: &Path, seals: &Seals) -> Result<usize, StoreError> {
+    let lines = journal::read(journal, Some(seals))?;
+    let last = lines.iter().rev().take(LAST).filter_map(|line| serde_json::from_slice(&line.entry).ok());
     let revoked: Vec<KeyLoss> = last
         .filter_map(|entry| match entry {
             Entry::Key(loss) if loss.revoked.is_some() => Some(KeyLoss { disabled: None, expires_at: None, scopes: None, ..loss }),
@@ -123,8 +198,17 @@ pub async fn fill(store: &Store, from: &Path, losses: Option<Vec<Entry>>, now: T
     }
     schema::migrate(store, MIGRATIONS).await?;
     let suspend = losses.is_none();
+    if suspend {
+        // A journal that begins now begins.
+        store
+            .write(|rows| {
+                rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+    }
     let losses = losses.unwrap_or_default();
-    restored.taken_away = losses.iter().filter(|loss| !matches!(loss, Entry::Backup { .. })).count();
+    restored.taken_away = losses.iter().filter(|loss| matches!(loss, Entry::Key(_) | Entry::Account(_))).count();
     for batch in losses.chunks(BATCH) {
         let batch = batch.to_vec();
         store.write(move |rows| batch.iter().try_for_each(|loss| take_away(rows, loss))).await?;
@@ -174,7 +258,7 @@ fn take_away(rows: &mut dyn Write, loss: &Entry) -> Result<(), StoreError> {
                 rows::save(rows, &account)?;
             }
         }
-        Entry::Backup { .. } => {}
+        Entry::Backup { .. } | Entry::Gap { .. } => {}
     }
     Ok(())
 }

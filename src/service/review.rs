@@ -328,6 +328,7 @@ impl Service {
         let hint_rule = self.config.claim.login_hint;
         self.store
             .write(move |rows| {
+                rows.takes_away();
                 let decider = acting(rows, account)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
                 let (request, _) = registration.decidable(account, now)?;

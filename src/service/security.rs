@@ -64,6 +64,7 @@ impl Service {
         let (now, random) = (self.world.now(), self.world.bytes());
         self.store
             .write(move |rows| {
+                rows.takes_away();
                 rows::erase(rows, &ended);
                 Ok::<_, Error>(record(rows, account, Some(source), What::BrowserSignedOut, now, random)?)
             })
@@ -122,6 +123,7 @@ pub(super) fn sessions_of(rows: &(impl Read + ?Sized), account: AccountId) -> Re
 
 /// Ends all that is signed in to an account, within the caller's transaction.
 pub(super) fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    rows.takes_away();
     for session in sessions_of(rows, account)? {
         rows::erase(rows, &session);
     }

@@ -1,9 +1,14 @@
 //! A backup: a directory with one file of rows and a manifest that is written last and holds the checksums.
 //!
+//! The manifest is sealed with the server secret, and through it the rows are: whoever changes either and lacks the secret
+//! can hash it again, and not seal it. Format 1, of earlier versions, has no seal. Nothing tells such a one from one whose
+//! seal was taken away, so it is believed only if whoever restores it says that it may be.
+//!
 //! A row is the length of its key and of its value (four bytes each, big-endian) and the two. The server secret is
 //! not in the store, so it is in no backup.
 
-use super::{Pages, Rows, StoreError, Table};
+use super::{Pages, Rows, StoreError, Table, journal::Head};
+use crate::domain::secret::{Seal, Seals};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,7 +18,9 @@ use std::{
     path::Path,
 };
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The last without a seal.
+const UNSEALED: u32 = 1;
 pub const ROWS: &str = "rows";
 const MANIFEST: &str = "manifest.json";
 /// Rows taken from the store, or put into it, at a time.
@@ -33,8 +40,14 @@ pub struct Manifest {
     pub made_at: Timestamp,
     /// Whether a journal was kept when it was made.
     pub in_journal: bool,
+    /// How long that was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Head>,
     /// The ids of the server secrets its keys need.
     pub secrets: Vec<String>,
+    /// The id of the one it is sealed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_by: Option<String>,
     #[serde(default)]
     pub rows: u64,
     #[serde(default)]
@@ -47,8 +60,11 @@ pub struct Manifest {
 #[derive(Serialize, Deserialize)]
 struct Sealed {
     manifest: Manifest,
-    /// BLAKE3 of the manifest as compact JSON, hex.
+    /// BLAKE3 of the manifest as compact JSON, hex: tells damage.
     blake3: String,
+    /// The same, keyed with the server secret: tells changes.
+    #[serde(default)]
+    seal: Option<Seal>,
 }
 
 /// A backup that can't be written or read. The message says which file.
@@ -56,6 +72,13 @@ struct Sealed {
 pub enum BackupError {
     #[error("{0}")]
     Unfit(String),
+    #[error("the backup is sealed with the server secret {0}, which is not here")]
+    Secret(String),
+    #[error(
+        "{0} has no seal: an earlier version made it, or somebody took its seal away, and could have changed anything in it. If you know that \
+         nobody else could write there, restore it with --accept-unsealed"
+    )]
+    Unsealed(String),
     #[error("{path}: {error}")]
     Io { path: String, error: io::Error },
     #[error(transparent)]
@@ -68,15 +91,20 @@ fn at(path: &Path) -> impl Fn(io::Error) -> BackupError {
 }
 
 impl Manifest {
-    pub fn new(schema: u32, id: String, made_at: Timestamp, in_journal: bool, secrets: Vec<String>) -> Self {
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { format: FORMAT, version, schema, id, made_at, in_journal, secrets, rows: 0, bytes: 0, blake3: String::new() }
+    pub fn new(schema: u32, id: String, made_at: Timestamp, journal: Option<Head>, secrets: Vec<String>) -> Self {
+        let (version, in_journal) = (env!("CARGO_PKG_VERSION").to_owned(), journal.is_some());
+        let (sealed_by, blake3) = (None, String::new());
+        Self { format: FORMAT, version, schema, id, made_at, in_journal, journal, secrets, sealed_by, rows: 0, bytes: 0, blake3 }
+    }
+
+    fn text(&self) -> Result<Vec<u8>, BackupError> {
+        serde_json::to_vec(self).map_err(|error| BackupError::Unfit(error.to_string()))
     }
 }
 
 /// Writes all rows of a moment into `dir`, which must be new or empty. On disk when this returns; what was begun is
 /// removed if it fails, or once `stopped` says so.
-pub fn write(dir: &Path, manifest: Manifest, pages: Pages, stopped: impl Fn() -> bool) -> Result<Manifest, BackupError> {
+pub fn write(dir: &Path, manifest: Manifest, seals: &Seals, pages: Pages, stopped: impl Fn() -> bool) -> Result<Manifest, BackupError> {
     if !dir.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
     }
@@ -84,7 +112,7 @@ pub fn write(dir: &Path, manifest: Manifest, pages: Pages, stopped: impl Fn() ->
         return Err(BackupError::Unfit(format!("{} is not empty: name a new directory", dir.display())));
     }
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(at(dir))?;
-    let written = write_files(dir, manifest, pages, stopped);
+    let written = write_files(dir, manifest, seals, pages, stopped);
     if written.is_err() {
         let _ = fs::remove_file(dir.join(MANIFEST));
         let _ = fs::remove_file(dir.join(ROWS));
@@ -92,7 +120,13 @@ pub fn write(dir: &Path, manifest: Manifest, pages: Pages, stopped: impl Fn() ->
     written
 }
 
-fn write_files(dir: &Path, mut manifest: Manifest, mut pages: Pages, stopped: impl Fn() -> bool) -> Result<Manifest, BackupError> {
+fn write_files(
+    dir: &Path,
+    mut manifest: Manifest,
+    seals: &Seals,
+    mut pages: Pages,
+    stopped: impl Fn() -> bool,
+) -> Result<Manifest, BackupError> {
     let path = dir.join(ROWS);
     let mut file = BufWriter::new(create(&path)?);
     let mut hasher = blake3::Hasher::new();
@@ -121,7 +155,9 @@ fn write_files(dir: &Path, mut manifest: Manifest, mut pages: Pages, stopped: im
     file.sync_all().map_err(at(&path))?;
     manifest.blake3 = hasher.finalize().to_hex().to_string();
     let path = dir.join(MANIFEST);
-    let sealed = Sealed { blake3: seal(&manifest)?, manifest };
+    manifest.sealed_by = Some(seals.id().to_owned());
+    let text = manifest.text()?;
+    let sealed = Sealed { blake3: hash(&text), seal: seals.seal(seals.id(), &text), manifest };
     let text = serde_json::to_vec_pretty(&sealed).map_err(|error| at(&path)(error.into()))?;
     let mut file = create(&path)?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(at(&path))?;
@@ -133,13 +169,12 @@ fn create(path: &Path) -> Result<File, BackupError> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))
 }
 
-fn seal(manifest: &Manifest) -> Result<String, BackupError> {
-    let text = serde_json::to_vec(manifest).map_err(|error| BackupError::Unfit(error.to_string()))?;
-    Ok(blake3::hash(&text).to_hex().to_string())
+fn hash(text: &[u8]) -> String {
+    blake3::hash(text).to_hex().to_string()
 }
 
-/// The manifest of a backup whose checksums are all right.
-pub fn verify(dir: &Path) -> Result<Manifest, BackupError> {
+/// The manifest of a backup whose checksums and seal are all right. `accept_unsealed`: one without a seal is believed.
+pub fn verify(dir: &Path, seals: Option<&Seals>, accept_unsealed: bool) -> Result<Manifest, BackupError> {
     let path = dir.join(MANIFEST);
     let damaged = || BackupError::Unfit(format!("{} is damaged: its checksum is wrong", path.display()));
     let text = match fs::read(&path) {
@@ -148,12 +183,24 @@ pub fn verify(dir: &Path) -> Result<Manifest, BackupError> {
         }
         text => text.map_err(at(&path))?,
     };
-    let Sealed { manifest, blake3 } = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    let Sealed { manifest, blake3, seal } = serde_json::from_slice(&text).map_err(|_| damaged())?;
     if manifest.format > FORMAT {
         return Err(BackupError::Unfit(format!("{} was made by a newer countersign: use that version", dir.display())));
     }
-    if seal(&manifest)? != blake3 {
+    let text = manifest.text()?;
+    if hash(&text) != blake3 {
         return Err(damaged());
+    }
+    match &manifest.sealed_by {
+        Some(id) => {
+            let right = seals.and_then(|seals| seals.seal(id, &text)).ok_or_else(|| BackupError::Secret(id.clone()))?;
+            if seal != Some(right) {
+                return Err(BackupError::Unfit(format!("{} was changed after it was made: its seal is wrong", path.display())));
+            }
+        }
+        None if manifest.format > UNSEALED || seal.is_some() => return Err(damaged()),
+        None if accept_unsealed => {}
+        None => return Err(BackupError::Unsealed(dir.display().to_string())),
     }
     let path = dir.join(ROWS);
     let mut hasher = blake3::Hasher::new();

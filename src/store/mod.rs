@@ -7,6 +7,7 @@
 //!   ([`Table::is_count`]);
 //! * a read returns nothing that a crash could still take back;
 //! * indexes change in the transaction that changes their row ([`rows`]), and every list is paged;
+//! * on a disk that is nearly full, changes that take rights away go on when others are refused ([`Write::takes_away`]);
 //! * a failing disk takes writes away and, once there is room again, gives them back without a restart;
 //! * a job that panics, one that reads as well as one that writes, fails alone: nothing of it is kept, and the others of
 //!   its group go on. What panics outside a job ends the store, which then says so ([`Engine::ended`]).
@@ -165,6 +166,9 @@ pub trait Write: Read {
     fn remove(&mut self, table: Table, key: &[u8]);
     /// An entry for the [`journal`], if one is kept: on disk there before the change is.
     fn note(&mut self, entry: Vec<u8>);
+    /// Says that this change takes rights away, as one with a [`note`](Self::note) does: it is made on a full disk, too, from
+    /// room that is kept for it.
+    fn takes_away(&mut self);
 }
 
 pub type ReadJob<'a> = Box<dyn FnOnce(&dyn Read) + Send + 'a>;
@@ -177,8 +181,8 @@ pub type Pages = Box<dyn FnMut(usize) -> Result<Rows, StoreError> + Send>;
 
 pub struct Snapshot {
     pub pages: Pages,
-    /// Whether a journal is kept, and holds the mark of that moment.
-    pub in_journal: bool,
+    /// If a journal is kept: how long it was then, the mark of that moment included.
+    pub journal: Option<journal::Head>,
 }
 
 /// A row that a commit changed.

@@ -437,6 +437,9 @@ pub fn flag(rows: &mut (impl Write + ?Sized), source: &Source, until: i64) {
 /// The setting that holds the latest time seen.
 pub const CLOCK: &str = "clock";
 
+/// The setting that holds how long the journal was when it was last written to.
+pub const JOURNAL: &str = "journal";
+
 /// A setting of the whole store: schema version, id of the secret, key formats ever used.
 pub fn meta<T: DeserializeOwned>(rows: &(impl Read + ?Sized), name: &str) -> Result<Option<T>, StoreError> {
     rows.get(Table::Meta, name.as_bytes())?.map(|bytes| decode(&bytes)).transpose()

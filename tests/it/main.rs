@@ -74,6 +74,7 @@ mod races;
 mod read_path;
 mod review;
 mod revoked;
+mod seals;
 mod secrets;
 mod spelling;
 mod squatters;

@@ -2,9 +2,11 @@
 //!
 //! sled's own `flush` leaves data in the page cache; `sync_data` on its file makes it real.
 
-use super::view::Changes;
+use super::{
+    room::{self, Room},
+    view::Changes,
+};
 use crate::store::StoreError;
-use rustix::fs::fstatvfs;
 use std::{
     convert::Infallible,
     fs::{self, File, OpenOptions},
@@ -30,8 +32,11 @@ const SEGMENT: usize = 2 << 20;
 /// Databases made with sled's own size keep it: it can't be changed.
 const FORMER_SEGMENT: usize = 512 << 10;
 /// Bytes that must fit on the disk for changes, and before a failed database is opened again: a few segments and a
-/// snapshot.
+/// snapshot. As many are kept beside it for changes that take rights away.
 pub const ROOM: usize = 4 * SEGMENT;
+
+/// The file that keeps room for changes that take rights away.
+const RESERVE: &str = "reserve";
 
 /// sled lets go of its file a moment after its last handle, and a killed process after our own lock. Who has that
 /// lock waits.
@@ -44,6 +49,7 @@ pub type Gone = mpsc::Receiver<Infallible>;
 /// The open database. The fields go in this order: `gone` tells that the others have.
 pub struct Files {
     pub tree: sled::Tree,
+    pub room: Room,
     db: sled::Db,
     file: File,
     /// Set by the first failed read: the database is to be opened anew.
@@ -55,9 +61,15 @@ impl Files {
     /// Opens or creates the database in `path`.
     pub fn open(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
         // A damaged file trips sled's assertions as often as its checks.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::opened(path)))
-            .unwrap_or_else(|_| Err(StoreError::Corrupt("the database file does not make sense".to_owned())));
-        opened.map_err(|error| match has_room(path) {
+        let open = || {
+            catch_unwind(AssertUnwindSafe(|| Self::opened(path)))
+                .unwrap_or_else(|_| Err(StoreError::Corrupt("the database file does not make sense".to_owned())))
+        };
+        let mut opened = open();
+        if opened.is_err() && is_full(has_room(path, ROOM)) && room::give_up(&path.join(RESERVE)) {
+            opened = open();
+        }
+        opened.map_err(|error| match has_room(path, ROOM) {
             Err(full) if full.kind() == io::ErrorKind::StorageFull => {
                 StoreError::ReadOnly(format!("{full}; it takes {} MiB of room to open", ROOM >> 20))
             }
@@ -83,7 +95,8 @@ impl Files {
         let file = File::open(path.join("db"))?;
         let tree = db.open_tree("countersign")?;
         let (alive, gone) = mpsc::channel();
-        Ok((Arc::new(Self { tree, db, file, ailing: AtomicBool::new(false), _gone: alive }), gone))
+        let room = Room::keep(path.join(RESERVE), file.try_clone()?, ROOM as u64);
+        Ok((Arc::new(Self { tree, room, db, file, ailing: AtomicBool::new(false), _gone: alive }), gone))
     }
 
     /// All of the changes or none; with `sync`, on disk when this returns. After an error nobody knows which, until the
@@ -100,16 +113,6 @@ impl Files {
         self.db.flush()?;
         if sync {
             self.file.sync_data()?;
-        }
-        Ok(())
-    }
-
-    /// Refuses to change anything on a disk that is nearly full. What sled has begun and can't write keeps its readers
-    /// from rows they had, until it is opened again.
-    pub fn refuse_if_full(&self) -> Result<(), StoreError> {
-        let found = fstatvfs(&self.file).map_err(io::Error::from)?;
-        if found.f_bavail.saturating_mul(found.f_frsize) < ROOM as u64 {
-            return Err(StoreError::ReadOnly(format!("less than {} MiB are free on its disk", ROOM >> 20)));
         }
         Ok(())
     }
@@ -144,15 +147,31 @@ impl From<io::Error> for StoreError {
     }
 }
 
+/// Whether a full disk was what it failed for.
+fn is_full(room: io::Result<()>) -> bool {
+    room.is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
+/// Whether a failed database could be opened again, if need be with the room that is kept for changes that take rights
+/// away: those go on then.
+pub fn could_go_on(path: &Path) -> io::Result<()> {
+    let Err(error) = has_room(path, ROOM) else { return Ok(()) };
+    let reserve = path.join(RESERVE);
+    if error.kind() == io::ErrorKind::StorageFull && (room::give_up(&reserve) || reserve.exists()) {
+        return has_room(path, ROOM / 2);
+    }
+    Err(error)
+}
+
 /// Whether the database could grow now: another file of the same place, written where the database ends, so that
 /// a full disk, a read-only one and a limit on file sizes all show.
-pub fn has_room(path: &Path) -> io::Result<()> {
+pub fn has_room(path: &Path, bytes: usize) -> io::Result<()> {
     let end = fs::metadata(path.join("db"))?.len();
     let probe = path.join("probe");
     // What a kill left; a link is not followed.
     let _ = fs::remove_file(&probe);
     let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&probe)?;
-    let written = file.write_all_at(&vec![1; ROOM], end).and_then(|()| file.sync_all());
+    let written = file.write_all_at(&vec![1; bytes], end).and_then(|()| file.sync_all());
     let removed = fs::remove_file(&probe);
     written.and(removed)
 }

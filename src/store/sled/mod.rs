@@ -2,6 +2,7 @@
 //! failed is opened again within the process.
 
 mod files;
+mod room;
 mod snapshot;
 mod view;
 mod writer;
@@ -34,8 +35,7 @@ pub struct SledEngine {
 impl SledEngine {
     /// Opens or creates the database under `dir`, with a file that notes what changes take away. The caller holds the
     /// directory's lock.
-    pub fn open(dir: &Path, journal: Option<&Path>) -> Result<Self, StoreError> {
-        let journal = journal.map(Journal::open).transpose()?;
+    pub fn open(dir: &Path, journal: Option<Journal>) -> Result<Self, StoreError> {
         let (queue, messages) = mpsc::channel(QUEUE);
         let observer = Arc::new(OnceLock::new());
         let state = Writer::start(dir.join("store"), journal, observer.clone(), queue.downgrade(), messages)?;

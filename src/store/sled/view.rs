@@ -13,11 +13,12 @@ pub struct View<'a> {
     over: &'a Changes,
     pub own: Changes,
     pub notes: Vec<Vec<u8>>,
+    pub takes_away: bool,
 }
 
 impl<'a> View<'a> {
     pub fn new(files: &'a Files, over: &'a Changes) -> Self {
-        Self { files, over, own: Changes::new(), notes: Vec::new() }
+        Self { files, over, own: Changes::new(), notes: Vec::new(), takes_away: false }
     }
 
     fn stored(&self, range: Range, order: Order, limit: usize) -> Result<Rows, StoreError> {
@@ -30,7 +31,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn full_key(table: Table, key: &[u8]) -> Vec<u8> {
+pub fn full_key(table: Table, key: &[u8]) -> Vec<u8> {
     let mut full = Vec::with_capacity(key.len() + 1);
     full.push(table as u8);
     full.extend_from_slice(key);
@@ -110,6 +111,11 @@ impl Write for View<'_> {
     }
 
     fn note(&mut self, entry: Vec<u8>) {
+        self.takes_away = true;
         self.notes.push(entry);
+    }
+
+    fn takes_away(&mut self) {
+        self.takes_away = true;
     }
 }

@@ -10,9 +10,9 @@
 use super::{
     files::{self, Files, Gone},
     snapshot::{Before, Watched},
-    view::{Changes, View},
+    view::{Changes, View, full_key},
 };
-use crate::store::{Changed, ChangedRow, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal, run_job};
+use crate::store::{Changed, ChangedRow, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal, rows::JOURNAL, run_job};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -106,6 +106,22 @@ impl Database {
     }
 }
 
+/// Which changes of a group the disk has room for, found out once.
+#[derive(Default)]
+struct Admission {
+    full: Option<Result<(), StoreError>>,
+    made: Option<Result<(), StoreError>>,
+}
+
+impl Admission {
+    fn admits(&mut self, files: &Files, takes_away: bool) -> Result<(), StoreError> {
+        match self.full.get_or_insert_with(|| files.room.refuse_if_full()) {
+            Err(_) if takes_away => self.made.get_or_insert_with(|| files.room.make()).clone(),
+            full => full.clone(),
+        }
+    }
+}
+
 /// What the observer is told: of the rows whose state before is known, whether they came, went or stayed.
 fn changed(before: &Changes, changes: &Changes) -> Vec<ChangedRow> {
     let row = |(key, was): (&Vec<u8>, &Option<Vec<u8>>)| {
@@ -141,16 +157,19 @@ impl Writer {
         let mut replies = Vec::with_capacity(GROUP);
         while let Some(first) = messages.blocking_recv() {
             let (mut changes, mut notes) = (Changes::new(), Vec::new());
-            let mut next = Some(first);
+            let (mut next, mut room) = (Some(first), Admission::default());
             while let Some(Message::Write { mut job, reply }) = next {
                 let mut ran = Ok(());
                 if let Ok(database) = &self.database {
                     let mut view = View::new(&database.files, &changes);
                     match run_job(|| job(&mut view)) {
                         Ok(true) => {
-                            let View { own, notes: mut more, .. } = view;
-                            changes.extend(own);
-                            notes.append(&mut more);
+                            let View { own, notes: mut more, takes_away, .. } = view;
+                            ran = if own.is_empty() { Ok(()) } else { room.admits(&database.files, takes_away) };
+                            if ran.is_ok() {
+                                changes.extend(own);
+                                notes.append(&mut more);
+                            }
                         }
                         Ok(false) => {}
                         Err(panicked) => ran = Err(panicked),
@@ -180,14 +199,13 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, changes: Changes, notes: &[Vec<u8>]) -> Result<(), StoreError> {
+    fn commit(&mut self, mut changes: Changes, notes: &[Vec<u8>]) -> Result<(), StoreError> {
         let database = self.database.as_mut().map_err(|failed| failed.error.clone())?;
         let done = if database.files.is_ailing() {
             Err((Changes::new(), StoreError::Unavailable("the database can't be read".to_owned())))
         } else if changes.is_empty() {
             return Ok(());
         } else {
-            database.files.refuse_if_full()?;
             match database.before(&changes) {
                 Err(error) => Err((Changes::new(), error)),
                 Ok(before) => {
@@ -200,6 +218,9 @@ impl Writer {
                             tracing::error!(%error, "the journal can't be written; refusing changes that belong there");
                             StoreError::ReadOnly(format!("the journal: {error}"))
                         })?;
+                        // The store knows how long it is: one that was cut or exchanged shows at the next start.
+                        let known = serde_json::to_vec(journal.head()).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+                        changes.insert(full_key(Table::Meta, JOURNAL.as_bytes()), Some(known));
                     }
                     database.snapshots.retain(|snapshot| snapshot.leave(&before));
                     let waits = !before.is_empty();
@@ -254,7 +275,7 @@ impl Writer {
             loop {
                 thread::sleep(delay);
                 let Some(queue) = queue.upgrade() else { return };
-                match files::has_room(&path) {
+                match files::could_go_on(&path) {
                     Ok(()) => return drop(queue.blocking_send(Message::Reopen)),
                     Err(error) => tracing::debug!(%error, "the store still can't be written"),
                 }
@@ -300,6 +321,9 @@ impl Writer {
         }
         let before = Before::default();
         database.snapshots.push(before.watched());
-        Ok(Snapshot { pages: Box::new(before.pages(&database.files)), in_journal: self.journal.is_some() })
+        Ok(Snapshot {
+            pages: Box::new(before.pages(&database.files)),
+            journal: self.journal.as_ref().map(|journal| journal.head().clone()),
+        })
     }
 }
