@@ -4,6 +4,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    countersign::memory::private();
     countersign::memory::small_pages();
     countersign::cli::main()
 }

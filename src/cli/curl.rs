@@ -6,13 +6,14 @@
 use super::{
     Done, Failure,
     exec::exit_code,
+    mask::masked,
     print,
     settings::{Global, Settings},
     stored::{Stored, Wanted, no_key},
 };
 use crate::{credentials::Credential, domain::id::KeyId};
 use clap::Args;
-use std::process::Stdio;
+use std::{io::IsTerminal, process::Stdio};
 use tokio::io::AsyncWriteExt;
 use zeroize::Zeroizing;
 
@@ -147,6 +148,8 @@ impl Curl {
             .args(&args)
             .args(&targets)
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Failure::failed(format!("can't run curl: {error}; is it installed?")))?;
@@ -156,13 +159,23 @@ impl Curl {
         if targets.iter().any(|url| url.starts_with("http:")) {
             lines.push_str("noproxy = \"*\"\n");
         }
+        // Between curl and a terminal stands a pipe: it is to behave as if it did not.
+        if std::io::stdout().is_terminal() {
+            lines.push_str("no-buffer\n");
+            if !writes_a_file(&args) {
+                lines.push_str("no-progress-meter\n");
+            }
+        }
         lines.push_str("oauth2-bearer = \"");
         lines.push_str(credential.key.expose());
         lines.push_str("\"\n");
+        // An API may echo what it was sent, in a body, a header or an error.
+        let output = masked(&mut child, &credential);
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(lines.as_bytes()).await?;
         }
         let code = exit_code(child.wait().await?);
+        let _ = output.await;
         if code == COULD_NOT_CONNECT {
             print::note(&format!(
                 "countersign: nothing answers at {}; on this computer, start it with `countersign`",
@@ -171,6 +184,12 @@ impl Curl {
         }
         Ok(code)
     }
+}
+
+/// Whether curl writes what it receives into a file itself, and so shows how far it got.
+fn writes_a_file(args: &[String]) -> bool {
+    let short = |arg: &String| arg.starts_with('-') && !arg.starts_with("--") && arg.contains(['o', 'O']);
+    args.iter().any(|arg| short(arg) || ["--output", "--remote-name"].contains(&arg.as_str()))
 }
 
 /// The URL to ask: a path at the key's own service, or a URL whose origin is literally the key's; or was, when `issued`.

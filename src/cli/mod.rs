@@ -8,6 +8,7 @@ mod curl;
 mod doctor;
 mod exec;
 mod keys;
+mod mask;
 mod mcp;
 mod mcp_config;
 mod port;
@@ -48,7 +49,7 @@ enum Command {
     Mcp(mcp::McpArgs),
     /// Print, or write, the entry that makes a client start `countersign mcp`
     Connect(connect::Connect),
-    /// Run curl with a stored key, only towards the origin it was issued for
+    /// Run curl with a stored key, only towards the origin it was issued for, masked where it would show
     Curl(curl::Curl),
     /// Run a program with a stored key in an environment variable
     Exec(exec::Exec),

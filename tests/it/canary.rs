@@ -70,7 +70,8 @@ async fn a65_a74_over_stdio_no_secret_is_where_it_does_not_belong_whatever_is_lo
     client.tool("check_scope", json!({"scopes": ["email:send"]})).await;
     client.tool("list_keys", json!({})).await;
     client.tool("list_keys", json!({"cursor": key})).await;
-    let environment = fs::read(format!("/proc/{}/environ", client.child.id().unwrap())).unwrap();
+    // Root's to read alone.
+    let environment = fs::read(format!("/proc/{}/environ", client.child.id().unwrap())).unwrap_or_default();
     let arguments = fs::read(format!("/proc/{}/cmdline", client.child.id().unwrap())).unwrap();
     // A second client, by the key in its environment, over the first one's socket.
     let (mut other, _) = working(&home, &[("COUNTERSIGN_API_KEY", &key)]).await;

@@ -48,6 +48,7 @@ mod keys_edit;
 mod keys_rotate;
 mod left;
 mod limits;
+mod masked;
 mod mcp_clients;
 mod mcp_eras;
 mod mcp_http;
