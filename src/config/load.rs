@@ -7,8 +7,10 @@ use super::{
 };
 use crate::domain::{
     key::{Environment, KeyFormat},
+    name::Name,
     nearest::nearest,
     scope::Catalogue,
+    visible::visible,
 };
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -133,8 +135,14 @@ impl Config {
         if !self.api.r#try.starts_with('/') {
             return Err(wrong("`api.try` must be a path that starts with `/`"));
         }
-        if self.service_name.parse::<crate::domain::name::Name>().is_err() {
-            return Err(wrong("`service_name` must be 1 to 64 visible characters"));
+        self.service_name =
+            self.service_name.parse::<Name>().map_err(|_| wrong("`service_name` must be 1 to 64 visible characters"))?.into();
+        // Shown on pages as names are.
+        if let Some(plan) = self.plans.keys().find(|plan| plan.parse::<Name>().is_err()) {
+            return Err(wrong(format!("`plans.{}` must be 1 to 64 visible characters", plan.escape_default())));
+        }
+        if let Some((scope, _)) = self.scopes.iter().find(|(_, info)| visible(&info.title, true).is_none_or(|title| title.is_empty())) {
+            return Err(wrong(format!("`scopes.\"{scope}\".title` must be visible characters")));
         }
         let variable = &self.api.key_env;
         if !variable.starts_with(|c: char| c.is_ascii_uppercase())

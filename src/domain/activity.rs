@@ -99,7 +99,7 @@ pub enum What {
     KeyRevoked {
         key: KeyId,
         name: Name,
-        reason: Option<String>,
+        reason: Option<Name>,
         descendants: u32,
     },
     /// A suspension ended.

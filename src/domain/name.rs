@@ -1,5 +1,6 @@
 //! Names people and programs give: validated where they come in, so that no page, log or terminal is fooled.
 
+use crate::domain::visible::{made_visible, visible};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -8,17 +9,31 @@ use std::{fmt, str::FromStr};
 pub enum InvalidName {
     #[error("must have 1 to 64 characters after trimming")]
     Length,
-    #[error("must not hold control, bidirectional or invisible characters")]
+    #[error("must not hold control, bidirectional or invisible characters, nor piles of marks")]
     Character,
 }
 
-/// A short line of visible text: an agent's self-declared name, a key's name.
+/// A short line of visible text: an agent's self-declared name, a key's name, why a key was revoked.
+///
+/// What was stored when less was refused is read all the same, as something that can be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(into = "String", from = "String")]
 pub struct Name(String);
 
 impl Name {
     pub const MAX_CHARS: usize = 64;
+
+    /// The name a program gives itself: nobody types it, and it is compared by eye, so it holds no joiners and selectors.
+    pub fn of_agent(text: &str) -> Result<Self, InvalidName> {
+        Self::read(text, false)
+    }
+
+    fn read(text: &str, joiners: bool) -> Result<Self, InvalidName> {
+        match text.trim().chars().count() {
+            1..=Self::MAX_CHARS => visible(text, joiners).map(Self).ok_or(InvalidName::Character),
+            _ => Err(InvalidName::Length),
+        }
+    }
 
     pub fn as_str(&self) -> &str {
         &self.0
@@ -30,28 +45,12 @@ impl Name {
     }
 }
 
-/// Characters that change how their neighbours are shown, or that nobody sees.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
-}
-
 impl FromStr for Name {
     type Err = InvalidName;
 
+    /// What a human types: emoji and joiners as keyboards and scripts use them are part of it.
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let text = text.trim();
-        if text.chars().any(is_deceptive) {
-            return Err(InvalidName::Character);
-        }
-        match text.chars().count() {
-            1..=Self::MAX_CHARS => Ok(Self(text.to_owned())),
-            _ => Err(InvalidName::Length),
-        }
+        Self::read(text, true)
     }
 }
 
@@ -67,11 +66,10 @@ impl From<Name> for String {
     }
 }
 
-impl TryFrom<String> for Name {
-    type Error = InvalidName;
-
-    fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
+impl From<String> for Name {
+    /// From the store.
+    fn from(text: String) -> Self {
+        Self(if text.is_ascii() && !text.bytes().any(|b| b.is_ascii_control()) { text } else { made_visible(&text) })
     }
 }
 

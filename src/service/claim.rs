@@ -129,7 +129,7 @@ impl Service {
     }
 
     pub async fn register_once(&self, ask: Ask, who: Registrant, operation: Operation) -> Result<Registered, Error> {
-        let agent_name: Name = ask.agent_name.parse().map_err(|error| Error::invalid("agent_name", format!("{error}")))?;
+        let agent_name = Name::of_agent(&ask.agent_name).map_err(|error| Error::invalid("agent_name", format!("{error}")))?;
         let (scopes, ignored) = self.ask_scopes(ask.scopes)?;
         if scopes.is_empty() {
             let detail = "no default scopes are configured, so name those you need".to_owned();

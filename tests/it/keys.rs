@@ -335,7 +335,7 @@ async fn revoking_twice_keeps_the_first_time_and_one_line_in_the_activity() {
     let second = app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     assert_eq!(first.revoked_at, second.revoked_at);
     let lines: Vec<_> = app.activity(human.account).await.into_iter().filter(|what| matches!(what, What::KeyRevoked { .. })).collect();
-    assert!(matches!(&lines[..], [What::KeyRevoked { reason: Some(reason), .. }] if reason == "leaked"));
+    assert!(matches!(&lines[..], [What::KeyRevoked { reason: Some(reason), .. }] if reason.as_str() == "leaked"));
 }
 
 #[tokio::test]

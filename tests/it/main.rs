@@ -54,6 +54,7 @@ mod mcp_eras;
 mod mcp_http;
 mod mcp_lives;
 mod mcp_sse;
+mod names;
 mod negotiation;
 mod next_steps;
 mod openapi;

@@ -47,10 +47,7 @@ impl Service {
         source: Source,
         operation: Operation,
     ) -> Result<Revoked, Error> {
-        let reason = reason
-            .map(|text| text.parse::<Name>().map(String::from))
-            .transpose()
-            .map_err(|error| Error::invalid("reason", format!("{error}")))?;
+        let reason = reason.map(|text| text.parse::<Name>()).transpose().map_err(|error| Error::invalid("reason", format!("{error}")))?;
         let Turn { world, note, .. } = self.turn(operation).await?;
         let (now, random, actor) = (world.now(), world.bytes(), actor.clone());
         self.store
@@ -59,7 +56,7 @@ impl Service {
                 let key = key_of(rows, &actor, id)?;
                 may_revoke(rows, &actor, &key)?;
                 let already = key.revoked.is_some();
-                let descendants = revoke_with_descendants(rows, id, reason.clone(), now)?;
+                let descendants = revoke_with_descendants(rows, id, reason.clone().map(String::from), now)?;
                 if !already {
                     let what = What::KeyRevoked { key: id, name: key.name, reason: reason.clone(), descendants };
                     record(rows, key.account, Some(source), what, now, random)?;
