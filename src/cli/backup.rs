@@ -2,7 +2,7 @@
 
 use super::{
     Done, Failure, Session, print,
-    settings::{Global, Settings},
+    settings::{Global, Settings, a_path},
     unexpected,
 };
 use crate::{
@@ -20,6 +20,7 @@ use std::{
 #[derive(Args)]
 pub struct Backup {
     /// A new or empty directory
+    #[arg(value_parser = a_path())]
     dir: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -66,9 +67,10 @@ async fn progress(dir: &Path) -> Result<Reply, Failure> {
 #[derive(Args)]
 pub struct Restore {
     /// The directory `backup` wrote
+    #[arg(value_parser = a_path())]
     dir: PathBuf,
     /// The journal that was kept [default: `backup.journal`]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_parser = a_path(), value_name = "FILE")]
     journal: Option<PathBuf>,
     /// Without a journal: bring keys back although some may have been revoked since, suspended until somebody resumes them
     #[arg(long)]

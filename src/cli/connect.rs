@@ -1,12 +1,8 @@
 //! `connect`: the entry that makes a client start `countersign mcp`, printed or merged into the client's file.
 
-use super::{
-    Done, Failure, print,
-    serve::shell_line,
-    settings::{Global, text},
-};
+use super::{Done, Failure, clients::Client, print, program, serve::shell_line, settings::Global};
 use crate::owner::ServerClient;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jsonc_parser::{
     ParseOptions,
     cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode},
@@ -17,8 +13,9 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
+use toml_edit::DocumentMut;
 
 /// The byte order mark some editors put before a text.
 pub const BOM: &str = "\u{feff}";
@@ -41,54 +38,13 @@ fn name(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("must be 1 to 40 letters, digits, '-' and '_'".to_owned()) }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Client {
-    Claude,
-    ClaudeDesktop,
-    Cursor,
-    Vscode,
-}
-
-impl Client {
-    /// The key under which this client lists servers.
-    const fn section(self) -> &'static str {
-        match self {
-            Self::Vscode => "servers",
-            Self::Claude | Self::ClaudeDesktop | Self::Cursor => "mcpServers",
-        }
-    }
-
-    fn entry(self, command: &str, arguments: &[String]) -> Value {
-        match self {
-            Self::Vscode => json!({ "type": "stdio", "command": command, "args": arguments }),
-            Self::Claude | Self::ClaudeDesktop | Self::Cursor => json!({ "command": command, "args": arguments }),
-        }
-    }
-
-    fn file(self) -> Result<PathBuf, Failure> {
-        let home = || {
-            let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-            home.ok_or_else(|| Failure::failed("there is no HOME to find the client's file in"))
-        };
-        Ok(match self {
-            Self::Claude => PathBuf::from(".mcp.json"),
-            Self::Vscode => PathBuf::from(".vscode/mcp.json"),
-            Self::Cursor => home()?.join(".cursor/mcp.json"),
-            Self::ClaudeDesktop if cfg!(target_os = "macos") => {
-                home()?.join("Library/Application Support/Claude/claude_desktop_config.json")
-            }
-            Self::ClaudeDesktop => home()?.join(".config/Claude/claude_desktop_config.json"),
-        })
-    }
-}
-
 impl Connect {
     pub fn run(self, global: &Global) -> Done {
         if let Some(url) = &global.server {
             // An entry that can't work is refused as `mcp` would refuse it.
             ServerClient::new(url, None)?;
         }
-        let command = text(&std::env::current_exe()?)?;
+        let command = program::path()?;
         let mut arguments = vec!["mcp".to_owned()];
         arguments.extend(global.repeated()?);
         arguments.extend(global.server.iter().flat_map(|url| ["--server".to_owned(), url.clone()]));
@@ -96,8 +52,8 @@ impl Connect {
         let entry = client.entry(&command, &arguments);
         if self.write {
             let file = std::path::absolute(client.file()?)?;
-            let before = merge(&file, client.section(), &name, entry)?;
-            let project = if matches!(client, Client::Claude | Client::Vscode) { ", for this project only" } else { "" };
+            let before = merge(&file, client, &name, entry)?;
+            let project = if client.is_of_the_project() { ", for this project only" } else { "" };
             print::line(&format!("Wrote the entry \"{name}\" to {}{project}; restart the client, or reload its servers", file.display()))?;
             if let Some(before) = before {
                 print::line(&format!("It replaced {before}"))?;
@@ -107,7 +63,10 @@ impl Connect {
             print::line(&format!("claude mcp add {name} -- {}", shell_line(&words)))?;
         } else {
             print::note(&format!("Put this into {} (or run again with --write):", client.file()?.display()));
-            print::json(&json!({ client.section(): { name: entry } }))?;
+            match client {
+                Client::Codex => print::text(&merged_toml("", client.section(), &name, &entry).map_err(Failure::failed)?.0)?,
+                _ => print::json(&json!({ client.section(): { name: entry } }))?,
+            }
         }
         Ok(0)
     }
@@ -115,7 +74,7 @@ impl Connect {
 
 /// Puts our entry into a client's file. Anything unexpected there leaves the file as it is. Returns what it replaced, if
 /// that was something else.
-fn merge(file: &Path, section: &str, name: &str, mut entry: Value) -> Result<Option<String>, Failure> {
+fn merge(file: &Path, client: Client, name: &str, entry: Value) -> Result<Option<String>, Failure> {
     let refuse = |why: String| Failure::failed(format!("{} was not touched: {why}. Put the entry in by hand", file.display()));
     // A link, as dotfile collections make them, stays a link.
     let target = match fs::canonicalize(file) {
@@ -134,44 +93,113 @@ fn merge(file: &Path, section: &str, name: &str, mut entry: Value) -> Result<Opt
     };
     // As some editors on Windows begin a file.
     let (mark, text) = text.strip_prefix(BOM).map_or(("", text.as_str()), |rest| (BOM, rest));
-    // Edited rather than written anew: order, comments and everything else stay as their owner wrote them.
+    let merged = if matches!(client, Client::Codex) { merged_toml } else { merged_json };
+    let (text, replaced) = merged(text, client.section(), name, &entry).map_err(refuse)?;
+    let text = format!("{mark}{}\n", text.trim_end());
+    replace(&target, text.as_bytes(), mode).map_err(|error| refuse(error.to_string()))?;
+    Ok(replaced)
+}
+
+/// The text with our entry in it, and what that replaced. Edited rather than written anew: order, comments and everything
+/// else stay as their owner wrote them.
+fn merged_json(text: &str, section: &str, name: &str, entry: &Value) -> Result<(String, Option<String>), String> {
     let whole = CstRootNode::parse(if text.trim().is_empty() { "{}" } else { text }, &ParseOptions::default());
-    let whole = whole.map_err(|error| refuse(format!("it is not valid JSON ({error})")))?;
-    let top = whole.object_value().ok_or_else(|| refuse("it is not a JSON object".to_owned()))?;
-    let servers = top.object_value_or_create(section).ok_or_else(|| refuse(format!("\"{section}\" in it is not an object")))?;
-    if let Some(twice) = [&top, &servers].into_iter().find_map(twice) {
-        return Err(refuse(format!("\"{twice}\" is in it twice")));
+    let whole = whole.map_err(|error| format!("it is not valid JSON ({error})"))?;
+    let top = whole.object_value().ok_or_else(|| "it is not a JSON object".to_owned())?;
+    let servers = top.object_value_or_create(section).ok_or_else(|| format!("\"{section}\" in it is not an object"))?;
+    if let Some(twice) = [&top, &servers].into_iter().find_map(|object| twice(object).next()) {
+        return Err(format!("\"{twice}\" is in it twice"));
     }
     let mut replaced = None;
     match servers.get(name) {
         Some(ours) => {
             let before = ours.value().and_then(|value| value.to_serde_value()).unwrap_or_default();
-            if let Some(environment) = before.get("env") {
-                entry["env"] = environment.clone();
-            }
-            replaced = (before != entry).then(|| told(&before, &entry));
-            ours.set_value(input(&entry));
+            let now = with_what_stays(&before, entry);
+            replaced = (before != now).then(|| told(&before, &now));
+            ours.set_value(input(&now));
         }
         None => {
-            servers.append(name, input(&entry));
+            servers.append(name, input(entry));
         }
     }
-    let text = format!("{mark}{}\n", whole.to_string().trim_end());
-    replace(&target, text.as_bytes(), mode).map_err(|error| refuse(error.to_string()))?;
-    Ok(replaced)
+    Ok((whole.to_string(), replaced))
 }
 
-/// The first name that an object has twice: which of the two a client takes is anybody's guess.
-fn twice(object: &CstObject) -> Option<String> {
+/// The same of TOML.
+fn merged_toml(text: &str, section: &str, name: &str, entry: &Value) -> Result<(String, Option<String>), String> {
+    let mut whole: DocumentMut = text.parse().map_err(|error| format!("it is not valid TOML ({error})"))?;
+    let before = toml::from_str::<Value>(text).unwrap_or_default()[section][name].clone();
+    let servers = whole.entry(section).or_insert_with(|| {
+        let mut table = toml_edit::Table::new();
+        table.set_implicit(true);
+        table.into()
+    });
+    let servers = servers.as_table_like_mut().ok_or_else(|| format!("\"{section}\" in it is no table"))?;
+    let ours = servers.entry(name).or_insert_with(toml_edit::table);
+    let ours = ours.as_table_like_mut().ok_or_else(|| format!("\"{name}\" in it is no table"))?;
+    for part in HOW_IT_STARTS {
+        if entry.get(part).is_none() {
+            ours.remove(part);
+        }
+    }
+    let none = serde_json::Map::new();
+    for (part, value) in entry.as_object().unwrap_or(&none) {
+        let value = match value {
+            Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<toml_edit::Array>().into(),
+            value => toml_edit::Value::from(value.as_str().unwrap_or_default()),
+        };
+        // Set anew only where it says something else: its comments stay.
+        if before[part] != entry[part] {
+            ours.insert(part, value.into());
+        }
+    }
+    let now = with_what_stays(&before, entry);
+    let replaced = (before.is_object() && before != now).then(|| told(&before, &now));
+    Ok((whole.to_string(), replaced))
+}
+
+/// Members that say how a client starts or reaches a server. Others, such as its environment or how long to wait, are
+/// their owner's.
+const HOW_IT_STARTS: [&str; 14] = [
+    "type",
+    "source",
+    "command",
+    "args",
+    "cwd",
+    "url",
+    "httpUrl",
+    "serverUrl",
+    "headers",
+    "http_headers",
+    "env_http_headers",
+    "bearer_token_env_var",
+    "oauth",
+    "envFile",
+];
+
+/// The new entry, with what stays of the one before.
+fn with_what_stays(before: &Value, entry: &Value) -> Value {
+    let mut now = entry.clone();
+    if let (Some(before), Some(now)) = (before.as_object(), now.as_object_mut()) {
+        let stays = before.iter().filter(|(name, _)| !HOW_IT_STARTS.contains(&name.as_str()));
+        now.extend(stays.map(|(name, value)| (name.clone(), value.clone())));
+    }
+    now
+}
+
+/// The names that an object has twice: which of the two a client takes is anybody's guess.
+pub fn twice(object: &CstObject) -> impl Iterator<Item = String> {
     let mut seen = HashSet::new();
-    object.properties().iter().filter_map(CstObjectProp::decoded_name).find(|name| !seen.insert(name.clone()))
+    let names: Vec<_> = object.properties().iter().filter_map(CstObjectProp::decoded_name).collect();
+    names.into_iter().filter(move |name| !seen.insert(name.clone()))
 }
 
 /// What an entry was before, without what may be a secret in it.
 fn told(before: &Value, now: &Value) -> String {
-    let kept = if before.get("env").is_some() { "; its env is kept" } else { "" };
-    match before["command"].as_str() {
-        _ if before.get("url").is_some() => format!("an entry for a server over HTTP{kept}"),
+    let kept = if before.get("env").or(before.get("environment")).is_some() { "; its env is kept" } else { "" };
+    let http = ["url", "httpUrl", "serverUrl"].iter().any(|name| before.get(name).is_some());
+    match before["command"].as_str().or(before["command"][0].as_str()) {
+        _ if http => format!("an entry for a server over HTTP{kept}"),
         Some(_) if before["command"] == now["command"] => format!("an entry with other arguments{kept}"),
         Some(command) => format!("an entry that started {command}{kept}"),
         None => format!("an entry that started nothing{kept}"),

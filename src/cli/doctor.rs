@@ -2,7 +2,7 @@
 
 use super::{
     Done, Failure, mcp_config, print,
-    settings::{Global, Settings},
+    settings::{Global, Settings, a_path},
 };
 use crate::credentials::Credentials;
 use crate::{
@@ -31,7 +31,7 @@ const RESTORE: &str = "keep the directory as it is, and bring a backup back with
 #[derive(Args)]
 pub struct Doctor {
     /// Check what a client's MCP configuration says of us, and nothing else
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = a_path())]
     mcp_config: Option<PathBuf>,
     /// The clock is right now and was ahead before: forget the latest time seen. What ended only by it works again
     #[arg(long, conflicts_with = "mcp_config")]
@@ -95,6 +95,13 @@ impl Doctor {
             Err(failure) => findings.failed("configuration", failure),
             Ok(Settings { config, data }) => {
                 findings.ok("configuration", "reads well");
+                for name in &config.left_alone {
+                    findings.warn(
+                        "configuration",
+                        format!("{name} is no setting"),
+                        "leave it, if it is another program's; `config show` lists ours",
+                    );
+                }
                 // What another user put there is not for us to read.
                 if directory(&data, &mut findings) {
                     server_secret(&config, &data, &mut findings);

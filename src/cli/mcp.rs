@@ -6,9 +6,9 @@
 //! of this is settled; its first call waits for it.
 
 use super::{
-    Done, Failure, port, print,
+    Done, Failure, port, print, program,
     serve::{Asked, DRAIN, Pages, following_port, shell_line},
-    settings::{Global, Settings, text},
+    settings::{Global, Settings},
 };
 use crate::{
     config::Config,
@@ -38,9 +38,9 @@ pub struct McpArgs {
 
 pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let Settings { config, data } = global.load(&[], false)?;
+    config.left_alone.iter().for_each(|name| tracing::warn!("{name} is no setting, and left alone"));
     let mut asked = Asked::listen()?;
-    let exe = text(&std::env::current_exe()?)?;
-    let program = shell_line(&[vec![exe], global.repeated()?].concat());
+    let program = shell_line(&[vec![program::path()?], global.repeated()?].concat());
     private_dir(&data).map_err(|error| OpenFailure::Directory { data: data.clone(), error })?;
     let client = |server| stdio::Client { profile: args.profile.clone(), program, server };
     if let Some(url) = &global.server {

@@ -1,29 +1,43 @@
 //! What is in a client's MCP configuration for us, and whether it works: `doctor --mcp-config FILE` starts each entry as
 //! the client would, asks it for its tools, and whether its key works.
 
-use super::{connect::BOM, doctor::Findings};
-use crate::{
-    config::is_loopback,
-    domain::pasted::{self, Said},
+mod entry;
+mod over_http;
+mod variables;
+
+use super::{
+    connect::{BOM, twice},
+    doctor::Findings,
 };
-use jsonc_parser::{ParseOptions, cst::CstRootNode};
-use reqwest::{Client, Response, redirect::Policy};
-use serde_json::{Map, Value, json};
+use crate::config::is_loopback;
+use entry::{Entry, Start, Wrong};
+use jsonc_parser::{
+    ParseOptions,
+    cst::{CstObject, CstRootNode},
+};
+use serde_json::{Value, json};
 use std::{fs, io, path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
 };
 use url::Url;
+use variables::Place;
 
 const SUBJECT: &str = "MCP configuration";
 const PATIENCE: Duration = Duration::from_secs(20);
 const TOOLS: usize = 5;
+/// The protocol version we ask for.
+const VERSION: &str = "2025-11-25";
 /// What an entry may answer in all: five tools are a few kilobytes.
 const MAX_ANSWER: u64 = 1 << 20;
+const ADDRESS: &str = "write the server's address and /mcp";
+const ADDRESS_OF_EVENTS: &str = "write the server's address and /sse, or better /mcp with the type http";
 /// What a client hands on, beside what the entry sets. Not the keys of whoever runs the doctor.
 const HANDED_ON: [&str; 8] =
     ["PATH", "HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS"];
+/// Under which a file may list servers; in settings of VS Code one below `mcp`.
+const SECTIONS: [&str; 5] = ["mcpServers", "servers", "context_servers", "mcp_servers", "mcp"];
 
 pub async fn check(file: &Path, findings: &mut Findings) {
     let shown = file.display();
@@ -35,147 +49,163 @@ pub async fn check(file: &Path, findings: &mut Findings) {
         Ok(text) => text,
         Err(error) => return findings.fail(SUBJECT, format!("{shown}: {error}"), "name the client's file"),
     };
-    // Comments and trailing commas are what VS Code and Cursor take; what others refuse is theirs to say.
-    let whole = match CstRootNode::parse(text.trim_start_matches(BOM), &ParseOptions::default()) {
-        Ok(whole) => whole.to_serde_value().unwrap_or_default(),
-        Err(error) => return findings.fail(SUBJECT, format!("{shown} is not valid JSON: {error}"), "mend it there"),
+    let (whole, doubled) = match parsed(file, text.trim_start_matches(BOM)) {
+        Ok(parsed) => parsed,
+        Err((found, todo)) => return findings.fail(SUBJECT, format!("{shown} {found}"), todo),
     };
-    let ours = entries(&whole);
+    for name in doubled {
+        findings.fail(SUBJECT, format!("\"{name}\" stands twice in {shown}: clients take the one or the other"), "make one of the two");
+    }
+    let place = Place::of(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned()));
+    let ours = entries(&whole, &place);
     if ours.is_empty() {
         let todo = "run `countersign connect CLIENT --write`, or put in what it prints";
-        return findings.fail(SUBJECT, format!("{shown} names no countersign server under mcpServers or servers"), todo);
+        return findings.fail(SUBJECT, format!("{shown} names no countersign server under {}", SECTIONS.join(", ")), todo);
     }
-    for (place, name, entry) in ours {
-        let name = format!("\"{name}\" in {shown}{place}");
-        match works(entry).await {
-            Ok(()) => findings.ok(SUBJECT, format!("{name} answers{}", if is_sse(entry) { "" } else { " with its 5 tools" })),
+    for (project, name, entry) in ours {
+        let name = format!("\"{name}\" in {shown}{project}");
+        match works(&entry, &place).await {
+            Ok(found) => findings.ok(SUBJECT, format!("{name} {found}")),
             Err((found, todo)) => findings.fail(SUBJECT, format!("{name}: {found}"), todo),
         }
     }
 }
 
-/// Our entries, each with where it stands: in the file itself, or for one of the projects in it, as Claude Code keeps them.
-fn entries(whole: &Value) -> Vec<(String, &String, &Value)> {
-    let projects = whole["projects"].as_object().into_iter().flatten();
-    let places = std::iter::once((String::new(), whole)).chain(projects.map(|(path, project)| (format!(" (project {path})"), project)));
-    let sections = places.flat_map(|(place, holder)| ["mcpServers", "servers"].map(|section| (place.clone(), holder[section].as_object())));
-    let all = sections.flat_map(|(place, section)| section.into_iter().flatten().map(move |(name, entry)| (place.clone(), name, entry)));
-    all.filter(|(_, name, entry)| is_ours(name, entry)).collect()
+/// What a file holds, and what stands in it twice.
+fn parsed(file: &Path, text: &str) -> Result<(Value, Vec<String>), Wrong> {
+    let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if ["yaml", "yml"].contains(&ending) {
+        let todo = "make a copy of its entry as JSON, {\"mcpServers\":{\"countersign\":{\"command\":…,\"args\":[…]}}}, and check that";
+        return Err(("is YAML, which is not read here".to_owned(), todo));
+    }
+    if ending == "toml" {
+        let whole: Value = toml::from_str(text).map_err(|error| (format!("is not valid TOML: {error}"), "mend it there"))?;
+        return Ok((whole, Vec::new()));
+    }
+    // Comments and trailing commas are what VS Code and Cursor take; what others refuse is theirs to say.
+    let whole = CstRootNode::parse(text, &ParseOptions::default());
+    let whole = whole.map_err(|error| (format!("is not valid JSON: {error}"), "mend it there"))?;
+    let mut doubled = Vec::new();
+    if let Some(top) = whole.object_value() {
+        look_for_twice(&top, false, &mut doubled);
+    }
+    Ok((whole.to_serde_value().unwrap_or_default(), doubled))
 }
 
-fn is_ours(name: &str, entry: &Value) -> bool {
-    let command = entry["command"].as_str().and_then(|command| Path::new(command).file_stem());
-    name.starts_with("countersign") || command.is_some_and(|stem| stem == "countersign")
-}
-
-/// Whether a client would open it as an event stream (MCP 2024-11-05).
-fn is_sse(entry: &Value) -> bool {
-    entry["type"] == "sse" || (entry["type"].is_null() && entry["url"].as_str().is_some_and(|url| url.ends_with("/sse")))
-}
-
-/// What was found, and what to do about it.
-type Wrong = (String, &'static str);
-
-async fn works(entry: &Value) -> Result<(), Wrong> {
-    credential(entry)?;
-    match (entry["command"].as_str(), entry["url"].as_str()) {
-        (Some(command), None) => starts(command, entry).await,
-        (None, Some(url)) => answers(url, is_sse(entry)).await,
-        _ => Err(("it has neither a command nor a url, or both".to_owned(), "see `countersign connect`")),
+/// Names that stand twice in an object: of the file's own only the sections, below them any.
+fn look_for_twice(object: &CstObject, inside: bool, found: &mut Vec<String>) {
+    let matters = |name: &str| inside || name == "projects" || name == "mcp.servers" || SECTIONS.contains(&name);
+    found.extend(twice(object).filter(|name| matters(name)));
+    for property in object.properties() {
+        let inner = property.value().and_then(|value| value.as_object());
+        if let (Some(inner), true) = (inner, property.decoded_name().is_some_and(|name| matters(&name))) {
+            look_for_twice(&inner, true, found);
+        }
     }
 }
 
-/// What stands where a key goes, read as the server would read it: a variable, or nothing at all, never a key.
-fn credential(entry: &Value) -> Result<(), Wrong> {
-    let carries = |name: &str| ["authorization", "x-api-key", "countersign_api_key"].contains(&name.to_ascii_lowercase().as_str());
-    let carried = ["headers", "env"].into_iter().flat_map(|part| entry[part].as_object().into_iter().flatten());
-    let carried = carried.filter(|(name, _)| carries(name)).filter_map(|(name, value)| Some((name, value.as_str()?)));
-    let (whole, mut said) = (entry.to_string(), carried.map(|(name, value)| (name, value, pasted::said(value))));
-    // By its looks, a key is one anywhere.
-    if ["cs_live_", "cs_test_"].iter().any(|head| whole.contains(head)) || said.clone().any(|(.., said)| matches!(said, Said::Token(_))) {
+/// Our entries, each with where it stands: in the file itself, or for one of the projects in it, as Claude Code keeps them.
+fn entries<'a>(whole: &'a Value, place: &'a Place) -> Vec<(String, &'a String, Entry<'a>)> {
+    let projects = whole["projects"].as_object().into_iter().flatten();
+    let holders = std::iter::once((String::new(), whole)).chain(projects.map(|(path, project)| (format!(" (project {path})"), project)));
+    let sections = holders.flat_map(|(project, holder)| {
+        let below = [&holder["mcp"]["servers"], &holder["mcp.servers"]];
+        let all = SECTIONS.iter().map(|section| &holder[*section]).chain(below);
+        all.map(move |section| (project.clone(), section.as_object())).collect::<Vec<_>>()
+    });
+    let all =
+        sections.flat_map(|(project, section)| section.into_iter().flatten().map(move |(name, entry)| (project.clone(), name, entry)));
+    let all = all.map(|(project, name, written)| (project, name, Entry::new(place, written)));
+    all.filter(|(_, name, entry)| entry.is_ours(name)).collect()
+}
+
+async fn works(entry: &Entry<'_>, place: &Place) -> Result<String, Wrong> {
+    if entry.has_key() {
         return Err(("a key stands in the file".to_owned(), "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, and revoke that key"));
     }
-    match said.find(|(_, value, said)| *said == Said::Nothing && !pasted::bare(value).is_empty()) {
-        Some((name, ..)) => Err((
-            format!("{name} holds no key and names no variable, so this client comes as nobody"),
-            "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, or take it out",
-        )),
-        None => Ok(()),
+    match entry.start()? {
+        Start::Program { command, arguments, environment, folder } => {
+            let folder = folder.map(std::path::PathBuf::from).or_else(|| place.project.clone()).filter(|folder| folder.is_dir());
+            let mut program = Command::new(&command);
+            program.args(arguments).env_clear().envs(HANDED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+            program.envs(environment);
+            if let Some(folder) = folder {
+                program.current_dir(folder);
+            }
+            starts(&command, program).await
+        }
+        Start::Server { url, shown, sse, headers, left_out } => {
+            let parsed = Url::parse(&url).map_err(|error| (format!("{shown} is no URL: {error}"), ADDRESS))?;
+            if parsed.scheme() != "https" && !is_loopback(&parsed) {
+                return Err((format!("{shown} without https would show keys to the network"), "use https://…"));
+            }
+            let carries = |name: &str| ["authorization", "x-api-key"].contains(&name.to_ascii_lowercase().as_str());
+            let value = headers.iter().find(|(name, _)| carries(name)).map(|(_, value)| value.trim());
+            let with_key = value.is_some_and(|value| !["", "bearer", "apikey"].contains(&value.to_ascii_lowercase().as_str()));
+            let (tools, said) = over_http::ask(parsed, sse, &headers).await.map_err(|(found, todo)| (format!("{shown}: {found}"), todo))?;
+            judged(tools, &said).unwrap_or_else(|| Err((format!("{shown} has {tools} tools, not {TOOLS}"), ADDRESS)))?;
+            let key = if with_key { ", and its key works".to_owned() } else { "; no key was sent".to_owned() };
+            let why = left_out.first().map(|why| format!(": {why}")).unwrap_or_default();
+            Ok(format!("answers with its {TOOLS} tools{key}{why}"))
+        }
     }
 }
 
-fn messages() -> String {
-    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "countersign doctor", "version": "1"}});
-    let messages = [
+fn messages() -> [Value; 4] {
+    let hello = json!({"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "countersign doctor", "version": "1"}});
+    [
         json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}),
         json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
         json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
         json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "check_scope", "arguments": {}}}),
-    ];
-    messages.iter().map(|message| format!("{message}\n")).collect()
+    ]
 }
 
-async fn starts(command: &str, entry: &Value) -> Result<(), Wrong> {
+/// How many tools there are, and what the one that asks for the key's rights answered; if it is our server that did.
+fn answers(answered: &[Value]) -> Option<(usize, Value)> {
+    let of = |id: u64| answered.iter().find(|message| message["id"].as_u64() == Some(id)).map(|message| &message["result"]);
+    if of(0)?["serverInfo"]["name"] != "countersign" {
+        return None;
+    }
+    Some((of(1)?["tools"].as_array()?.len(), serde_json::from_str(of(2)?["content"][0]["text"].as_str()?).ok()?))
+}
+
+/// What its answers mean; `None` if it has not our tools.
+fn judged(tools: usize, said: &Value) -> Option<Result<(), Wrong>> {
+    (tools == TOOLS).then(|| match said["error"].as_str() {
+        Some("unavailable") => {
+            Err((said["error_description"].as_str().unwrap_or("its server can't be asked").to_owned(), "see the message"))
+        }
+        Some("invalid_key") => Err(("its key does not work".to_owned(), "revoke it, and let the agent register again")),
+        _ => Ok(()),
+    })
+}
+
+async fn starts(command: &str, mut program: Command) -> Result<String, Wrong> {
     const READ: &str = "run it by hand and read what it prints";
-    if !Path::new(command).is_absolute() {
-        return Err((format!("{command} is no absolute path"), "write the absolute path: a client's PATH is not your shell's"));
-    }
-    if !Path::new(command).exists() {
-        return Err((
-            format!("there is no such program as {command}"),
-            "install it there, or write the path it has (`command -v countersign`)",
-        ));
-    }
-    let arguments: Option<Vec<_>> = match &entry["args"] {
-        Value::Array(words) => words.iter().map(Value::as_str).collect(),
-        _ => None,
-    };
-    let arguments = arguments.filter(|words| words.contains(&"mcp"));
-    let arguments = arguments.ok_or(("its args don't say \"mcp\"".to_owned(), "see `countersign connect`"))?;
-    let none = Map::new();
-    let environment = entry["env"].as_object().unwrap_or(&none).iter().filter_map(|(name, value)| Some((name, value.as_str()?)));
-    let mut child = Command::new(command)
-        .args(arguments)
-        .env_clear()
-        .envs(HANDED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        .envs(environment)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| (format!("{command} can't be started: {error}"), READ))?;
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = program.spawn().map_err(|error| (format!("{command} can't be started: {error}"), READ))?;
     let answered = tokio::time::timeout(PATIENCE, asked(&mut child)).await;
-    match answered.ok().flatten() {
-        Some((TOOLS, said)) => match said["error"].as_str() {
-            Some("unavailable") => {
-                Err((said["error_description"].as_str().unwrap_or("its server can't be asked").to_owned(), "see the message"))
-            }
-            Some("invalid_key") => Err(("its key does not work".to_owned(), "revoke it, and let the agent register again")),
-            _ => Ok(()),
-        },
-        _ => {
+    match answered.ok().flatten().and_then(|(tools, said)| judged(tools, &said)) {
+        Some(judged) => judged.map(|()| format!("answers with its {TOOLS} tools")),
+        None => {
             let why = last_words(&mut child).await.map(|why| format!(": {why}")).unwrap_or_default();
             Err((format!("{command} started, but did not answer as a countersign MCP server{why}"), READ))
         }
     }
 }
 
-/// How many tools there are, and what the one that asks for the key's rights answered.
 async fn asked(child: &mut Child) -> Option<(usize, Value)> {
     let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
-    stdin.write_all(messages().as_bytes()).await.ok()?;
+    let lines: String = messages().iter().map(|message| format!("{message}\n")).collect();
+    stdin.write_all(lines.as_bytes()).await.ok()?;
     let mut lines = BufReader::new(stdout.take(MAX_ANSWER)).lines();
-    let (mut tools, mut said) = (None, None);
-    while tools.is_none() || said.is_none() {
+    let mut answered = Vec::new();
+    while answered.len() < 3 {
         let message: Value = serde_json::from_str(&lines.next_line().await.ok()??).ok()?;
-        match message["id"].as_u64() {
-            Some(1) => tools = Some(message["result"]["tools"].as_array()?.len()),
-            Some(2) => said = Some(serde_json::from_str(message["result"]["content"][0]["text"].as_str()?).ok()?),
-            _ => {}
-        }
+        answered.extend(message["id"].is_u64().then_some(message));
     }
-    tools.zip(said)
+    answers(&answered)
 }
 
 /// The last line a program that failed wrote to stderr.
@@ -185,44 +215,9 @@ async fn last_words(child: &mut Child) -> Option<String> {
     // It may go on as long as it likes: what it has said by now counts.
     let _ = tokio::time::timeout(Duration::from_millis(500), stderr.read_to_end(&mut said)).await;
     let said = String::from_utf8_lossy(&said).into_owned();
-    said.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(|line| line.chars().take(300).collect())
-}
-
-async fn answers(url: &str, sse: bool) -> Result<(), Wrong> {
-    let address =
-        if sse { "write the server's address and /sse, or better /mcp with the type http" } else { "write the server's address and /mcp" };
-    let parsed = Url::parse(url).map_err(|error| (format!("{url} is no URL: {error}"), address))?;
-    if parsed.scheme() != "https" && !is_loopback(&parsed) {
-        return Err((format!("{url} without https would show keys to the network"), "use https://…"));
-    }
-    let client = Client::builder().redirect(Policy::none()).timeout(PATIENCE).build();
-    let client = client.map_err(|error| (error.to_string(), "see the message"))?;
-    let request = if sse {
-        client.get(url).header("accept", "text/event-stream")
-    } else {
-        let hello = messages().lines().next().unwrap_or_default().to_owned();
-        let request = client.post(url).header("content-type", "application/json");
-        request.header("accept", "application/json, text/event-stream").body(hello)
-    };
-    let answer = request.send().await;
-    let answer = answer.map_err(|_| (format!("nothing answers at {url}"), "start the server there, or mend the address"))?;
-    // An event stream has no end: the first words tell.
-    let expected: &[&str] = if sse { &["event: endpoint", "/messages?sessionId="] } else { &["\"serverInfo\"", "\"countersign\""] };
-    if says(answer, expected).await { Ok(()) } else { Err((format!("{url} does not answer as a countersign MCP server"), address)) }
-}
-
-/// Whether an answer comes to hold all these words.
-async fn says(mut answer: Response, words: &[&str]) -> bool {
-    let mut text = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        text.extend_from_slice(&chunk);
-        let so_far = String::from_utf8_lossy(&text);
-        if words.iter().all(|word| so_far.contains(word)) {
-            return true;
-        }
-        if text.len() as u64 > MAX_ANSWER {
-            break;
-        }
-    }
-    false
+    said.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .map(|line| line.chars().take(300).collect())
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod agents;
 mod backup;
+mod clients;
 mod connect;
 mod curl;
 mod doctor;
@@ -13,6 +14,7 @@ mod mcp;
 mod mcp_config;
 mod port;
 mod print;
+mod program;
 mod prompt;
 pub mod serve;
 mod settings;

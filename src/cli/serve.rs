@@ -1,8 +1,10 @@
 //! `serve`: pages, HTTP and MCP over HTTP, until a signal ends it.
 
 use super::{
-    Done, Failure, port, print,
-    settings::{Global, Settings, text},
+    Done, Failure,
+    clients::Client,
+    port, print, program,
+    settings::{Global, Settings},
 };
 use crate::{
     config::{Config, is_loopback, is_loopback_url},
@@ -10,7 +12,7 @@ use crate::{
     owner::{self, Mine, Role, Taken, socket::places},
     service::Service,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -62,6 +64,7 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
     flags.extend(serve.public_url.map(|url| ("public_url", url)));
     let Settings { config, data } = global.load(&flags, serve.insecure)?;
+    config.left_alone.iter().for_each(|name| tracing::warn!("{name} is no setting, and left alone"));
     let wanted = port::for_serve(&config, &data);
     let taken = |error: &dyn std::fmt::Display| {
         Failure::Failed(format!("can't listen on {}: {error}; choose another with --listen 127.0.0.1:PORT", config.listen))
@@ -238,11 +241,13 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
     if let Some(key) = service.publishable_key() {
         print::say(&format!("Programs {public_url}/auth/v1/token   apikey {key}"));
     }
-    let mut command = vec![text(&std::env::current_exe()?)?, "mcp".to_owned()];
+    let mut command = vec![program::path()?, "mcp".to_owned()];
     command.extend(global.repeated()?);
     print::say(&format!("Claude   claude mcp add countersign -- {}", shell_line(&command)));
     let flags: String = command.iter().skip(2).map(|word| format!(" {}", shell_line(std::slice::from_ref(word)))).collect();
-    print::say(&format!("Others   countersign connect cursor | vscode | claude-desktop{flags}"));
+    let others = Client::value_variants().iter().skip(1).filter_map(|client| client.to_possible_value());
+    let others = others.map(|client| client.get_name().to_owned()).collect::<Vec<_>>().join(" | ");
+    print::say(&format!("Others   countersign connect {others}{flags}"));
     if is_loopback_url(public_url) {
         print::say("Only this computer can reach it; for others use --public-url https://…");
     }

@@ -3,9 +3,13 @@
 use super::{Done, Failure, print};
 use crate::{
     config::{Config, Sources},
+    domain::place,
     owner::{self, Role},
 };
-use clap::{Args, Subcommand};
+use clap::{
+    Args, Subcommand,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,14 +19,19 @@ use std::{
 #[derive(Args)]
 pub struct Global {
     /// Configuration file [default: countersign.toml in the data directory, if there]
-    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG", value_parser = a_path())]
     pub config: Option<PathBuf>,
     /// Data directory [default: $XDG_DATA_HOME/countersign, else ~/.local/share/countersign]
-    #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA")]
+    #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_DATA", value_parser = a_path())]
     pub data: Option<PathBuf>,
     /// Shown in the help of `mcp`, `keys` and `connect` only
     #[arg(long, global = true, value_name = "URL", hide = true)]
     pub server: Option<String>,
+}
+
+/// Takes a path of which all is written out.
+pub fn a_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(place::checked)
 }
 
 /// The effective configuration and the data directory, absolute.
@@ -41,6 +50,8 @@ impl Global {
                 .map(|dir| dir.join("countersign"))
                 .ok_or_else(|| Failure::Usage("there is no HOME to keep the data in: say --data DIR".to_owned()))?,
         };
+        // Wherever it comes from: nothing is made under a name that was to be replaced.
+        let data = place::checked(data).map_err(|error| Failure::Usage(format!("the data directory: {error}; or say --data DIR")))?;
         Ok(std::path::absolute(data)?)
     }
 

@@ -3,12 +3,14 @@
 use super::{
     Config, ConfigError, Signup,
     brand::{Accent, Logo},
+    variables::{Meant, meant},
     wrong,
 };
 use crate::domain::{
     key::{Environment, KeyFormat},
     name::Name,
     nearest::nearest,
+    place,
     scope::Catalogue,
     visible::visible,
 };
@@ -31,29 +33,24 @@ pub struct Sources {
 
 /// Room for them is taken at the start.
 const MOST_CACHED: usize = 100_000_000;
-const PREFIX: &str = "COUNTERSIGN_";
-/// `COUNTERSIGN_…` variables that are no settings.
-const NOT_SETTINGS: [&str; 5] = ["API_KEY", "CONFIG", "DATA", "LOG", "SERVER"];
-
 impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let known = known_keys()?;
-        let mut table = Table::new();
+        let paths: Vec<&str> = known.iter().map(|setting| setting.path.as_str()).collect();
+        let (mut table, mut left_alone) = (Table::new(), Vec::new());
         if let Some((path, text)) = &sources.file {
             table = text.parse().map_err(|error| wrong(format!("{}: {error}", path.display())))?;
         }
         for (name, value) in &sources.environment {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-            if NOT_SETTINGS.contains(&rest) {
-                continue;
-            }
-            let path = rest.to_ascii_lowercase().replace("__", ".");
-            match path.strip_suffix("_file").filter(|_| !is_known(&known, &path)) {
-                Some(path) => {
+            match meant(name, value, &paths) {
+                None | Some(Meant::Others) => {}
+                Some(Meant::Unknown) => left_alone.push(name.clone()),
+                Some(Meant::Setting(path)) => insert(&mut table, &known, &path, value),
+                Some(Meant::FileOf(path)) => {
+                    place::check(value).map_err(|error| wrong(format!("{name} = {value}: {error}")))?;
                     let text = std::fs::read_to_string(value).map_err(|error| wrong(format!("{name}: can't read {value}: {error}")))?;
-                    insert(&mut table, &known, path, text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']));
+                    insert(&mut table, &known, &path, text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']));
                 }
-                None => insert(&mut table, &known, &path, value),
             }
         }
         for (path, value) in &sources.flags {
@@ -66,10 +63,11 @@ impl Config {
         let mut config: Self = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(Value::Table(table), &mut track))
             .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner().message())))?;
         if let Some(key) = unknown.first() {
-            let nearest = nearest(key, known.iter().map(|setting| setting.path.as_str()));
+            let nearest = nearest(key, paths.iter().copied());
             let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
             return Err(wrong(format!("unknown setting `{key}`{hint}")));
         }
+        config.left_alone = left_alone;
         config.port_is_chosen = port_is_chosen && config.listen.port() != 0;
         config.settle(sources.insecure)?;
         Ok(config)
@@ -131,6 +129,15 @@ impl Config {
         }
         if self.store.cached_keys > MOST_CACHED {
             return Err(wrong(format!("`store.cached_keys` must be at most {MOST_CACHED}: each takes about 300 bytes")));
+        }
+        let store = self.store.url.strip_prefix("sled:").unwrap_or_default();
+        for (name, path) in [
+            ("secret_file", self.secret_file.as_str()),
+            ("store.url", store),
+            ("backup.journal", &self.backup.journal),
+            ("brand.logo_file", &self.brand.logo_file),
+        ] {
+            place::check(path).map_err(|error| wrong(format!("`{name}` = {path}: {error}")))?;
         }
         if !self.api.r#try.starts_with('/') {
             return Err(wrong("`api.try` must be a path that starts with `/`"));
@@ -294,10 +301,6 @@ fn known_keys() -> Result<Vec<Setting>, ConfigError> {
     let mut keys = Vec::new();
     walk("", &defaults, &mut keys);
     Ok(keys)
-}
-
-fn is_known(known: &[Setting], path: &str) -> bool {
-    known.iter().any(|setting| setting.path == path)
 }
 
 /// Puts a value given as text at a dotted path. Where a setting is text it stays text, be it `2026`; elsewhere

@@ -4,6 +4,7 @@
 pub mod brand;
 mod load;
 mod values;
+mod variables;
 
 pub use load::{Sources, is_loopback, is_loopback_url, origin};
 pub use values::{Lifetime, Ttl};
@@ -69,6 +70,9 @@ pub struct Config {
     /// Whether that port was chosen, rather than being what it is by default.
     #[serde(skip)]
     pub port_is_chosen: bool,
+    /// Variables of the environment that start like ours and are no settings.
+    #[serde(skip)]
+    pub left_alone: Vec<String>,
     pub public_url: String,
     pub pages_url: String,
     /// What programs may call us beside the published names, as they write it in `Host`.
@@ -214,6 +218,7 @@ impl Default for Config {
             service_name: "Countersign".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 4080)),
             port_is_chosen: false,
+            left_alone: Vec::new(),
             public_url: String::new(),
             pages_url: String::new(),
             environment: Environment::Live,

@@ -1,7 +1,10 @@
 //! One variable of a `.env` file: where a program expects its key.
 
 use super::folder::Folder;
-use crate::service::{Error, view::Revealed};
+use crate::{
+    domain::place,
+    service::{Error, view::Revealed},
+};
 use std::{
     ffi::OsString,
     io::{self, Read},
@@ -40,6 +43,7 @@ impl EnvFile {
     /// `path` is relative to `folder` and stays in it: no `..`, and no link on the way that could lead elsewhere.
     pub fn new(folder: &Path, path: &str, name: &str) -> Result<Self, Error> {
         let wrong = |detail: &str| Error::invalid("env_path", detail);
+        place::check(path).map_err(|error| wrong(&format!("can't be used: {error}")))?;
         let parts: Option<Vec<_>> = (Path::new(path).components())
             .filter(|part| *part != Component::CurDir)
             .map(|part| if let Component::Normal(name) = part { Some(name) } else { None })

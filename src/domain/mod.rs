@@ -16,6 +16,7 @@ pub mod operation;
 pub mod page_path;
 pub mod password;
 pub mod pasted;
+pub mod place;
 pub mod program_session;
 pub mod registration;
 pub mod scope;

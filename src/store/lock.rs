@@ -119,7 +119,16 @@ pub fn ours(path: &Path, found: &fs::Metadata) -> io::Result<()> {
     if found.uid() == own_uid() {
         return Ok(());
     }
-    let why = format!("{} belongs to another user (uid {}): run countersign as that user", path.display(), found.uid());
+    let (shown, owner, own) = (path.display(), found.uid(), own_uid());
+    let mut why = format!("{shown} belongs to another user (uid {owner}): run countersign as that user");
+    if found.is_dir() {
+        // What a volume is given to with `fsGroup` is its group; its folder stays root's.
+        why.push_str(&format!(
+            ", give it to this one (as root: chown -R {own} {shown}), or name a directory in it that is made then \
+             (--data {}; in Kubernetes, where a volume with fsGroup is root's, do that or mount it with a subPath)",
+            path.join("countersign").display()
+        ));
+    }
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 

@@ -22,6 +22,7 @@ mod browsers;
 mod callers;
 mod canary;
 mod ceremony;
+mod clients;
 mod clock_back;
 mod codes;
 mod config;
