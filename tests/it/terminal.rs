@@ -114,8 +114,14 @@ async fn f04_f08_f12_stdio_reads_what_the_other_ways_in_read() {
         assert!(reply["result"]["content"][0]["text"].as_str().unwrap().contains("not_signed_in"), "{reply}");
     }
     client.send(json!({"jsonrpc": "2.0", "id": 900.0, "method": "ping", "params": []})).await;
-    assert!(client.request("ping", json!({})).await["result"].is_object());
-    assert!(client.seen.contains("\"id\":900"), "{}", client.seen);
+    // Calls under way together are answered in any order.
+    for _ in 0..1_000 {
+        assert!(client.request("ping", json!({})).await["result"].is_object());
+        if client.seen.contains("\"id\":900") {
+            break;
+        }
+    }
+    assert!(client.seen.contains("\"id\":900"), "a whole float is an id");
     let arguments = json!({"agent_name": "Claude", "scopes": "[\"audience:read\"]", "login_hint": "", "toolCallId": "x", "sessionId": "y"});
     let asked = client.tool("register_agent", arguments).await;
     let poll = json!({"claim_id": asked["claim_id"], "wait_seconds": "0.0", "delivery": "", "env_path": "", "env_name": ""});
