@@ -71,7 +71,7 @@ pub enum Keys {
         id: String,
         #[arg(long)]
         name: Option<String>,
-        /// All it may do from now on; what is taken away is taken from the keys it made, too
+        /// All it may do from now on; what is taken away is taken from the keys it made and those it was rotated from, too
         #[arg(long = "scope", value_delimiter = ',', num_args = 1.., value_name = "SCOPE")]
         scopes: Option<Vec<String>>,
         /// Switch it off, with the keys it made
@@ -98,7 +98,7 @@ pub enum Keys {
         #[arg(long)]
         json: bool,
     },
-    /// End a key and every key it made, at once
+    /// End a key, every key it made and those it was rotated from, at once
     Revoke {
         /// Such as key_01J…, as `keys list` shows it
         id: String,
@@ -225,7 +225,7 @@ impl Keys {
                 Ok(0)
             }
             Self::Revoke { id, reason, yes, json } => {
-                if !yes && !prompt::confirmed(&format!("Revoke {id} and every key it made, for good?"))? {
+                if !yes && !prompt::confirmed(&format!("Revoke {id}, every key it made and those it was rotated from, for good?"))? {
                     return Err(Failure::failed("nothing was revoked"));
                 }
                 let Reply::Revoked(revoked) = Session::ask(global, Call::RevokeAny { key_id: id, reason }).await? else {

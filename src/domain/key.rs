@@ -244,6 +244,10 @@ pub struct Key {
     pub disabled_at: Option<Timestamp>,
     #[serde(default)]
     pub disabled_reason: Option<String>,
+    /// The key whose disabling disabled this one, itself or another; with that one it works again. `None` where older
+    /// versions disabled it.
+    #[serde(default)]
+    pub disabled_with: Option<KeyId>,
     #[serde(default)]
     pub parent: Option<KeyId>,
     /// The first ancestor, whose rate limit the whole lineage shares: children must not multiply it.
@@ -287,9 +291,23 @@ impl Key {
         self.revoked.get_or_insert(Revocation { at: now, reason });
     }
 
+    /// Suspends the key along with `with`. One that is suspended already stays as it is, but for one that was so for
+    /// the same reason as `with` itself: from now on it waits for that one.
+    pub fn suspend(&mut self, with: &Self, now: Timestamp) {
+        if self.disabled_at.is_none() || self.is_suspended_as(with) {
+            self.disabled_at.get_or_insert(now);
+            self.disabled_with = Some(with.id);
+        }
+    }
+
+    /// Whether what suspended `other` suspended this key, too.
+    pub fn is_suspended_as(&self, other: &Self) -> bool {
+        self.disabled_at.is_some() && (self.disabled_at, self.disabled_with) == (other.disabled_at, other.disabled_with)
+    }
+
     /// Ends a suspension.
     pub fn resume(&mut self) {
-        (self.disabled_at, self.disabled_reason) = (None, None);
+        (self.disabled_at, self.disabled_reason, self.disabled_with) = (None, None, None);
     }
 
     /// Rotated: `successor` takes its place. It works on for `grace`, never longer than it would have; without any

@@ -3,7 +3,7 @@
 
 use super::{
     Error, Service,
-    keys::{Actor, MAX_PAGE, revoke_with_descendants},
+    keys::{Actor, MAX_PAGE, revoke_with_all},
     record,
     view::{AgentList, AgentState, AgentView, AgentsRevoked, Time},
 };
@@ -188,7 +188,7 @@ fn end(rows: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<u32, Error
     for key in rows::account_keys(rows, grant.account)? {
         // Read again: an earlier one may have taken it along.
         if key.origin.grant() == Some(grant.id) && rows::key(rows, key.id)?.is_some_and(|key: Key| key.revoked.is_none()) {
-            died += 1 + revoke_with_descendants(rows, key.id, Some("its agent was revoked".to_owned()), now)?;
+            died += 1 + revoke_with_all(rows, key.id, Some("its agent was revoked".to_owned()), now)?;
         }
     }
     if let Some(registration @ Registration::Approved { .. }) = rows::registration(rows, grant.registration)? {

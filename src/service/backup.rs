@@ -65,14 +65,28 @@ impl Service {
             .await
     }
 
+    /// A key waits for the one that made it and the one that took its place, whichever comes first in the store.
     async fn resume_all(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
+        let mut all = 0;
+        loop {
+            match self.resume_those_that_may(actor, source).await? {
+                0 => return Ok(all),
+                resumed => all += resumed,
+            }
+        }
+    }
+
+    async fn resume_those_that_may(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
         let (mut after, mut resumed) = (None::<Vec<u8>>, 0);
         loop {
             let page = self.store.read(|rows| rows.scan(Table::Keys, &[], after.as_deref(), Order::Ascending, BATCH)).await?;
             for (_, bytes) in &page {
                 let key = rows::decode::<Key>(bytes)?;
                 if key.disabled_reason.as_deref() == Some(RESTORED) && actor.may_resume(&key) {
-                    resumed += Box::pin(self.resume_keys(actor, Some(key.id), source)).await?;
+                    resumed += match Box::pin(self.resume_keys(actor, Some(key.id), source)).await {
+                        Err(Error::Conflict { .. }) => 0,
+                        done => done?,
+                    };
                 }
             }
             match page.into_iter().next_back() {

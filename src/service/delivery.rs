@@ -223,6 +223,7 @@ impl Service {
                     revoked: None,
                     disabled_at: None,
                     disabled_reason: None,
+                    disabled_with: None,
                     parent: None,
                     root: None,
                     requests_per_minute: None,
@@ -412,11 +413,15 @@ impl Service {
         self.store
             .write(move |rows| {
                 if let Some(Registration::Delivered { request, approval, key, .. }) = rows::registration_by(rows, Table::Pickups, &hash)? {
+                    // What was taken may have been rotated since: the newest ends with all before it.
+                    let newest = rows::grant(rows, approval.grant)?.and_then(|grant| grant.key).unwrap_or(key);
+                    let lives = rows::key(rows, newest)?.is_some_and(|key| key.revoked.is_none());
+                    let why = Some("its pickup token was used twice".to_owned());
+                    let others = super::keys::revoke_with_all(rows, newest, why, now)?;
                     // Told once: who repeats it writes nothing more.
-                    if rows::key(rows, key)?.is_none_or(|key| key.revoked.is_some()) {
+                    if !lives && others == 0 {
                         return Ok(());
                     }
-                    super::keys::revoke_with_descendants(rows, key, Some("its pickup token was used twice".to_owned()), now)?;
                     let what = What::PickupReplayed { registration: request.id, key, agent: request.agent_name };
                     record(rows, approval.account, Some(source), what, now, random)?;
                 }

@@ -87,7 +87,7 @@ pub fn tell(line: &Line) -> Told {
         }),
         What::KeyRevoked { key, name: called, reason, descendants } => told(html! {
             "The key " (name(called)) " was revoked"
-            @if *descendants > 0 { ", and " (descendants) @if *descendants == 1 { " key" } @else { " keys" } " made by it" }
+            @if *descendants > 0 { ", and " (descendants) @if *descendants == 1 { " key" } @else { " keys" } " with it" }
             @if let Some(reason) = reason { ": " bdi { (reason) } }
         })
         .about(*key),

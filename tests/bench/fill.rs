@@ -74,6 +74,7 @@ fn key(number: u64, account: AccountId, scopes: &ScopeSet, secret: &ServerSecret
         revoked: None,
         disabled_at: None,
         disabled_reason: None,
+        disabled_with: None,
         parent: None,
         root: None,
         origin: Origin::Human,

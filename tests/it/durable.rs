@@ -58,6 +58,7 @@ pub(super) fn key_row(account: AccountId, n: u32) -> Key {
         revoked: None,
         disabled_at: None,
         disabled_reason: None,
+        disabled_with: None,
         parent: None,
         root: None,
         origin: Origin::Human,

@@ -49,6 +49,7 @@ mod keys_edit;
 mod keys_rotate;
 mod left;
 mod limits;
+mod lineage;
 mod masked;
 mod mcp_clients;
 mod mcp_eras;

@@ -1,6 +1,6 @@
 //! New keys.
 
-use super::{Actor, Once, lifetime, missing, room_for_one_more};
+use super::{Actor, Once, lifetime, lineage::may_make, missing, room_for_one_more};
 use crate::{
     config::Config,
     domain::{
@@ -97,6 +97,7 @@ impl Service {
             revoked: None,
             disabled_at: None,
             disabled_reason: None,
+            disabled_with: None,
             parent: None,
             root: None,
             origin: Origin::Human,
@@ -117,6 +118,7 @@ impl Service {
                 if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
                     return Ok(made);
                 }
+                may_make(rows, &actor)?;
                 let owner = acting(rows, account).map_err(|_| Error::not_found("account"))?;
                 let mut key = draft.clone();
                 if let Actor::Key(parent) = &actor {

@@ -1,6 +1,10 @@
 //! Changes to a key that leave its secret alone: name, scopes, whether it works.
 
-use super::{Actor, change_descendants, room_for_one_more, writable};
+use super::{
+    Actor,
+    lineage::{change_reach, successors},
+    room_for_one_more, writable,
+};
 use crate::{
     domain::{
         activity::What,
@@ -11,7 +15,7 @@ use crate::{
         source::Source,
     },
     service::{Error, Service, record, view::KeyView},
-    store::{Read, Write, rows},
+    store::{Read, rows},
 };
 use jiff::Timestamp;
 
@@ -26,7 +30,8 @@ pub struct Edit {
 }
 
 impl Service {
-    /// Edits a key. What is taken from it is taken from its descendants in the same commit; a key that ended stays as it was.
+    /// Edits a key. What is taken from it is taken from all that has it through this key, in the same commit; a key that
+    /// ended stays as it was.
     pub async fn edit_key(&self, actor: &Actor, id: KeyId, edit: Edit, source: Source) -> Result<KeyView, Error> {
         let name: Option<Name> =
             edit.name.map(|name| name.parse()).transpose().map_err(|error| Error::invalid("name", format!("{error}")))?;
@@ -50,28 +55,27 @@ impl Service {
                     key.scopes = scopes.clone();
                 }
                 let (added, removed) = (key.scopes.missing_from(&before.scopes), before.scopes.missing_from(&key.scopes));
-                if !removed.is_empty() {
-                    let narrow = |child: &mut Key| {
-                        let kept = child.scopes.intersection(&key.scopes);
-                        std::mem::replace(&mut child.scopes, kept) != child.scopes
-                    };
-                    change_predecessor(rows, &key, narrow)?;
-                    change_descendants(rows, id, narrow)?;
-                }
                 let was = (key.name != before.name).then_some(before.name);
                 rows::save(rows, &key)?;
+                if !removed.is_empty() {
+                    change_reach(rows, id, |other| {
+                        let kept = other.scopes.intersection(&key.scopes);
+                        std::mem::replace(&mut other.scopes, kept) != other.scopes
+                    })?;
+                }
                 if was.is_some() || !added.is_empty() || !removed.is_empty() {
                     let what = What::KeyEdited { key: id, name: key.name.clone(), was, added, removed };
                     record(rows, key.account, Some(source), what, now, randoms[0])?;
                 }
-                let what = match (disabled, key.disabled_at) {
-                    (Some(true), None) => {
-                        disable(rows, &mut key, now)?;
-                        Some(What::KeyDisabled { key: id, name: key.name.clone() })
+                let what = match disabled {
+                    Some(true) => {
+                        let suspended = key.disabled_at.is_some();
+                        change_reach(rows, id, |other| suspend(other, &key, now))?;
+                        (!suspended).then(|| What::KeyDisabled { key: id, name: key.name.clone() })
                     }
-                    (Some(false), Some(since)) => {
+                    Some(false) if key.disabled_at.is_some() => {
                         may_enable(rows, &actor, &key, now)?;
-                        enable(rows, &mut key, since)?;
+                        change_reach(rows, id, |other| resume(other, &key))?;
                         within_limit(rows, &key, max_active, now)?;
                         Some(What::KeyEnabled { key: id, name: key.name.clone() })
                     }
@@ -92,29 +96,33 @@ fn may_have(rows: &dyn Read, actor: &Actor, key: &Key, scopes: &ScopeSet) -> Res
     {
         return Err(Error::Forbidden { detail: "a key can only take scopes away from the keys it made".to_owned() });
     }
+    let added = scopes.missing_from(&key.scopes);
+    if let (Some(successor), false) = (key.replaced_by, added.is_empty()) {
+        return Err(Error::Conflict {
+            detail: format!("the key was rotated and only loses from now on: give {added} to its successor {successor}"),
+        });
+    }
     let Some(parent) = key.parent else { return Ok(()) };
-    let wider = scopes.missing_from(&key.scopes).missing_from(&rows::key(rows, parent)?.map(|parent| parent.scopes).unwrap_or_default());
+    let wider = added.missing_from(&rows::key(rows, parent)?.map(|parent| parent.scopes).unwrap_or_default());
     if wider.is_empty() {
         return Ok(());
     }
     Err(Error::invalid("scopes", format!("must stay within those of the key that made it: {parent} lacks {wider}")))
 }
 
-fn disable(rows: &mut dyn Write, key: &mut Key, now: Timestamp) -> Result<(), Error> {
-    key.disabled_at = Some(now);
-    rows::save(rows, key)?;
-    let end = |child: &mut Key| child.disabled_at.is_none() && child.disabled_at.replace(now).is_none();
-    change_predecessor(rows, key, end)?;
-    change_descendants(rows, key.id, end)
+fn suspend(other: &mut Key, with: &Key, now: Timestamp) -> bool {
+    let before = (other.disabled_at, other.disabled_with);
+    other.suspend(with, now);
+    before != (other.disabled_at, other.disabled_with)
 }
 
-/// Descendants that were disabled with the key work again with it; one that was disabled by itself stays so.
-fn enable(rows: &mut dyn Write, key: &mut Key, since: Timestamp) -> Result<(), Error> {
-    key.disabled_at = None;
-    rows::save(rows, key)?;
-    let revive = |child: &mut Key| child.disabled_at.take_if(|at| *at == since).is_some();
-    change_predecessor(rows, key, revive)?;
-    change_descendants(rows, key.id, revive)
+/// What was disabled with the key works again with it; one that was disabled by itself stays so.
+fn resume(other: &mut Key, with: &Key) -> bool {
+    let resumes = other.id == with.id || other.is_suspended_as(with);
+    if resumes {
+        other.resume();
+    }
+    resumes
 }
 
 /// With all that came back.
@@ -123,19 +131,14 @@ fn within_limit(rows: &dyn Read, key: &Key, max: u32, now: Timestamp) -> Result<
     if max == 0 { Ok(()) } else { room_for_one_more(rows, key.account, max + 1, None, now).map_err(too_many) }
 }
 
-/// The key that was rotated to this one and works on for its grace: what is taken from one is taken from both.
-fn change_predecessor(rows: &mut dyn Write, key: &Key, change: impl Fn(&mut Key) -> bool) -> Result<(), Error> {
-    if let Some(mut old) = key.replaces.map(|id| rows::key(rows, id)).transpose()?.flatten()
-        && change(&mut old)
-    {
-        rows::save(rows, &old)?;
-    }
-    Ok(())
-}
-
 pub(in crate::service) fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
     if let Actor::Key(_) = actor {
         return Err(Error::Forbidden { detail: "only a human enables a key again".to_owned() });
+    }
+    if let Some(next) = successors(rows, key)?.pop().filter(|next| !next.is_active(now)) {
+        return Err(Error::Conflict {
+            detail: format!("the key that took its place, {}, is {}: let that one work first", next.id, next.status(now).as_str()),
+        });
     }
     match key.parent.map(|parent| rows::key(rows, parent)).transpose()?.flatten() {
         Some(parent) if !parent.is_active(now) => Err(Error::Conflict {

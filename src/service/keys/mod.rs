@@ -3,10 +3,11 @@
 //! Who may what: a human's session and the operator act on every key of the account; a key on itself (see, revoke),
 //! with `keys:read` and `keys:revoke` on all keys of its account, with `keys:write` on its descendants. It is asked
 //! inside the transaction that changes something, of the acting key as it then is: a key that was narrowed or revoked
-//! a moment ago changes nothing any more.
+//! a moment ago changes nothing any more. What is taken from a key reaches further than itself: [`lineage`].
 
 mod create;
 mod edit;
+mod lineage;
 mod list;
 mod once;
 mod revoke;
@@ -19,7 +20,7 @@ pub use list::{Filter, MAX_PAGE};
 pub use once::Once;
 pub use rotate::{DEFAULT_GRACE, MAX_GRACE, Rotate};
 
-pub(super) use revoke::revoke_with_descendants;
+pub(super) use revoke::revoke_with_all;
 
 use super::{
     Error, Service, acting,
@@ -34,7 +35,7 @@ use crate::{
         scope::{KEYS_READ, KEYS_WRITE, Scope, ScopeSet},
         secret::{ApiKey, Digest, KeyStream, Purpose},
     },
-    store::{Read, Write, rows},
+    store::{Read, rows},
     world::World,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -198,20 +199,6 @@ fn descends_from(rows: &dyn Read, key: &Key, ancestor: KeyId) -> Result<bool, Er
         parent = rows::key(rows, id)?.and_then(|key| key.parent);
     }
     Ok(false)
-}
-
-/// Changes every descendant of a key. `change` says whether it changed something.
-fn change_descendants(rows: &mut dyn Write, of: KeyId, change: impl Fn(&mut Key) -> bool) -> Result<(), Error> {
-    let mut waiting = vec![of];
-    while let Some(next) = waiting.pop() {
-        for mut child in rows::children(rows, next)? {
-            waiting.push(child.id);
-            if change(&mut child) {
-                rows::save(rows, &child)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// An account's limit of active keys holds in the commit that adds one. Approvals not yet picked up count; a rotated

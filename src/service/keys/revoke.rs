@@ -1,6 +1,6 @@
 //! The end of keys.
 
-use super::{Actor, descends_from, key_of, missing};
+use super::{Actor, descends_from, key_of, lineage::reach, missing};
 use crate::{
     domain::{
         activity::What,
@@ -24,7 +24,7 @@ use crate::{
 use jiff::Timestamp;
 
 impl Service {
-    /// Revokes a key and everything made by it, in one commit. Holds from the moment this returns. Idempotent.
+    /// Revokes a key, those it was rotated from and everything made by any of them, in one commit. Holds from the moment this returns. Idempotent.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId, reason: Option<String>, source: Source) -> Result<Revoked, Error> {
         self.revoke_key_once(actor, id, reason, source, Operation::default()).await
     }
@@ -56,7 +56,7 @@ impl Service {
                 let key = key_of(rows, &actor, id)?;
                 may_revoke(rows, &actor, &key)?;
                 let already = key.revoked.is_some();
-                let descendants = revoke_with_descendants(rows, id, reason.clone().map(String::from), now)?;
+                let descendants = revoke_with_all(rows, id, reason.clone().map(String::from), now)?;
                 if !already {
                     let what = What::KeyRevoked { key: id, name: key.name, reason: reason.clone(), descendants };
                     record(rows, key.account, Some(source), what, now, random)?;
@@ -93,21 +93,12 @@ fn may_revoke(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<(), Error> {
     if mine.scopes.has(KEYS_READ) { Err(missing(KEYS_REVOKE)) } else { Err(Error::not_found("key")) }
 }
 
-/// Ends a key, its descendants and its redelivery, within the caller's transaction. An agent's key takes with it what
-/// it was rotated from: the agent is out at once. Returns how many others died.
-pub(in crate::service) fn revoke_with_descendants(
-    rows: &mut dyn Write,
-    id: KeyId,
-    reason: Option<String>,
-    now: Timestamp,
-) -> Result<u32, Error> {
-    let (mut waiting, mut died) = (vec![id], 0);
-    while let Some(next) = waiting.pop() {
-        let Some(mut key) = rows::key(rows, next)? else { continue };
-        waiting.extend(rows::children(rows, next)?.into_iter().map(|child| child.id));
-        if key.revoked.is_some() {
-            continue;
-        }
+/// Ends a key and all that has its rights through it ([`reach`]), with their redeliveries and grants, within the
+/// caller's transaction. Returns how many others died.
+pub(in crate::service) fn revoke_with_all(rows: &mut dyn Write, id: KeyId, reason: Option<String>, now: Timestamp) -> Result<u32, Error> {
+    let mut died = 0;
+    for next in reach(rows, id)? {
+        let Some(mut key) = rows::key(rows, next)?.filter(|key| key.revoked.is_none()) else { continue };
         if let Some(registration) = key.redeliverable {
             crate::service::delivery::forget_salt(rows, registration)?;
         }
@@ -116,7 +107,6 @@ pub(in crate::service) fn revoke_with_descendants(
         {
             grant.ended_at.get_or_insert(now);
             rows::save(rows, &grant)?;
-            waiting.extend(predecessors(rows, &key)?);
         }
         let why = if next == id { reason.clone() } else { Some(format!("ended with {id}")) };
         key.revoke(now, why);
@@ -124,14 +114,4 @@ pub(in crate::service) fn revoke_with_descendants(
         died += u32::from(next != id);
     }
     Ok(died)
-}
-
-/// The keys a key was rotated from, latest first.
-fn predecessors(rows: &dyn Read, key: &Key) -> Result<Vec<KeyId>, Error> {
-    let (mut before, mut chain) = (key.replaces, Vec::new());
-    while let Some(id) = before {
-        chain.push(id);
-        before = rows::key(rows, id)?.and_then(|key| key.replaces);
-    }
-    Ok(chain)
 }

@@ -3,9 +3,14 @@
 //! The new key is a row of its own with name, scopes, environment, limit, parent and origin of the old one; it shares
 //! its allowance, so that rotating gives nobody fresh quota. What the old key made now descends from the new one: it
 //! goes on working after the old one's end and dies with the new one. Of one chain at most two keys work at a time,
-//! and they count as one towards the account's limit.
+//! and they count as one towards the account's limit. In its grace the old key loses what the new one loses and makes
+//! nothing; a rotation without grace leaves nothing of the chain but the new key.
 
-use super::{Actor, Once, change_descendants, lifetime, writable};
+use super::{
+    Actor, Once, lifetime,
+    lineage::{change_reach, may_make, predecessors},
+    revoke_with_all, writable,
+};
 use crate::{
     domain::{
         activity::What,
@@ -75,6 +80,7 @@ impl Service {
                 if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
                     return Ok(made);
                 }
+                may_make(rows, &actor)?;
                 acting(rows, old.account).map_err(|_| Error::not_found("key"))?;
                 may_rotate(rows, &old, grace, now)?;
                 let new = Key {
@@ -91,10 +97,18 @@ impl Service {
                 };
                 rows::save(rows, &new)?;
                 adopt(rows, &old, &new)?;
+                if grace.is_zero() {
+                    // An emergency: nothing of the chain works on but the new key, and with it what the old one had made.
+                    for before in predecessors(rows, &old)? {
+                        revoke_with_all(rows, before.id, Some(format!("rotated to {new_id}")), now)?;
+                    }
+                }
                 if let Some(registration) = old.redeliverable {
                     crate::service::delivery::forget_salt(rows, registration)?;
                 }
                 old.retire(new_id, grace, now);
+                // Nothing that was replaced outlives what replaced it.
+                old.expires_at = [old.expires_at, new.expires_at].into_iter().flatten().min();
                 rows::save(rows, &old)?;
                 let until = old.expires_at.filter(|_| old.revoked.is_none());
                 let what = What::KeyRotated { key: id, name: old.name, to: new_id, until };
@@ -118,10 +132,12 @@ fn may_rotate(rows: &dyn Read, old: &Key, grace: SignedDuration, now: Timestamp)
     if old.status(now) != Status::Active {
         return refuse(format!("the key is {}", old.status(now).as_str()));
     }
-    // In an emergency (no grace) nothing stands in the way: the middle one of the three dies at once.
-    match old.replaces.map(|before| rows::key(rows, before)).transpose()?.flatten() {
-        Some(before) if before.is_active(now) && !grace.is_zero() => {
-            refuse(format!("{}, which it replaced, still works: revoke that one first, or rotate without grace", before.id))
+    // In an emergency (no grace) nothing stands in the way: all before the new one die at once.
+    let may_work = |before: &Key| matches!(before.status(now), Status::Active | Status::Disabled);
+    match predecessors(rows, old)?.into_iter().find(may_work) {
+        Some(before) if !grace.is_zero() => {
+            let status = before.status(now).as_str();
+            refuse(format!("{}, which it replaced, is {status}: revoke that one first, or rotate without grace", before.id))
         }
         _ => Ok(()),
     }
@@ -143,17 +159,18 @@ fn end(rows: &dyn Read, old: &Key, asked: Option<SignedDuration>, now: Timestamp
     }
 }
 
-/// What the old key had made, and the grant it came from, are the new one's. No descendant outlives it.
+/// What the old key had made, and the grant it came from, are the new one's. Nothing that has its rights through the
+/// new key outlives it.
 fn adopt(rows: &mut dyn Write, old: &Key, new: &Key) -> Result<(), Error> {
     for mut child in rows::children(rows, old.id)? {
         child.parent = Some(new.id);
         rows::save(rows, &child)?;
     }
     if let Some(most) = new.expires_at {
-        change_descendants(rows, new.id, |child| {
-            let shorter = child.expires_at.is_none_or(|at| at > most);
+        change_reach(rows, new.id, |other| {
+            let shorter = other.expires_at.is_none_or(|at| at > most);
             if shorter {
-                child.expires_at = Some(most);
+                other.expires_at = Some(most);
             }
             shorter
         })?;

@@ -52,6 +52,7 @@ fn page(visitor: &Visitor, key: &KeyView, now: Timestamp, problem: Option<&Probl
             p.lead {
                 "Whatever uses this key is refused from that moment on"
                 @if key.replaced_by.is_some() { "; keys it has made belong to the key that took its place, and go on. " }
+                @else if key.replaces.is_some() { ", and so are the key it replaced and keys they have made. " }
                 @else { ", and so are keys it has made. " }
                 "This can't be undone."
             }

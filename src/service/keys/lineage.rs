@@ -1,0 +1,70 @@
+//! Which keys a change reaches.
+//!
+//! What is taken from a key is taken from all that has its rights through it: the keys it was rotated from, which may
+//! work on for a grace, and everything any of them has made. There is one walk, and whatever takes something goes it.
+
+use super::Actor;
+use crate::{
+    domain::{id::KeyId, key::Key},
+    service::Error,
+    store::{Read, Write, rows},
+};
+use std::collections::HashSet;
+
+/// The key itself, the keys before it, however long ago it was rotated from them, and all their descendants: each
+/// once, the key first, whatever state they are in.
+pub(in crate::service) fn reach(rows: &dyn Read, of: KeyId) -> Result<Vec<KeyId>, Error> {
+    let (mut waiting, mut seen, mut reached) = (vec![of], HashSet::new(), Vec::new());
+    while let Some(next) = waiting.pop() {
+        if !seen.insert(next) {
+            continue;
+        }
+        let Some(key) = rows::key(rows, next)? else { continue };
+        waiting.extend(key.replaces);
+        waiting.extend(rows::children(rows, next)?.into_iter().map(|child| child.id));
+        reached.push(next);
+    }
+    Ok(reached)
+}
+
+/// Changes every key the walk from `of` reaches, itself too. `change` says whether it changed something.
+pub(super) fn change_reach(rows: &mut dyn Write, of: KeyId, change: impl Fn(&mut Key) -> bool) -> Result<(), Error> {
+    for id in reach(rows, of)? {
+        if let Some(mut key) = rows::key(rows, id)?
+            && change(&mut key)
+        {
+            rows::save(rows, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys a key was rotated from, latest first.
+pub(super) fn predecessors(rows: &dyn Read, key: &Key) -> Result<Vec<Key>, Error> {
+    chain(rows, key, |key| key.replaces)
+}
+
+/// The keys a key was rotated to, earliest first.
+pub(super) fn successors(rows: &dyn Read, key: &Key) -> Result<Vec<Key>, Error> {
+    chain(rows, key, |key| key.replaced_by)
+}
+
+fn chain(rows: &dyn Read, key: &Key, next: impl Fn(&Key) -> Option<KeyId>) -> Result<Vec<Key>, Error> {
+    let (mut at, mut chain) = (next(key), Vec::new());
+    while let Some(key) = at.map(|id| rows::key(rows, id)).transpose()?.flatten() {
+        at = next(&key);
+        chain.push(key);
+    }
+    Ok(chain)
+}
+
+/// A key that was rotated works on so that nothing is cut off, not to leave more behind than it was.
+pub(super) fn may_make(rows: &dyn Read, actor: &Actor) -> Result<(), Error> {
+    let Actor::Key(key) = actor else { return Ok(()) };
+    match rows::key(rows, key.id)?.and_then(|key| key.replaced_by) {
+        Some(successor) => Err(Error::Forbidden {
+            detail: format!("the key was rotated and makes no keys any more: use its successor {successor} for that"),
+        }),
+        None => Ok(()),
+    }
+}
