@@ -220,29 +220,6 @@ impl Service {
         Ok(found)
     }
 
-    /// The password again, before a risky approval. A right one makes the session fresh.
-    pub(super) async fn check_password_again(&self, session: &Session, password: Option<Password>, source: Source) -> Result<(), Error> {
-        let account = self.store.read(|rows| acting(rows, session.account)).await?;
-        if account.password.is_none() {
-            // Signed in by the service: that sign-in is what has to be fresh.
-            return Err(Error::Forbidden {
-                detail: "you signed in more than five minutes ago: come here from your service again, then approve".to_owned(),
-            });
-        }
-        let password = password.ok_or_else(|| Error::invalid("password", "is needed again: you signed in more than five minutes ago"))?;
-        self.check_own_password(session, &account, password, &source).await?;
-        let (token, now) = (session.token, self.world.now());
-        self.store
-            .write(move |rows| {
-                if let Some(mut session) = rows::load::<Session>(rows, token.as_bytes())? {
-                    session.authenticated_at = now;
-                    rows::save(rows, &session)?;
-                }
-                Ok::<_, Error>(())
-            })
-            .await
-    }
-
     /// Ends a session at once.
     pub async fn sign_out(&self, token: &SessionToken) -> Result<(), Error> {
         let hash = self.session_hash(token);

@@ -105,10 +105,11 @@ impl Service {
 
     /// Sends one agent away: its keys, all they made, and a key it has not picked up yet, in one commit. Idempotent.
     pub async fn revoke_agent(&self, actor: &Actor, id: GrantId, source: Source) -> Result<AgentsRevoked, Error> {
-        let (account, now, random) = (human(actor)?, self.world.now(), self.world.bytes());
+        let (account, now, random, actor) = (human(actor)?, self.world.now(), self.world.bytes(), actor.clone());
         let keys = self
             .store
             .write(move |rows| {
+                actor.now(rows, now)?;
                 let grant = grant_of(rows, account, id)?;
                 if grant.ended_at.is_some() {
                     return Ok(None);
@@ -130,17 +131,18 @@ impl Service {
         };
         let mut total = AgentsRevoked::default();
         for account in accounts {
-            let revoked = self.revoke_agents_of(account, source).await?;
+            let revoked = self.revoke_agents_of(actor, account, source).await?;
             total.agents += revoked.agents;
             total.keys += revoked.keys;
         }
         Ok(total)
     }
 
-    async fn revoke_agents_of(&self, account: AccountId, source: Source) -> Result<AgentsRevoked, Error> {
-        let (now, seed) = (self.world.now(), self.world.bytes::<16>());
+    async fn revoke_agents_of(&self, actor: &Actor, account: AccountId, source: Source) -> Result<AgentsRevoked, Error> {
+        let (now, seed, actor) = (self.world.now(), self.world.bytes::<16>(), actor.clone());
         self.store
             .write(move |rows| {
+                actor.now(rows, now)?;
                 let mut revoked = AgentsRevoked::default();
                 for grant in rows::account_grants(rows, account)?.into_iter().filter(|grant| grant.ended_at.is_none()) {
                     let keys = end(rows, &grant, now)?;
@@ -170,7 +172,7 @@ impl Service {
 /// Agents are their human's matter: a key, were it to be stolen, must not send the others away, or see them.
 fn human(actor: &Actor) -> Result<Option<AccountId>, Error> {
     match actor {
-        Actor::Owner(account) | Actor::Program(account) => Ok(Some(*account)),
+        Actor::Owner { account, .. } | Actor::Program { account, .. } => Ok(Some(*account)),
         Actor::Operator => Ok(None),
         Actor::Key(_) => Err(Error::Forbidden { detail: "only a human can look after their agents".to_owned() }),
     }

@@ -52,6 +52,7 @@ impl Service {
         let (now, random, actor) = (self.world.now(), self.world.bytes(), actor.clone());
         self.store
             .write(move |rows| {
+                let actor = actor.now(rows, now)?;
                 let mut key = rows::key(rows, id)?.filter(|key| actor.may_resume(key)).ok_or_else(|| Error::not_found("key"))?;
                 if key.disabled_at.is_none() {
                     return Ok(0);
@@ -102,8 +103,8 @@ impl Actor {
     fn may_resume(&self, key: &Key) -> bool {
         match self {
             Self::Operator => true,
-            Self::Owner(account) => key.account == *account,
-            Self::Key(_) | Self::Program(_) => false,
+            Self::Owner { account, .. } => key.account == *account,
+            Self::Key(_) | Self::Program { .. } => false,
         }
     }
 }

@@ -38,6 +38,7 @@ pub mod security;
 mod session_tokens;
 mod setup;
 mod sign_in;
+mod signed_in;
 mod time_seen;
 pub mod upkeep;
 mod usage;

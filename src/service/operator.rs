@@ -3,11 +3,13 @@
 
 use super::{
     Error, Service, record,
+    signed_in::{must_be_fresh, signed_in},
     view::{AccountList, AccountView},
 };
 use crate::{
+    config::Config,
     domain::{
-        account::Account,
+        account::{Account, Session},
         activity::What,
         id::AccountId,
         name::{Email, ExternalId},
@@ -109,18 +111,29 @@ impl Service {
             .await
     }
 
-    /// Changes an account. Saying the same twice changes nothing more. `by`: the operator's account; `None`: whoever is on
-    /// this machine. Where an operator is is nothing the account's owner reads.
-    pub async fn change_account(&self, name: &str, change: Change, by: Option<AccountId>) -> Result<AccountView, Error> {
+    /// Changes an account. Saying the same twice changes nothing more. `by`: the operator's session; `None`: whoever is on
+    /// this machine. What gives the account something takes a fresh sign-in. Where an operator is is nothing the account's owner reads.
+    pub async fn change_account(&self, name: &str, change: Change, by: Option<&Session>) -> Result<AccountView, Error> {
         let change = match change {
             Change::Plan(plan) => Change::Plan(self.known_plan(plan)?),
             other => other,
         };
-        let (now, random, name) = (self.world.now(), self.world.bytes(), name.to_owned());
+        let (now, random, name, config) = (self.world.now(), self.world.bytes(), name.to_owned(), self.config.clone());
+        let by = by.map(|session| session.token);
         self.store
             .write(move |rows| {
+                // An operator who is none any more finds what everybody finds there.
+                let by = by.map(|session| signed_in(rows, session, now)).transpose()?;
+                if by.as_ref().is_some_and(|(_, operator)| !operator.operator) {
+                    return Err(Error::NoRoute);
+                }
                 let mut account = named(rows, &name)?.ok_or_else(|| Error::not_found("account"))?;
-                if matches!(change, Change::Disable) && by == Some(account.id) {
+                if let Some((session, operator)) = &by
+                    && gives(&config, &account, &change)
+                {
+                    must_be_fresh(session, operator, now)?;
+                }
+                if matches!(change, Change::Disable) && by.as_ref().is_some_and(|(_, operator)| operator.id == account.id) {
                     // Nobody would be left who could undo it from a page.
                     return Err(Error::Forbidden {
                         detail: "you can't disable your own account here: countersign accounts disable".to_owned(),
@@ -133,6 +146,17 @@ impl Service {
                 Ok::<_, Error>(view(rows, &account, now)?)
             })
             .await
+    }
+}
+
+/// Whether the account may do more after a change. Who can't be compared is taken to get more.
+fn gives(config: &Config, account: &Account, change: &Change) -> bool {
+    let rate = |plan: &String| config.plans.get(plan).map(|plan| plan.requests_per_minute);
+    match change {
+        Change::Plan(plan) => account.plan != *plan && rate(&account.plan).zip(rate(plan)).is_none_or(|(was, is)| is > was),
+        Change::VerifyEmail => !account.email_verified,
+        Change::Enable => account.disabled_at.is_some(),
+        Change::Disable => false,
     }
 }
 

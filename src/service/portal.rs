@@ -1,6 +1,6 @@
 //! A service's own users, without a second password: an operator's service says who they are, and they come in.
 
-use super::{Error, Service, acting, record, verify::Caller, verify::Who, view::PortalOpened, view::Revealed, view::Time};
+use super::{Error, Service, acting, keys::Actor, record, verify::Caller, verify::Who, view::PortalOpened, view::Revealed, view::Time};
 use crate::{
     domain::{
         account::{Account, PortalSession},
@@ -64,8 +64,14 @@ impl Service {
         let (now, hash) = (self.world.now(), self.portal_hash(&ticket));
         let (new_id, randoms) = (AccountId::new(now, self.world.bytes()), [self.world.bytes(), self.world.bytes(), self.world.bytes()]);
         let expires_at = after(now, PortalSession::TTL);
+        let actor = caller.actor();
         self.store
             .write(move |rows| {
+                // The key as it is by now, after the body came.
+                let Actor::Key(key) = actor.now(rows, now)? else { return Err(Error::internal("a portal session without a key")) };
+                if !key.account.operator || !key.scopes.has(KEYS_WRITE) {
+                    return Err(Error::InsufficientScope { missing: KEYS_WRITE.parse().into_iter().collect() });
+                }
                 let (mut account, found) = match whose(rows, &known)? {
                     Some((account, found)) => (account, Some(found)),
                     None => (newcomer(new_id, &known, now), None),

@@ -1,6 +1,10 @@
 //! The human's side of the ceremony: enter the code, see who asks for what, decide.
 
-use super::{Error, Service, acting, any_used_up, charge_all, record, used_up};
+use super::{
+    Error, Service, any_used_up, charge_all, record,
+    signed_in::{must_be_fresh, signed_in},
+    used_up,
+};
 use crate::{
     config::LoginHint,
     domain::{
@@ -19,6 +23,7 @@ use crate::{
     store::{Read, Table, rows},
 };
 use jiff::{SignedDuration, Timestamp};
+use subtle::ConstantTimeEq;
 
 const TOO_MANY_CODES: &str = "too many wrong codes: wait an hour, or ask your agent for a fresh code then";
 /// A disowned request flags where it came from for a day.
@@ -101,7 +106,7 @@ impl Service {
         typed: bool,
         source: Source,
     ) -> Result<RegistrationId, Error> {
-        let (now, account) = (self.world.now(), session.account);
+        let (now, account, token) = (self.world.now(), session.account, session.token);
         let hash = self.hash_code(&code.ok_or_else(Error::unreadable_code)?);
         let random = self.world.bytes();
         let hint_rule = self.config.claim.login_hint;
@@ -109,7 +114,7 @@ impl Service {
         let entered = self
             .store
             .write(move |rows| {
-                let guesser = acting(rows, account)?;
+                let (_, guesser) = signed_in(rows, token, now)?;
                 let own = Limit::wrong_codes(account);
                 // Somebody over their own limit learns nothing, not even that the code is right: else they could guess on,
                 // and only the misses would be hidden.
@@ -175,15 +180,15 @@ impl Service {
 
     /// Step 4, before the decision: what the human is asked. Only the account that entered the code gets it.
     pub async fn review(&self, session: &Session, id: RegistrationId, source: Source) -> Result<Review, Error> {
-        let (now, account_id) = (self.world.now(), session.account);
-        let (account, registration, grants, flagged) = self
+        let (now, account_id, token) = (self.world.now(), session.account, session.token);
+        let (session, account, registration, grants, flagged) = self
             .store
             .read(|rows| {
-                let account = acting(rows, account_id)?;
+                let (session, account) = signed_in(rows, token, now)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
                 let flagged = rows::flagged_until(rows, &registration.request().source)?.is_some_and(|until| until > now.as_second());
                 let grants = rows::account_grants(rows, account_id)?;
-                Ok::<_, Error>((account, registration, grants, flagged))
+                Ok::<_, Error>((session, account, registration, grants, flagged))
             })
             .await?;
         let (request, attempt) = registration.decidable(account_id, now)?;
@@ -226,7 +231,7 @@ impl Service {
     /// Step 4a: Approve. Everything shown is checked again inside the transaction that decides.
     pub async fn approve(&self, session: &Session, id: RegistrationId, decision: Decision, source: Source) -> Result<(), Error> {
         let now = self.world.now();
-        let account_id = session.account;
+        let (account_id, token) = (session.account, session.token);
         let chosen = chosen_scopes(&decision.scopes)?;
         let lifetime = self.chosen_lifetime(decision.lifetime)?;
         let environment = decision.environment;
@@ -235,13 +240,14 @@ impl Service {
         }
         let registration = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::WrongCode)?;
         let (request, attempt) = registration.decidable(account_id, now)?;
-        if self.review_digest(account_id, request, attempt) != decision.digest {
+        let digest = self.review_digest(account_id, request, attempt);
+        if !bool::from(digest.as_bytes().ct_eq(decision.digest.as_bytes())) {
             return Err(Error::ReviewChanged);
         }
         let first_agent = !self.has_agents(account_id).await?;
         let risky = self.typed_needed(&chosen, lifetime.is_none(), first_agent);
-        if risky && !session.is_fresh(now) {
-            self.check_password_again(session, decision.password, source).await?;
+        if risky {
+            self.sign_in_again(session, decision.password, source).await?;
         }
         let needs_code = risky && !attempt.typed;
         let typed_code = decision.code.map(|code| self.hash_code(&code));
@@ -254,7 +260,10 @@ impl Service {
         let random = self.world.bytes();
         self.store
             .write(move |rows| {
-                let account = acting(rows, account_id)?;
+                let (session, account) = signed_in(rows, token, now)?;
+                if risky {
+                    must_be_fresh(&session, &account, now)?;
+                }
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
                 let (request, attempt) = registration.decidable(account_id, now)?;
                 if attempt.id != shown_attempt {
@@ -324,12 +333,12 @@ impl Service {
 
     /// Step 4b: Deny, or "I did not start this", which also flags where the request came from.
     pub async fn deny(&self, session: &Session, id: RegistrationId, disown: bool, source: Source) -> Result<(), Error> {
-        let (now, account, random) = (self.world.now(), session.account, self.world.bytes());
+        let (now, account, token, random) = (self.world.now(), session.account, session.token, self.world.bytes());
         let hint_rule = self.config.claim.login_hint;
         self.store
             .write(move |rows| {
                 rows.takes_away();
-                let decider = acting(rows, account)?;
+                let (_, decider) = signed_in(rows, token, now)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
                 let (request, _) = registration.decidable(account, now)?;
                 check_hint(hint_rule, &decider, request)?;
@@ -352,9 +361,10 @@ impl Service {
 
     /// Step 4c: "not me, give it back".
     pub async fn release(&self, session: &Session, id: RegistrationId) -> Result<(), Error> {
-        let (now, account) = (self.world.now(), session.account);
+        let (now, account, token) = (self.world.now(), session.account, session.token);
         self.store
             .write(move |rows| {
+                signed_in(rows, token, now)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
                 Ok::<_, Error>(rows::save(rows, &registration.release(account, now)?)?)
             })
@@ -363,8 +373,12 @@ impl Service {
 
     /// What became of a registration this account decided: for the page after the decision.
     pub async fn decision(&self, session: &Session, id: RegistrationId) -> Result<Registration, Error> {
-        let account = session.account;
-        let registration = self.store.read(|rows| rows::registration(rows, id)).await?;
+        let (account, token, now) = (session.account, session.token, self.world.now());
+        let read = |rows: &dyn Read| {
+            signed_in(rows, token, now)?;
+            Ok::<_, Error>(rows::registration(rows, id)?)
+        };
+        let registration = self.store.read(read).await?;
         registration.filter(|r| r.account() == Some(account) && !matches!(r, Registration::Pending { .. })).ok_or(Error::WrongCode)
     }
 }

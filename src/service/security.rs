@@ -3,10 +3,10 @@
 use super::{
     Error, Service,
     accounts::session_of,
-    acting,
     hashing::Lane,
     record,
     sign_in::{begin, still_proven},
+    signed_in::signed_in,
 };
 use crate::{
     domain::{
@@ -43,7 +43,11 @@ impl Service {
     /// The account's live browser sessions: the asking one first, then the latest seen.
     pub async fn browsers(&self, session: &Session) -> Result<Vec<Browser>, Error> {
         let now = self.world.now();
-        let mut sessions = self.store.read(|rows| sessions_of(rows, session.account)).await?;
+        let read = |rows: &dyn Read| {
+            signed_in(rows, session.token, now)?;
+            Ok::<_, Error>(sessions_of(rows, session.account)?)
+        };
+        let mut sessions = self.store.read(read).await?;
         sessions.retain(|session| session.is_live(now));
         sessions.sort_by_key(|other| (other.token != session.token, std::cmp::Reverse(other.seen_at)));
         let view = |other: &Session| Browser {
@@ -58,13 +62,14 @@ impl Service {
 
     /// Signs one browser of the account out. Another account's is as unknown as one that never was.
     pub async fn end_browser(&self, session: &Session, id: &str, source: Source) -> Result<(), Error> {
-        let account = session.account;
+        let (account, token) = (session.account, session.token);
         let sessions = self.store.read(|rows| sessions_of(rows, account)).await?;
         let ended = sessions.into_iter().find(|other| self.browser_id(other) == id).ok_or_else(|| Error::not_found("session"))?;
         let (now, random) = (self.world.now(), self.world.bytes());
         self.store
             .write(move |rows| {
                 rows.takes_away();
+                signed_in(rows, token, now)?;
                 rows::erase(rows, &ended);
                 Ok::<_, Error>(record(rows, account, Some(source), What::BrowserSignedOut, now, random)?)
             })
@@ -72,10 +77,11 @@ impl Service {
     }
 
     /// Ends every session of the account, this one too.
-    pub async fn sign_out_everywhere(&self, account: AccountId, source: Source) -> Result<(), Error> {
-        let (now, random) = (self.world.now(), self.world.bytes());
+    pub async fn sign_out_everywhere(&self, session: &Session, source: Source) -> Result<(), Error> {
+        let (now, random, account, token) = (self.world.now(), self.world.bytes(), session.account, session.token);
         self.store
             .write(move |rows| {
+                signed_in(rows, token, now)?;
                 end_sessions(rows, account)?;
                 Ok::<_, Error>(record(rows, account, Some(source), What::SignedOutEverywhere, now, random)?)
             })
@@ -90,7 +96,8 @@ impl Service {
         new: Password,
         source: Source,
     ) -> Result<SessionToken, Error> {
-        let account = self.store.read(|rows| acting(rows, session.account)).await?;
+        let (of, at) = (session.token, self.world.now());
+        let (_, account) = self.store.read(|rows| signed_in(rows, of, at)).await?;
         if account.password.is_none() {
             return Err(Error::Conflict { detail: "this account has no password: it signs in elsewhere".to_owned() });
         }
@@ -104,6 +111,7 @@ impl Service {
         let next = session_of(account.id, self.session_hash(&token), source, now);
         self.store
             .write(move |rows| {
+                signed_in(rows, of, now)?;
                 // Somebody else was faster: what was proven is no longer the password.
                 let mut account = still_proven(rows, &account)?;
                 account.password = Some(hash.clone());

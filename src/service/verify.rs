@@ -69,7 +69,7 @@ impl Caller {
     pub fn actor(&self) -> Actor {
         match &self.who {
             Who::Key(key) => Actor::Key(key.clone()),
-            Who::Session(_) => Actor::Program(self.account.id),
+            Who::Session(session) => Actor::Program { account: self.account.id, session: *session },
         }
     }
 

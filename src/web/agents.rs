@@ -5,7 +5,6 @@ use crate::{
     http::App,
     service::{
         Error,
-        keys::Actor,
         view::{AgentList, AgentState, AgentView},
     },
     web::{
@@ -39,18 +38,19 @@ pub fn router() -> Router<App> {
 }
 
 async fn list(State(app): State<App>, human: Human) -> Answer {
+    let actor = human.actor();
     let Human { visitor, account, .. } = human;
-    let agents = app.list_agents(&Actor::Owner(account.id), Some(account.id), visitor.query("cursor"), None).await?;
+    let agents = app.list_agents(&actor, Some(account.id), visitor.query("cursor"), None).await?;
     Ok(page(&visitor, &agents, app.world.now()))
 }
 
 async fn confirm(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
-    let agent = app.get_agent(&Actor::Owner(human.account.id), grant(&id)?).await?;
+    let agent = app.get_agent(&human.actor(), grant(&id)?).await?;
     Ok(if agent.ended_at.is_some() { back() } else { confirm_page(&human.visitor, &agent, app.world.now(), None) })
 }
 
 async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
-    let (actor, now) = (Actor::Owner(human.account.id), app.world.now());
+    let (actor, now) = (human.actor(), app.world.now());
     let agent = app.get_agent(&actor, grant(&id)?).await?;
     if form.text("confirm").trim() != agent.agent_name {
         let problem = Problem::of(&Error::invalid("confirm", "is not the agent's name"));
@@ -69,7 +69,7 @@ async fn revoke_all(State(app): State<App>, human: Human, form: Form) -> Answer 
         let problem = Problem::of(&Error::invalid("confirm", format!("is not: {ALL}")));
         return Ok(confirm_all_page(&human.visitor, Some(&problem)));
     }
-    app.revoke_all_agents(&Actor::Owner(human.account.id), None, human.visitor.source).await?;
+    app.revoke_all_agents(&human.actor(), None, human.visitor.source).await?;
     Ok(back())
 }
 

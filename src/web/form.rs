@@ -67,6 +67,12 @@ impl FromRequest<App> for Form {
             return Err(Failure(Error::UnsupportedMediaType { expected: URL_ENCODED.to_owned() }));
         }
         let body = whole(body).await.map_err(Failure)?;
+        // The body may have taken its time: somebody signed out meanwhile sends nothing any more.
+        if let Some(signed_in) = &visitor.signed_in
+            && app.session(&signed_in.token).await?.is_none()
+        {
+            return Err(Failure(Error::SignInNeeded));
+        }
         let form =
             Self(form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect());
         form.has_no_duplicates()?;

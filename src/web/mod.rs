@@ -6,6 +6,7 @@
 
 mod activity;
 mod admin;
+mod again;
 mod agents;
 mod brand;
 mod claim;

@@ -110,6 +110,7 @@ async fn undecided(app: &App, visitor: &Visitor, session: &Session, id: Registra
 }
 
 pub async fn done(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+    let actor = human.actor();
     let Human { visitor, session, account } = human;
     let decided = match registration(&id) {
         Ok(id) => app.decision(&session, id).await,
@@ -118,7 +119,7 @@ pub async fn done(State(app): State<App>, human: Human, Path(id): Path<String>) 
     let disowned = visitor.query("disowned").is_some();
     match decided {
         Ok(decided @ Registration::Denied { .. }) if disowned => {
-            let active = active_agent_keys(&app, account.id).await?;
+            let active = active_agent_keys(&app, &actor, account.id).await?;
             Ok(review_page::disowned(&visitor, decided.request(), &active, app.world.now()))
         }
         Ok(decided) => Ok(review_page::decided(&visitor, &decided)),
@@ -132,8 +133,8 @@ fn not_decided(visitor: &Visitor, error: &Error) -> Response {
 }
 
 /// What agents hold already: for somebody who just found out that a stranger asked.
-async fn active_agent_keys(app: &App, account: AccountId) -> Result<Vec<KeyView>, Error> {
+async fn active_agent_keys(app: &App, actor: &Actor, account: AccountId) -> Result<Vec<KeyView>, Error> {
     let filter = Filter { status: Some(Status::Active), limit: Some(MAX_PAGE), ..Filter::default() };
-    let list = app.list_keys(&Actor::Owner(account), Some(account), &filter).await?;
+    let list = app.list_keys(actor, Some(account), &filter).await?;
     Ok(list.keys.into_iter().filter(|key| matches!(key.created_by, CreatedBy::Agent { .. })).collect())
 }

@@ -44,7 +44,7 @@ pub async fn end_browser(State(app): State<App>, human: Human, Path(id): Path<St
 }
 
 pub async fn sign_out_everywhere(State(app): State<App>, human: Human, _form: Form) -> Answer {
-    app.sign_out_everywhere(human.account.id, human.visitor.source).await?;
+    app.sign_out_everywhere(&human.session, human.visitor.source).await?;
     let mut response = Redirect::to("/login").into_response();
     human.visitor.put(&mut response, Kind::Session, None);
     Ok(response)

@@ -9,7 +9,7 @@ use crate::{
         source::Source,
     },
     http::{App, client::source_of},
-    service::Error,
+    service::{Error, keys::Actor},
     web::error::Failure,
 };
 use axum::{
@@ -217,6 +217,13 @@ pub struct Human {
     pub visitor: Visitor,
     pub session: Session,
     pub account: Account,
+}
+
+impl Human {
+    /// In whose right this human acts on keys and agents.
+    pub fn actor(&self) -> Actor {
+        Actor::owner(&self.session)
+    }
 }
 
 impl FromRequestParts<App> for Human {

@@ -42,6 +42,7 @@ async fn a100_a_key_that_was_told_as_expired_stays_so_after_a_restart_or_a_kill_
         assert_eq!((code_of(&app, key.key.expose()).await, code_of(&app, old.key.expose()).await), (Code::Expired, Code::Expired));
         let app = again(app, killed, 2 * HOUR).await;
         assert_eq!((code_of(&app, key.key.expose()).await, code_of(&app, old.key.expose()).await), (Code::Expired, Code::Expired));
+        let human = app.again(&human).await;
         let seen = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
         assert_eq!(seen.status, Status::Expired, "pages say the same");
         assert_err!(

@@ -222,6 +222,7 @@ async fn a97_past_the_brake_right_and_wrong_codes_are_answered_and_charged_alike
     assert!(app.activity(mallory.account).await.contains(&What::TooManyWrongCodes));
     // Neither to him nor to a friend, when the hour is over: the code that was right is dead.
     app.advance(HOUR - 120);
+    let mallory = app.again(&mallory).await;
     for n in 0..12 {
         wrong_codes(&app, format!("h{n}@example.net"), 48 * HOUR, v6(n, 1)).await;
     }
@@ -393,6 +394,7 @@ async fn a98_at_the_ceiling_who_asked_most_makes_room_and_an_honest_claim_lives_
         app.advance_and_purge(60).await;
     }
     let fresh = app.service.new_attempt(&token(&honest), None, true).await.unwrap();
+    let alice = app.again(&alice).await;
     let id = app.type_code(&alice, fresh.attempt.user_code.expose()).await.unwrap();
     let review = app.service.review(&alice.session, id, alice.source).await.unwrap();
     app.decide(&alice, &review, Decision { password: Some(password(PASSWORD)), ..everything(&review) }).await.unwrap();

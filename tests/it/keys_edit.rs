@@ -351,7 +351,7 @@ async fn a83_a_programs_session_gives_an_operators_keys_no_power_over_others() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     app.edit(human.account, |account| account.operator = true).await;
-    let program = Actor::Program(human.account);
+    let program = app.program(&human).await;
     for scope in ["keys:verify", "keys:write"] {
         let made = app.service.create_key(program.clone(), human.account, new_key(&[scope]), human.source).await;
         assert_err!(made, Error::Forbidden { .. });

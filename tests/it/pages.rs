@@ -152,11 +152,8 @@ async fn a13_head_and_get_of_every_page_change_nothing() {
     let app = app().await;
     let (mut browser, agent, path) = reviewing(&app, &["audience:read"]).await;
     let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
-    let key = app
-        .service
-        .create_key(countersign::service::keys::Actor::Owner(owner), owner, new_key(&["audience:read"]), at("127.0.0.1"))
-        .await
-        .unwrap();
+    let key =
+        app.service.create_key(app.human_again(owner).await.actor(), owner, new_key(&["audience:read"]), at("127.0.0.1")).await.unwrap();
     let revoke = format!("/settings/keys/{}/revoke", key.view.id);
     let before = (app.row_counts().await, app.stored(agent.registration_id).await.map(|row| format!("{row:?}")));
     for page in [

@@ -320,7 +320,8 @@ async fn a92_a_ticket_that_waits_is_void_when_its_human_signs_out_everywhere() {
     let key = app.service_key().await;
     let path = ticket(&app, &key, &visit("u-1", "ada@example.com")).await;
     let other = ticket(&app, &key, &visit("u-2", "eve@example.com")).await;
-    app.service.sign_out_everywhere(account(&app, "u-1").await.id, at("127.0.0.1")).await.unwrap();
+    let ada = app.human_again(account(&app, "u-1").await.id).await;
+    app.service.sign_out_everywhere(&ada.session, at("127.0.0.1")).await.unwrap();
     assert_eq!(app.browser().open(&path).await.status, 410);
     come_in(&app, &other).await;
 }

@@ -129,7 +129,7 @@ async fn an_agents_key_stands_beside_your_own_and_deleting_it_ends_access() {
     let (mut browser, got, key) = delivered(&app).await;
     let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
     let own = NewKey { name: "My own".to_owned(), ..new_key(&["audience:read"]) };
-    app.service.create_key(countersign::service::keys::Actor::Owner(ada), ada, own, at("127.0.0.1")).await.unwrap();
+    app.service.create_key(app.human_again(ada).await.actor(), ada, own, at("127.0.0.1")).await.unwrap();
     let page = browser.open("/settings/keys").await.text();
     assert!(page.contains("My own") && page.contains("Claude"));
     app.http().projects(&key).await.ok();
@@ -370,7 +370,7 @@ async fn the_keys_page_shows_what_is_documented() {
     let mut browser = app.signed_in("ada@example.com").await;
     let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
     let new = NewKey { name: "Production".to_owned(), ..new_key(&["email:read", "webhook:read"]) };
-    let made = app.service.create_key(countersign::service::keys::Actor::Owner(ada), ada, new, at("127.0.0.1")).await.unwrap();
+    let made = app.service.create_key(app.human_again(ada).await.actor(), ada, new, at("127.0.0.1")).await.unwrap();
     assert!(browser.open("/settings/keys").await.text().contains("Never used"));
     app.http().projects(made.key.expose()).await.ok();
     let page = browser.open("/settings/keys").await.text();
@@ -395,7 +395,7 @@ async fn revoking_is_confirmed_immediate_and_for_good() {
         let mut browser = app.signed_in("ada@example.com").await;
         let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
         let scope = app.service.config.scopes.keys().next().unwrap().to_string();
-        let owner = countersign::service::keys::Actor::Owner(ada);
+        let owner = app.human_again(ada).await.actor();
         let made = app.service.create_key(owner, ada, new_key(&[&scope]), at("127.0.0.1")).await.unwrap();
         let path = format!("/settings/keys/{}/revoke", made.view.id);
         let list = browser.open("/settings/keys").await.text();
@@ -516,6 +516,7 @@ async fn keys_persist_until_they_are_revoked() {
     app.advance_and_purge(20 * 366 * 24 * 3600).await;
     let app = app.restart().await;
     list_agents(&app, key.key.expose()).await.ok();
+    let human = app.again(&human).await;
     app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     assert!(magpipe_nobody(&list_agents(&app, key.key.expose()).await));
 }
@@ -549,7 +550,7 @@ async fn the_dashboard_shows_eight_characters_only() {
     let mut browser = app.signed_in("ada@example.com").await;
     let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
     let new = NewKey { name: "CI Pipeline".to_owned(), ..new_key(&["agents:read"]) };
-    let made = app.service.create_key(countersign::service::keys::Actor::Owner(ada), ada, new, at("127.0.0.1")).await.unwrap();
+    let made = app.service.create_key(app.human_again(ada).await.actor(), ada, new, at("127.0.0.1")).await.unwrap();
     let page = browser.open("/settings/keys").await.text();
     let key = made.key.expose();
     assert!(page.contains("CI Pipeline") && page.contains(&key[..12]) && !page.contains(&key[..13]));

@@ -35,7 +35,7 @@ async fn a12_the_stopped_account_may_go_on_an_hour_later() {
         app.type_code(&human, WRONG_CODE).await.unwrap_err();
     }
     app.advance(HOUR);
-    let agent = app.register().await;
+    let (agent, human) = (app.register().await, app.again(&human).await);
     app.enter(&human, &agent).await.unwrap();
 }
 
@@ -236,6 +236,7 @@ async fn a24_a_disowned_source_is_flagged_for_a_day() {
     let again = app.service.register(asks(&["audience:read"]), who).await.unwrap();
     assert!(app.reviewed(&bob, &again).await.flagged);
     app.advance(24 * HOUR);
+    let bob = app.again(&bob).await;
     let later = app.service.register(asks(&["audience:read"]), who).await.unwrap();
     assert!(!app.reviewed(&bob, &later).await.flagged);
 }
@@ -399,7 +400,7 @@ async fn experienced(app: &TestApp) -> Human {
 async fn a_harmless_request_of_a_known_account_needs_neither_code_nor_password() {
     let app = app().await;
     let human = experienced(&app).await;
-    app.advance(HOUR);
+    app.advance(HOUR / 3);
     let agent = app.register().await;
     let review = followed(&app, &human, &agent).await;
     assert_eq!((review.needs_code, review.needs_password), (false, false));

@@ -80,7 +80,7 @@ impl Service {
                 return Err(Error::Forbidden { detail: format!("a {} key can't make keys of another environment", key.environment) });
             }
             Actor::Key(key) => key.environment,
-            Actor::Owner(_) | Actor::Program(_) | Actor::Operator => new.environment.unwrap_or(self.config.environment),
+            Actor::Owner { .. } | Actor::Program { .. } | Actor::Operator => new.environment.unwrap_or(self.config.environment),
         };
         let fresh = self.fresh_key(environment, &world);
         let draft = Key {
@@ -119,6 +119,7 @@ impl Service {
                     return Ok(made);
                 }
                 may_make(rows, &actor)?;
+                actor.may_give(rows, now)?;
                 let owner = acting(rows, account).map_err(|_| Error::not_found("account"))?;
                 let mut key = draft.clone();
                 if let Actor::Key(parent) = &actor {
@@ -170,7 +171,7 @@ fn bound(key: &mut Key, parent: &KeyFacts) -> Result<(), Error> {
 pub(super) fn within_session(actor: &Actor, owner: &Account, scopes: &ScopeSet) -> Result<(), Error> {
     let reaches_others = owner.operator && [KEYS_VERIFY, KEYS_WRITE].into_iter().any(|scope| scopes.has(scope));
     match actor {
-        Actor::Program(_) if reaches_others => Err(Error::Forbidden {
+        Actor::Program { .. } if reaches_others => Err(Error::Forbidden {
             detail: format!("a program's session gives an operator's keys no `{KEYS_VERIFY}` and no `{KEYS_WRITE}`: use the page"),
         }),
         _ => Ok(()),
@@ -188,7 +189,7 @@ fn within_plan(config: &Config, actor: &Actor, plan: &str, own: Option<u32>) -> 
         (Actor::Operator, _) | (_, None) => return Ok(()),
         // What a key may have it may give: it is bounded by that already.
         (Actor::Key(parent), _) if parent.requests_per_minute().is_some() => return Ok(()),
-        (Actor::Owner(_) | Actor::Program(_) | Actor::Key(_), Some(plan)) => plan.requests_per_minute,
+        (Actor::Owner { .. } | Actor::Program { .. } | Actor::Key(_), Some(plan)) => plan.requests_per_minute,
     };
     if own <= most { Ok(()) } else { Err(Error::invalid("requests_per_minute", format!("must be at most the plan's {most}"))) }
 }

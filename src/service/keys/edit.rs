@@ -55,6 +55,9 @@ impl Service {
                     key.scopes = scopes.clone();
                 }
                 let (added, removed) = (key.scopes.missing_from(&before.scopes), before.scopes.missing_from(&key.scopes));
+                if !added.is_empty() {
+                    actor.may_give(rows, now)?;
+                }
                 let was = (key.name != before.name).then_some(before.name);
                 rows::save(rows, &key)?;
                 if !removed.is_empty() {
@@ -140,6 +143,7 @@ pub(in crate::service) fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, 
             detail: format!("the key that took its place, {}, is {}: let that one work first", next.id, next.status(now).as_str()),
         });
     }
+    actor.may_give(rows, now)?;
     match key.parent.map(|parent| rows::key(rows, parent)).transpose()?.flatten() {
         Some(parent) if !parent.is_active(now) => Err(Error::Conflict {
             detail: format!("the key that made it, {}, is {}: let that one work first", parent.id, parent.status(now).as_str()),

@@ -3,7 +3,8 @@
 //! Who may what: a human's session and the operator act on every key of the account; a key on itself (see, revoke),
 //! with `keys:read` and `keys:revoke` on all keys of its account, with `keys:write` on its descendants. It is asked
 //! inside the transaction that changes something, of the acting key as it then is: a key that was narrowed or revoked
-//! a moment ago changes nothing any more. What is taken from a key reaches further than itself: [`lineage`].
+//! a moment ago, or a session that was ended, changes nothing any more. A human gives a right (a new key or secret, more
+//! scopes, a key that works again) only with a fresh sign-in, and takes one away at any time. What is taken from a key reaches further than itself: [`lineage`].
 
 mod create;
 mod edit;
@@ -25,11 +26,13 @@ pub(super) use revoke::revoke_with_all;
 use super::{
     Error, Service, acting,
     facts::KeyFacts,
+    signed_in::{must_be_fresh, signed_in},
     view::{Issued, KeyView},
 };
 use crate::{
     domain::{
-        id::{AccountId, GrantId, KeyId},
+        account::Session,
+        id::{AccountId, GrantId, KeyId, ProgramSessionId},
         key::{Environment, Key},
         registration::Registration,
         scope::{KEYS_READ, KEYS_WRITE, Scope, ScopeSet},
@@ -51,10 +54,10 @@ pub const MAX_LIFETIME: i64 = 24 * 3660 * 3600;
 /// Who acts on keys.
 #[derive(Debug, Clone)]
 pub enum Actor {
-    /// A human in their browser's session.
-    Owner(AccountId),
+    /// A human in their browser's session, by the hash of its token: for as long as it lives.
+    Owner { account: AccountId, session: Digest },
     /// A program that signed in with its human's password: as the human, but what it makes must not outreach it.
-    Program(AccountId),
+    Program { account: AccountId, session: ProgramSessionId },
     /// A key, within its scopes and lineage.
     Key(Arc<KeyFacts>),
     /// Whoever runs the deployment, on its own machine.
@@ -62,23 +65,43 @@ pub enum Actor {
 }
 
 impl Actor {
+    pub const fn owner(session: &Session) -> Self {
+        Self::Owner { account: session.account, session: session.token }
+    }
+
     /// The one account it may act on; `None`: any.
     pub(super) fn account(&self) -> Option<AccountId> {
         match self {
-            Self::Owner(account) | Self::Program(account) => Some(*account),
+            Self::Owner { account, .. } | Self::Program { account, .. } => Some(*account),
             Self::Key(key) => Some(key.account.id),
             Self::Operator => None,
         }
     }
 
-    /// The actor as the store knows it now: between a request's start and its transaction it may have been narrowed
-    /// or revoked.
-    fn now(&self, rows: &dyn Read, now: Timestamp) -> Result<Self, Error> {
-        let Self::Key(key) = self else { return Ok(self.clone()) };
+    /// The actor as the store knows it now: between a request's start and its transaction a key may have been narrowed
+    /// or revoked, and a session may have ended.
+    pub(super) fn now(&self, rows: &dyn Read, now: Timestamp) -> Result<Self, Error> {
         let gone = || Error::Unauthorized { presented: true };
+        let key = match self {
+            Self::Operator => return Ok(self.clone()),
+            Self::Owner { session, .. } => return signed_in(rows, *session, now).map(|_| self.clone()),
+            Self::Program { account, session } => {
+                let session = rows::program_session(rows, *session)?.filter(|session| session.is_live(now) && session.account == *account);
+                acting(rows, session.ok_or_else(gone)?.account).map_err(|_| gone())?;
+                return Ok(self.clone());
+            }
+            Self::Key(key) => key,
+        };
         let row = rows::key(rows, key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
         let account = acting(rows, row.account).map_err(|_| gone())?;
         Ok(Self::Key(Arc::new(key.renewed(&row, Arc::new(account.facts())))))
+    }
+
+    /// Whether it may give somebody a right at this moment: a human whose sign-in is fresh.
+    pub(super) fn may_give(&self, rows: &dyn Read, now: Timestamp) -> Result<(), Error> {
+        let Self::Owner { session, .. } = self else { return Ok(()) };
+        let (session, account) = signed_in(rows, *session, now)?;
+        must_be_fresh(&session, &account, now)
     }
 }
 

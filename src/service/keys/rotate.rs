@@ -81,6 +81,7 @@ impl Service {
                     return Ok(made);
                 }
                 may_make(rows, &actor)?;
+                actor.may_give(rows, now)?;
                 acting(rows, old.account).map_err(|_| Error::not_found("key"))?;
                 may_rotate(rows, &old, grace, now)?;
                 let new = Key {

@@ -11,6 +11,7 @@ use crate::{
         view::{AccountList, AccountView, AgentList, KeyList},
     },
     web::{
+        again::{self, Step},
         error::{Answer, Failure},
         field::{Field, Select},
         form::Form,
@@ -175,27 +176,40 @@ fn keys_table(list: &KeyList, now: Timestamp) -> Markup {
     }
 }
 
-/// One change, and back to the account's page.
-async fn change(app: &App, operator: &Operator, id: &str, change: Change) -> Answer {
-    let id = account_id(id)?;
-    app.change_account(&id.to_string(), change, Some(operator.0.account.id)).await?;
-    Ok(Redirect::to(&format!("/admin/accounts/{id}")).into_response())
+/// One change, and back to the account's page. What gives the account something may take the password first.
+async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change: Change, title: &str) -> Answer {
+    let (Operator(mut human), id) = (operator, account_id(id)?);
+    let back = format!("/admin/accounts/{id}");
+    let plan = match &change {
+        Change::Plan(plan) => plan.clone(),
+        Change::VerifyEmail | Change::Disable | Change::Enable => String::new(),
+    };
+    let carried: &[(&str, &str)] = if plan.is_empty() { &[] } else { &[("plan", &plan)] };
+    let changed = match again::take(app, &mut human, &mut form).await {
+        Ok(()) => app.change_account(&id.to_string(), change, Some(&human.session)).await,
+        Err(error) => Err(error),
+    };
+    match changed {
+        Ok(_) => Ok(Redirect::to(&back).into_response()),
+        Err(error) => Ok(Step { title, action: &human.visitor.path, carried, back: &back }.or(&human, error)?),
+    }
 }
 
 pub async fn set_plan(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
-    change(&app, &operator, &id, Change::Plan(form.text("plan").to_owned())).await
+    let plan = Change::Plan(form.text("plan").to_owned());
+    change(&app, operator, &id, form, plan, "Change the plan").await
 }
 
-pub async fn verify_email(State(app): State<App>, operator: Operator, Path(id): Path<String>, _form: Form) -> Answer {
-    change(&app, &operator, &id, Change::VerifyEmail).await
+pub async fn verify_email(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+    change(&app, operator, &id, form, Change::VerifyEmail, "Mark the e-mail as verified").await
 }
 
-pub async fn disable(State(app): State<App>, operator: Operator, Path(id): Path<String>, _form: Form) -> Answer {
-    change(&app, &operator, &id, Change::Disable).await
+pub async fn disable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+    change(&app, operator, &id, form, Change::Disable, "Disable the account").await
 }
 
-pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<String>, _form: Form) -> Answer {
-    change(&app, &operator, &id, Change::Enable).await
+pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+    change(&app, operator, &id, form, Change::Enable, "Enable the account").await
 }
 
 pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> Answer {

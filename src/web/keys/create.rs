@@ -6,9 +6,10 @@ use crate::{
     http::App,
     service::{
         Error,
-        keys::{Actor, NewKey, Once},
+        keys::{NewKey, Once},
     },
     web::{
+        again,
         error::{Answer, with_retry_after},
         field::{self, Field, Problem, Select},
         form::Form,
@@ -43,16 +44,18 @@ pub async fn show(State(app): State<App>, human: Human) -> Answer {
     Ok(page(&human, &Typed { expires_in, ..Typed::default() }, None))
 }
 
-pub async fn create(State(app): State<App>, human: Human, form: Form) -> Answer {
+pub async fn create(State(app): State<App>, mut human: Human, mut form: Form) -> Answer {
     let typed = Typed::of(&form);
-    let created = match (typed.read(&app), once(&app, &human, &form)) {
-        (Ok(new), Ok(once)) => {
-            let (actor, account) = (Actor::Owner(human.account.id), human.account.id);
+    let proven = again::take(&app, &mut human, &mut form).await;
+    let created = match (typed.read(&app), once(&app, &human, &form), proven) {
+        (Ok(new), Ok(once), Ok(())) => {
+            let (actor, account) = (human.actor(), human.account.id);
             app.create_key_once(actor, account, new, human.visitor.source, Some(&once)).await
         }
-        (Err(error), _) | (_, Err(error)) => Err(error),
+        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
     };
     match created {
+        Err(error @ Error::SignInNeeded) => Err(error.into()),
         Ok(issued) => Ok(reveal::page(&human.visitor, &issued, app.world.now())),
         Err(error) => Ok(with_retry_after(page(&human, &typed, Some(&Problem::of(&error))), &error)),
     }
@@ -123,6 +126,7 @@ fn page(human: &Human, typed: &Typed, problem: Option<&Problem>) -> Response {
                     (environment(visitor, typed.environment))
                 }
                 (limit(human, typed, problem))
+                (again::field(human, ", and this makes a key", problem))
                 button.primary.full type="submit" { "Create key" }
             }
         }

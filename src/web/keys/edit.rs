@@ -2,18 +2,17 @@
 
 use super::{key_id, url};
 use crate::{
+    domain::id::KeyId,
     http::App,
-    service::{
-        keys::{Actor, Edit},
-        view::KeyView,
-    },
+    service::{Error, keys::Edit, view::KeyView},
     web::{
+        again::{self, Step},
         error::{Answer, with_retry_after},
         field::{self, Field, Problem},
         form::Form,
         layout::Width,
         scopes,
-        session::{Human, Visitor},
+        session::Human,
     },
 };
 use axum::{
@@ -24,37 +23,50 @@ use axum::{
 use maud::html;
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
-    let key = app.get_key(&Actor::Owner(human.account.id), key_id(&id)?).await?;
+    let key = app.get_key(&human.actor(), key_id(&id)?).await?;
     let held: Vec<String> = key.scopes.iter().map(ToString::to_string).collect();
-    Ok(page(&human.visitor, &key, &key.name, &held, None))
+    Ok(page(&human, &key, &key.name, &held, None))
 }
 
-pub async fn edit(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
-    let (actor, id) = (Actor::Owner(human.account.id), key_id(&id)?);
+pub async fn edit(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> Answer {
+    let (actor, id) = (human.actor(), key_id(&id)?);
     let key = app.get_key(&actor, id).await?;
     let (name, scopes) = (form.text("name").to_owned(), form.all("scopes"));
     let edit = Edit { name: Some(name.clone()), scopes: Some(scopes.clone()), ..Edit::default() };
-    match app.edit_key(&actor, id, edit, human.visitor.source).await {
+    let edited = match again::take(&app, &mut human, &mut form).await {
+        Ok(()) => app.edit_key(&actor, id, edit, human.visitor.source).await,
+        Err(error) => Err(error),
+    };
+    match edited {
+        Err(error @ Error::SignInNeeded) => Err(error.into()),
         Ok(edited) => Ok(Redirect::to(&format!("{}?saved", url(edited.id))).into_response()),
-        Err(error) => Ok(with_retry_after(page(&human.visitor, &key, &name, &scopes, Some(&Problem::of(&error))), &error)),
+        Err(error) => Ok(with_retry_after(page(&human, &key, &name, &scopes, Some(&Problem::of(&error))), &error)),
     }
 }
 
 pub async fn disable(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> Answer {
-    switch(&app, &human, &id, true).await
+    Ok(switch(&app, &human, key_id(&id)?, true).await?)
 }
 
-pub async fn enable(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> Answer {
-    switch(&app, &human, &id, false).await
+pub async fn enable(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> Answer {
+    let id = key_id(&id)?;
+    let enabled = match again::take(&app, &mut human, &mut form).await {
+        Ok(()) => switch(&app, &human, id, false).await,
+        Err(error) => Err(error),
+    };
+    let (action, back) = (format!("{}/enable", url(id)), url(id));
+    let step = Step { title: "Enable this key", action: &action, carried: &[], back: &back };
+    Ok(enabled.or_else(|error| step.or(&human, error))?)
 }
 
-async fn switch(app: &App, human: &Human, id: &str, disabled: bool) -> Answer {
+async fn switch(app: &App, human: &Human, id: KeyId, disabled: bool) -> Result<Response, Error> {
     let edit = Edit { disabled: Some(disabled), ..Edit::default() };
-    let edited = app.edit_key(&Actor::Owner(human.account.id), key_id(id)?, edit, human.visitor.source).await?;
+    let edited = app.edit_key(&human.actor(), id, edit, human.visitor.source).await?;
     Ok(Redirect::to(&format!("{}?saved", url(edited.id))).into_response())
 }
 
-fn page(visitor: &Visitor, key: &KeyView, name: &str, ticked: &[String], problem: Option<&Problem>) -> Response {
+fn page(human: &Human, key: &KeyView, name: &str, ticked: &[String], problem: Option<&Problem>) -> Response {
+    let visitor = &human.visitor;
     let content = html! {
         p.back { a href=(url(key.id)) { bdi { (key.name) } } }
         section.panel.review {
@@ -65,6 +77,7 @@ fn page(visitor: &Visitor, key: &KeyView, name: &str, ticked: &[String], problem
                 (visitor.token_field())
                 (Field { name: "name", label: "Name", kind: "text", value: name, autocomplete: "off", ..Field::default() }.show(problem))
                 (scopes::choose(visitor.app.catalogue(), |scope| ticked.iter().any(|s| s == scope.as_str()), problem))
+                (again::field(human, ": it takes your password to give this key more than it has", problem))
                 div.decide {
                     button.choice.primary type="submit" { "Save" }
                     a.button.choice href=(url(key.id)) { "Leave it" }

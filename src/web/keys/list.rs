@@ -2,10 +2,7 @@
 
 use super::{facts, title, url};
 use crate::{
-    domain::{
-        id::AccountId,
-        key::{Environment, Maker, Status},
-    },
+    domain::key::{Environment, Maker, Status},
     http::App,
     service::{
         keys::{Actor, Filter},
@@ -27,10 +24,11 @@ const STATUSES: [Status; 4] = [Status::Active, Status::Expired, Status::Disabled
 const MAKERS: [(Maker, &str); 3] = [(Maker::Human, "You"), (Maker::Agent, "An agent"), (Maker::Key, "Another key")];
 
 pub async fn show(State(app): State<App>, human: Human) -> Answer {
+    let actor = human.actor();
     let Human { visitor, account, .. } = human;
     let filter = filter(&visitor);
-    let keys = app.list_keys(&Actor::Owner(account.id), Some(account.id), &filter).await?;
-    let revoked = just_revoked(&app, &visitor, account.id).await;
+    let keys = app.list_keys(&actor, Some(account.id), &filter).await?;
+    let revoked = just_revoked(&app, &visitor, &actor).await;
     Ok(page(&visitor, &filter, &keys, revoked.as_ref(), app.world.now()))
 }
 
@@ -62,9 +60,9 @@ fn address(filter: &Filter, cursor: Option<&str>) -> String {
 }
 
 /// The key the address says was revoked, if it is this account's and really is.
-async fn just_revoked(app: &App, visitor: &Visitor, account: AccountId) -> Option<KeyView> {
+async fn just_revoked(app: &App, visitor: &Visitor, actor: &Actor) -> Option<KeyView> {
     let id = visitor.query("revoked")?.parse().ok()?;
-    app.get_key(&Actor::Owner(account), id).await.ok().filter(|key| key.status == Status::Revoked)
+    app.get_key(actor, id).await.ok().filter(|key| key.status == Status::Revoked)
 }
 
 fn page(visitor: &Visitor, filter: &Filter, list: &KeyList, revoked: Option<&KeyView>, now: Timestamp) -> Response {

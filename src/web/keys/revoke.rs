@@ -4,7 +4,7 @@ use super::{facts, key_id, url};
 use crate::{
     domain::{id::KeyId, key::Status},
     http::App,
-    service::{Error, keys::Actor, view::KeyView},
+    service::{Error, view::KeyView},
     web::{
         error::Answer,
         field::{self, Field, Problem},
@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use maud::html;
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
-    let key = app.get_key(&Actor::Owner(human.account.id), key_id(&id)?).await?;
+    let key = app.get_key(&human.actor(), key_id(&id)?).await?;
     if key.status == Status::Revoked {
         return Ok(back_to_list(key.id));
     }
@@ -30,7 +30,7 @@ pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) 
 }
 
 pub async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
-    let actor = Actor::Owner(human.account.id);
+    let actor = human.actor();
     let key = app.get_key(&actor, key_id(&id)?).await?;
     if form.text("confirm").trim() != key.name {
         let error = Error::invalid("confirm", "is not the key's name");

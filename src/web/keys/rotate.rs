@@ -3,17 +3,14 @@
 use super::{create, facts, key_id, reveal, url};
 use crate::{
     http::App,
-    service::{
-        Error,
-        keys::{Actor, Rotate},
-        view::KeyView,
-    },
+    service::{Error, keys::Rotate, view::KeyView},
     web::{
+        again,
         error::{Answer, with_retry_after},
         field::{self, Problem},
         form::Form,
         layout::Width,
-        session::{Human, Visitor},
+        session::Human,
     },
 };
 use axum::{
@@ -33,33 +30,36 @@ const GRACES: [(i64, &str, &str); 4] = [
 ];
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
-    let key = app.get_key(&Actor::Owner(human.account.id), key_id(&id)?).await?;
-    Ok(page(&human.visitor, &key, GRACES[0].0, app.world.now(), None))
+    let key = app.get_key(&human.actor(), key_id(&id)?).await?;
+    Ok(page(&human, &key, GRACES[0].0, app.world.now(), None))
 }
 
-pub async fn rotate(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
-    let (actor, id) = (Actor::Owner(human.account.id), key_id(&id)?);
+pub async fn rotate(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> Answer {
+    let (actor, id) = (human.actor(), key_id(&id)?);
     let key = app.get_key(&actor, id).await?;
     let once = create::once(&app, &human, &form)?;
     let grace = GRACES.iter().map(|(seconds, ..)| *seconds).find(|seconds| seconds.to_string() == form.text("grace_seconds"));
-    let rotated = match grace {
-        Some(grace) => {
+    let rotated = match (grace, again::take(&app, &mut human, &mut form).await) {
+        (_, Err(error)) => Err(error),
+        (Some(grace), Ok(())) => {
             let rotate = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
             app.rotate_key(&actor, id, rotate, human.visitor.source, Some(&once)).await
         }
-        None => Err(Error::invalid("grace_seconds", "must be one of the choices")),
+        (None, Ok(())) => Err(Error::invalid("grace_seconds", "must be one of the choices")),
     };
     let now = app.world.now();
     match rotated {
         Ok(issued) => Ok(reveal::page(&human.visitor, &issued, now)),
+        Err(error @ Error::SignInNeeded) => Err(error.into()),
         Err(error) => {
             let problem = Problem::of(&error);
-            Ok(with_retry_after(page(&human.visitor, &key, grace.unwrap_or(GRACES[0].0), now, Some(&problem)), &error))
+            Ok(with_retry_after(page(&human, &key, grace.unwrap_or(GRACES[0].0), now, Some(&problem)), &error))
         }
     }
 }
 
-fn page(visitor: &Visitor, key: &KeyView, chosen: i64, now: Timestamp, problem: Option<&Problem>) -> Response {
+fn page(human: &Human, key: &KeyView, chosen: i64, now: Timestamp, problem: Option<&Problem>) -> Response {
+    let visitor = &human.visitor;
     let wrong = problem.is_some_and(|problem| problem.is_about("grace_seconds"));
     let content = html! {
         p.back { a href=(url(key.id)) { bdi { (key.name) } } }
@@ -80,6 +80,7 @@ fn page(visitor: &Visitor, key: &KeyView, chosen: i64, now: Timestamp, problem: 
                         }
                     }
                 }
+                (again::field(human, ", and this makes a key", problem))
                 div.decide {
                     button.choice.primary type="submit" { "Rotate key" }
                     a.button.choice href=(url(key.id)) { "Leave it" }

@@ -8,10 +8,7 @@ use crate::{
         scope::{Catalogue, Risk},
     },
     http::App,
-    service::{
-        keys::Actor,
-        view::{KeyView, UsageDays},
-    },
+    service::view::{KeyView, UsageDays},
     web::{
         error::Answer,
         layout::Width,
@@ -32,7 +29,7 @@ use maud::{Markup, html};
 const DAYS: u16 = 30;
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
-    let (actor, id) = (Actor::Owner(human.account.id), key_id(&id)?);
+    let (actor, id) = (human.actor(), key_id(&id)?);
     let key = app.get_key(&actor, id).await?;
     let usage = app.key_usage(&actor, id, DAYS).await?;
     Ok(page(&human.visitor, &key, &usage, app.world.now()))

@@ -4,7 +4,8 @@ use super::{TestApp, server_secret};
 use countersign::{
     domain::{
         account::{Account, Session},
-        id::{AccountId, RegistrationId},
+        id::{AccountId, ProgramSessionId, RegistrationId},
+        program_session::ProgramSession,
         registration::UserCode,
         secret::{Password, Purpose, SessionToken},
         source::Source,
@@ -37,7 +38,7 @@ pub struct Human {
 
 impl Human {
     pub fn actor(&self) -> Actor {
-        Actor::Owner(self.account)
+        Actor::owner(&self.session)
     }
 }
 
@@ -174,6 +175,11 @@ pub fn everything(review: &Review) -> Decision {
 }
 
 impl TestApp {
+    /// The same human at the same place, signed in again: a session ends by itself after half an hour.
+    pub async fn again(&self, human: &Human) -> Human {
+        Human { source: human.source, ..self.human_again(human.account).await }
+    }
+
     /// A new session of somebody who has an account.
     pub async fn human_again(&self, account: AccountId) -> Human {
         let (now, token) = (self.service.world.now(), SessionToken::new(self.service.world.bytes()));
@@ -203,5 +209,17 @@ impl TestApp {
     pub async fn service_key(&self) -> String {
         let operator = self.operator("operator@example.com").await;
         self.key(&operator, &["keys:verify", "keys:write"]).await.key.expose().to_owned()
+    }
+}
+
+impl TestApp {
+    /// A program that signed in with a human's password.
+    pub async fn program(&self, human: &Human) -> Actor {
+        let (now, account) = (self.service.world.now(), human.account);
+        let id = ProgramSessionId::new(now, self.service.world.bytes());
+        let salt = self.service.world.bytes();
+        let row = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt, source: human.source };
+        self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
+        Actor::Program { account, session: id }
     }
 }
