@@ -83,7 +83,7 @@ impl Step<'_> {
                 form method="post" action=(self.action) {
                     (human.visitor.token_field())
                     @for (name, value) in self.carried { input type="hidden" name=(name) value=(value); }
-                    (self::field(human, ", and this gives somebody a right", problem))
+                    (self::field(human, ", and this gives more than there was", problem))
                     div.decide {
                         button.choice.primary type="submit" { (self.title) }
                         a.button.choice href=(self.back) { "Leave it" }

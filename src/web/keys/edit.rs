@@ -71,7 +71,7 @@ fn page(human: &Human, key: &KeyView, name: &str, ticked: &[String], problem: Op
         p.back { a href=(url(key.id)) { bdi { (key.name) } } }
         section.panel.review {
             h1 { "Edit \"" bdi { (key.name) } "\"" }
-            p.lead { "What you take away is gone with the next request, from this key, from keys it has made" @if key.replaces.is_some() { " and from the key it replaced" } "." }
+            p.lead { "What you take away is gone with the next request, from this key and from keys it has made" @if key.replaces.is_some() { ", and from the key it replaced" } "." }
             (field::problem(problem))
             form method="post" action={ (url(key.id)) "/edit" } {
                 (visitor.token_field())
