@@ -9,7 +9,10 @@ use super::{
     connect::{BOM, twice},
     doctor::Findings,
 };
-use crate::config::is_loopback;
+use crate::{
+    config::is_loopback,
+    domain::pasted::{self, Said},
+};
 use entry::{Entry, Start, Wrong};
 use jsonc_parser::{
     ParseOptions,
@@ -123,6 +126,12 @@ async fn works(entry: &Entry<'_>, place: &Place) -> Result<String, Wrong> {
     if entry.has_key() {
         return Err(("a key stands in the file".to_owned(), "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, and revoke that key"));
     }
+    if let Some(name) = entry.unfilled() {
+        return Err((
+            format!("{name} holds no key and names no variable, so this client comes as nobody"),
+            "put a variable there, such as ${COUNTERSIGN_API_KEY:-}, or take it out",
+        ));
+    }
     match entry.start()? {
         Start::Program { command, arguments, environment, folder } => {
             let folder = folder.map(std::path::PathBuf::from).or_else(|| place.project.clone()).filter(|folder| folder.is_dir());
@@ -140,8 +149,7 @@ async fn works(entry: &Entry<'_>, place: &Place) -> Result<String, Wrong> {
                 return Err((format!("{shown} without https would show keys to the network"), "use https://…"));
             }
             let carries = |name: &str| ["authorization", "x-api-key"].contains(&name.to_ascii_lowercase().as_str());
-            let value = headers.iter().find(|(name, _)| carries(name)).map(|(_, value)| value.trim());
-            let with_key = value.is_some_and(|value| !["", "bearer", "apikey"].contains(&value.to_ascii_lowercase().as_str()));
+            let with_key = headers.iter().any(|(name, value)| carries(name) && matches!(pasted::said(value), Said::Token(_)));
             let (tools, said) = over_http::ask(parsed, sse, &headers).await.map_err(|(found, todo)| (format!("{shown}: {found}"), todo))?;
             judged(tools, &said).unwrap_or_else(|| Err((format!("{shown} has {tools} tools, not {TOOLS}"), ADDRESS)))?;
             let key = if with_key { ", and its key works".to_owned() } else { "; no key was sent".to_owned() };

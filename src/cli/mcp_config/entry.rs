@@ -3,7 +3,10 @@
 use super::variables::{Expanded, Place};
 use crate::{
     cli::clients::Client,
-    domain::place::{self, NoPath},
+    domain::{
+        pasted::{self, Said},
+        place::{self, NoPath},
+    },
 };
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -78,26 +81,23 @@ impl<'a> Entry<'a> {
         *kind == "sse" || (kind.is_null() && self.address().is_some_and(|(name, url)| name == "url" && url.ends_with("/sse")))
     }
 
-    /// Whether a key stands where a variable should: in what carries one, or, by its looks, anywhere.
-    pub fn has_key(&self) -> bool {
+    /// What carries a key, by its name.
+    fn carried(&self) -> impl Iterator<Item = (&'a String, &'a str)> {
         let carries = |name: &str| ["authorization", "x-api-key", "countersign_api_key"].contains(&name.to_ascii_lowercase().as_str());
-        let mut carried = self.tables(&["headers", "http_headers", "env", "environment"]).filter(|(name, _)| carries(name));
-        let whole = self.written.to_string();
-        carried.any(|(_, value)| !self.is_variable(value)) || ["cs_live_", "cs_test_"].iter().any(|head| whole.contains(head))
+        self.tables(&["headers", "http_headers", "env", "environment"]).filter(move |(name, _)| carries(name))
     }
 
-    /// Whether a value is nothing but variables, such as `Bearer ${KEY:-}` or `${env:KEY}`.
-    fn is_variable(&self, value: &str) -> bool {
-        let literal = self.place.expand(value).literal;
-        let literal = literal.trim();
-        let bare = match literal.split_once(' ') {
-            Some((scheme, rest)) if ["bearer", "apikey"].contains(&scheme.to_ascii_lowercase().as_str()) => rest.trim(),
-            _ if ["bearer", "apikey"].contains(&literal.to_ascii_lowercase().as_str()) => "",
-            _ => literal,
-        };
-        // A reference this client does not know is no key either.
-        let reference = |rest: &str| !rest.contains(":-") && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:.{}".contains(&b));
-        bare.is_empty() || bare.strip_prefix('$').or(bare.strip_prefix('{')).is_some_and(reference)
+    /// Whether a key stands where a variable should: in what carries one, or, by its looks, anywhere.
+    pub fn has_key(&self) -> bool {
+        let whole = self.written.to_string();
+        let is_key = |value: &str| matches!(pasted::said(&self.place.expand(value).literal), Said::Token(_));
+        self.carried().any(|(_, value)| is_key(value)) || ["cs_live_", "cs_test_"].iter().any(|head| whole.contains(head))
+    }
+
+    /// What should carry a key and holds a word for nothing.
+    pub fn unfilled(&self) -> Option<&'a String> {
+        let unfilled = |value: &str| pasted::said(value) == Said::Nothing && !pasted::bare(value).is_empty();
+        self.carried().find(|(_, value)| unfilled(value)).map(|(name, _)| name)
     }
 
     /// What the client would do with it.
