@@ -294,6 +294,17 @@ async fn a77_what_does_nothing_is_ended_and_what_answers_is_not() {
 
 #[tokio::test]
 async fn told_to_end_it_takes_no_more_finishes_what_it_has_and_writes_what_it_counted() {
+    // A connection may ask once more within a second: a machine that is too busy to come in time says nothing.
+    for _ in 0..5 {
+        if told_to_end().await < Duration::from_secs(1) {
+            return;
+        }
+    }
+    panic!("nothing was asked within a second of the signal");
+}
+
+/// How long it took to ask once more.
+async fn told_to_end() -> Duration {
     let (home, server, key) = serving().await;
     for _ in 0..3 {
         works(&server, &key).await;
@@ -307,17 +318,23 @@ async fn told_to_end_it_takes_no_more_finishes_what_it_has_and_writes_what_it_co
     late.send("GET /readyz HTTP/1.1\r\n").await;
     // Behind this answer the half request was read.
     works(&server, &key).await;
+    let told = tokio::time::Instant::now();
     server.told("-TERM");
     while TcpStream::connect(server.address).await.is_ok() {}
     late.send(format!("host: {}\r\n\r\n", server.address)).await;
-    for not_ready in [kept.get("/readyz").await, late.answer().await] {
-        assert!(not_ready.starts_with("HTTP/1.1 503 ") && not_ready.contains("connection: close"), "{not_ready}");
+    let answers = [kept.get("/readyz").await, late.answer().await];
+    let took = told.elapsed();
+    if took < Duration::from_secs(1) {
+        for not_ready in answers {
+            assert!(not_ready.starts_with("HTTP/1.1 503 ") && not_ready.contains("connection: close"), "{not_ready}");
+        }
     }
     assert!(kept.rest().await.is_empty() && idle.rest().await.is_empty(), "one last answer, and none for who asks nothing");
     assert!(stream.answer().await.ends_with("0\r\n\r\n"), "a stream has its end");
     assert_eq!(server.ended().await.code(), Some(0));
     let keys = home.run(&["keys", "list", "--json"], "").ok();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&keys).unwrap()["keys"][0]["usage"]["total"], 4, "{keys}");
+    took
 }
 
 #[tokio::test]
