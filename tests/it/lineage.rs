@@ -357,6 +357,8 @@ impl Wood {
                 let key = row(app, self.pick(*i).0).await;
                 if let Some(parent) = key.parent
                     && let Some(before) = row(app, parent).await.replaces
+                    // A key that is dead made nothing.
+                    && row(app, before).await.is_active(app.service.world.now())
                 {
                     reparent(app, key.id, before).await;
                 }
