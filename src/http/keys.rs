@@ -45,7 +45,9 @@ pub fn routes<R: Routes>() -> R {
         .on(Patch, "/v1/keys/{id}", edit, |op| {
             op.about("editKey", "Rename, narrow or disable a key it made").needs(KEYS_WRITE).fails(&[conflict()])
         })
-        .on(Delete, "/v1/keys/{id}", revoke, |op| op.about("revokeKey", "Revoke a key and all made by it").may_need(KEYS_REVOKE))
+        .on(Delete, "/v1/keys/{id}", revoke, |op| {
+            op.about("revokeKey", "Revoke a key, all made by it and those it was rotated from").may_need(KEYS_REVOKE)
+        })
         .on(Post, "/v1/keys/{id}/rotate", rotate, |op| {
             op.about("rotateKey", "A new secret for a key it made").needs(KEYS_WRITE).fails(&[conflict()])
         })

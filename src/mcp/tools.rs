@@ -207,15 +207,15 @@ impl Tools {
             answer => answer.map_err(|error| self.refused(error))?,
         };
         let Reply::Revoked(revoked) = answer else { return Err(unexpected()) };
-        let made = match revoked.descendants {
-            0 => "any key".to_owned(),
-            n => format!("{n} key(s)"),
+        let others = match revoked.descendants {
+            0 => String::new(),
+            n => format!(" and {n} that it made or was rotated from"),
         };
         let mut result = RevokeResult {
             key_id: revoked.id.to_string(),
             status: revoked.status,
             revoked_at: revoked.revoked_at.to_string(),
-            next: format!("Nothing more to do: the key and {made} made by it stopped working at once."),
+            next: format!("Nothing more to do: the key{others} stopped working at once."),
         };
         if let Way::Stdio(desk) = &self.way {
             desk.forget_key(revoked.id, &result).await;
