@@ -4,6 +4,10 @@
 //! token, or for nothing, what another does not.
 
 use crate::domain::secret::{is_b64token, only};
+use icu_properties::{
+    CodePointSetData,
+    props::{DefaultIgnorableCodePoint, QuotationMark},
+};
 use std::borrow::Cow;
 
 /// What is said where a token goes.
@@ -70,10 +74,8 @@ pub fn came_along(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_graphic() || matches!(c, '"' | '\'' | '`');
     }
-    let quote = matches!(c, '´' | '«' | '»' | '‘'..='‟' | '‹' | '›' | '〝'..='〟' | '＂' | '＇');
-    let invisible = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}');
+    let quote = CodePointSetData::new::<QuotationMark>().contains(c) || matches!(c, '´' | '′' | '″');
+    let invisible = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) || matches!(c, '\u{2800}' | '\u{fff9}'..='\u{fffb}');
     quote || invisible || c.is_whitespace() || c.is_control()
 }
 
@@ -143,6 +145,8 @@ mod tests {
             "`K`",
             "“K”",
             "«K»",
+            "「K」",
+            "\u{115f}K\u{e0100}\u{e0020}",
             "Bearer K",
             "bearer  K\n",
             "BEARER\tK",

@@ -43,6 +43,10 @@ fn no_scope() -> Error {
     Error::Forbidden { detail: "the address states no scope".to_owned() }
 }
 
+fn names_nothing() -> Error {
+    Error::invalid("scope", "names nothing; `scope=` lets any valid key through")
+}
+
 pub const AUTHORIZE: &str = "/v1/authorize";
 
 /// The address itself, and all below it: Envoy appends the path it is asked for. What stands there decides nothing.
@@ -80,7 +84,14 @@ impl Asked {
         if let Some(name) = secret_in(query) {
             return Err(no_place(name));
         }
+        // Any valid key will do only where that is written out.
+        if query.split('&').any(|part| part == "scope") {
+            return Err(names_nothing());
+        }
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name == "scope" && !value.is_empty() && value.trim().is_empty() {
+                return Err(names_nothing());
+            }
             let slot = match &*name {
                 "scope" => &mut asked.scope,
                 "environment" => &mut asked.environment,
@@ -127,7 +138,10 @@ pub async fn authorize(
         None => app.config.environment,
         Some(name) => name.parse().map_err(|_| Error::invalid("environment", "must be live or test"))?,
     };
-    let scope = asked.scope.ok_or_else(no_scope)?;
+    let Some(scope) = asked.scope else {
+        let nobody = presented.key().is_none();
+        return Err(if nobody { Error::Unauthorized { presented: false } } else { no_scope() }.into());
+    };
     let stated = ScopeSet::parse(&scope).map_err(|error| Error::invalid("scope", error.to_string()))?;
     let scopes = stated.iter().chain(also?.iter()).cloned().collect();
     let need = Need { scopes, ..Need::call() }.in_environment(environment);

@@ -25,7 +25,7 @@ use axum::{
 use schemars::{JsonSchema, json_schema};
 use serde::{
     Deserialize,
-    de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 use std::{borrow::Cow, fmt, future::poll_fn, iter::successors, marker::PhantomData, pin::Pin, str::FromStr};
@@ -281,6 +281,11 @@ impl<'de> Deserialize<'de> for Strict<'de> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_any(StrictVisitor)
     }
+}
+
+/// Whether a JSON text has a member twice somewhere.
+pub fn has_member_twice(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Strict>(bytes).is_err() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 struct StrictVisitor;

@@ -7,7 +7,7 @@ use crate::{
 };
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, HeaderName, header, request::Parts},
+    http::{HeaderMap, HeaderName, request::Parts},
 };
 use std::{
     convert::Infallible,
@@ -48,15 +48,37 @@ pub fn source_of(parts: &Parts, app: &App) -> Source {
 /// us nothing.
 fn forwarded_for(headers: &HeaderMap) -> Vec<Hop> {
     static NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
-    static OTHERS: [HeaderName; 3] = [header::FORWARDED, header::VIA, HeaderName::from_static("x-real-ip")];
     let mut hops = Vec::new();
     for value in headers.get_all(&NAME) {
         // By the byte: what a client put before it need not be text.
         let named = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty());
         hops.extend(named.map(|hop| std::str::from_utf8(hop).ok().and_then(|hop| hop.parse().ok()).unwrap_or(Hop::Unreadable)));
     }
-    if hops.is_empty() && (headers.contains_key(&NAME) || OTHERS.iter().any(|name| headers.contains_key(name))) {
+    if hops.is_empty() && headers.keys().any(|name| is_a_proxys(name.as_str())) {
         hops.push(Hop::Unreadable);
     }
     hops
+}
+
+/// Whether only a proxy, a load balancer or a content network writes such a header.
+fn is_a_proxys(name: &str) -> bool {
+    const OTHERS: [&str; 16] = [
+        "cdn-loop",
+        "cf-connecting-ip",
+        "cf-ray",
+        "client-ip",
+        "fastly-client-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-amzn-trace-id",
+        "x-appengine-user-ip",
+        "x-azure-clientip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-original-forwarded-for",
+        "x-real-ip",
+    ];
+    name.starts_with("x-forwarded") || OTHERS.contains(&name)
 }

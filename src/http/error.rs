@@ -124,9 +124,10 @@ pub fn next(error: &Error, config: &Config) -> String {
         Error::CallerUnauthorized { .. } => {
             "Send a valid key of your own as Authorization: Bearer, or as the password of HTTP Basic with any user name.".to_owned()
         }
-        Error::Unauthorized { .. } | Error::InsufficientScope { .. } => {
-            "Leave the Authorization header out, or send a key that is valid.".to_owned()
+        Error::InsufficientScope { missing } => {
+            format!("Send a key that has {missing}: `countersign keys create --scope …` makes one, and an agent asks its human for one.")
         }
+        Error::Unauthorized { .. } => "Leave the Authorization header out, or send a key that is valid.".to_owned(),
         Error::Forbidden { .. }
         | Error::Conflict { .. }
         | Error::IdempotencyKeyReused

@@ -300,6 +300,10 @@ pub async fn verify(
         }
     };
     let key = required("key", asked.key)?;
+    // A variable that was empty must not ask for less than was meant.
+    if asked.scope.is_some_and(|scope| scope.trim().is_empty()) {
+        return Err(Error::invalid("scope", "names nothing: leave it out to ask only whether the key is valid").into());
+    }
     let scopes = ScopeSet::parse(asked.scope.unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
     let environment = Some(asked.environment.unwrap_or(app.config.environment));
     let need = Need { scopes, environment, cost: asked.cost.map_or(1, |Whole(cost)| cost) };

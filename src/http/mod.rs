@@ -6,7 +6,7 @@ mod agent;
 mod answer;
 mod auth_md;
 mod authorize;
-mod body;
+pub mod body;
 pub mod client;
 mod credential;
 mod discovery;

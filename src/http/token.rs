@@ -28,7 +28,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use schemars::{JsonSchema, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use std::{convert::Infallible, time::Duration};
 
 pub const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
@@ -58,6 +58,30 @@ pub struct Token {
     claim_token: Option<String>,
     /// Beside a `code_challenge` (RFC 7636).
     code_verifier: Option<String>,
+    #[serde(flatten)]
+    #[schemars(skip)]
+    decided: Decided,
+}
+
+/// What would ask for another key than was approved: not understood here, and not to be passed over, since the one
+/// delivery would be wider than was meant. Other members are (RFC 6749 §3.2).
+#[derive(Deserialize)]
+struct Decided {
+    scope: Option<IgnoredAny>,
+    scopes: Option<IgnoredAny>,
+    environment: Option<IgnoredAny>,
+    expires_in: Option<IgnoredAny>,
+}
+
+impl Decided {
+    fn nothing_else(&self) -> Result<(), Error> {
+        let members =
+            [("scope", &self.scope), ("scopes", &self.scopes), ("environment", &self.environment), ("expires_in", &self.expires_in)];
+        match members.into_iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => Err(Error::invalid(name, "was decided with the approval: leave it out, or register for what you need")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// `POST /oauth2/token`
@@ -71,6 +95,7 @@ pub async fn token(
     if required("grant_type", body.grant_type)? != CLAIM_GRANT {
         return Err(Error::UnsupportedGrantType.into());
     }
+    body.decided.nothing_else()?;
     let token = ClaimToken::parse(&required("claim_token", body.claim_token)?);
     let verifier = body.code_verifier.map(|text| CodeVerifier::parse(&text).ok_or(Error::InvalidGrant)).transpose();
     let (Some(token), Ok(verifier)) = (token, verifier) else { return Err(Error::InvalidGrant.into()) };

@@ -1,7 +1,7 @@
 //! One reading of a client's JSON-RPC for stdio, `/mcp` and `/messages`: what their serializers write for nothing is taken
 //! out, so that every way in takes the same messages.
 
-use crate::http::member::whole;
+use crate::http::{body::has_member_twice, member::whole};
 use axum::body::Bytes;
 use serde::{
     Deserialize, Deserializer,
@@ -31,6 +31,9 @@ pub struct Message {
 
 /// Reads a message, or tells the code and words of why it is none.
 pub fn read(bytes: Bytes) -> Result<Message, (i64, &'static str)> {
+    if has_member_twice(without_bom(&bytes)) {
+        return Err((-32600, "Invalid Request: a member is there twice"));
+    }
     if let Some(Plain { method, params, .. }) = plain(&bytes) {
         let revokes = method == "tools/call" && params.name == Some("revoke_key");
         let revokes = params.arguments.and_then(|it| it.key_id).filter(|_| revokes).map(str::to_owned);
@@ -47,6 +50,12 @@ pub fn read(bytes: Bytes) -> Result<Message, (i64, &'static str)> {
 
 /// A line of stdio, written anew where something was taken out. What can't be read is for the SDK to judge.
 fn tidied(line: &[u8]) -> Option<Vec<u8>> {
+    if has_member_twice(without_bom(line)) {
+        // Without the call's name it is refused, and nothing of it is taken for what was meant.
+        let mut message: Value = serde_json::from_slice(without_bom(line)).ok()?;
+        message.as_object_mut()?.remove("params");
+        return Some(format!("{message}\n").into_bytes());
+    }
     if plain(line).is_some() {
         return None;
     }
@@ -130,6 +139,7 @@ fn tidy(message: &mut Value) -> bool {
     if calls {
         // Written as function calls are by models: a text that holds the object.
         if let Some(Value::String(text)) = params.get("arguments")
+            && !has_member_twice(text.as_bytes())
             && let Ok(object @ Value::Object(_)) = serde_json::from_str(text)
         {
             params.insert("arguments".to_owned(), object);
@@ -282,11 +292,26 @@ mod tests {
 
     #[test]
     fn a_key_to_revoke_is_found_however_it_is_written() {
-        for arguments in [r#"{"key_id":"x"}"#, r#"{"key_id":"y","key_id":"x"}"#, r#""{\"key_id\":\"x\"}""#] {
+        for arguments in [r#"{"key_id":"x"}"#, r#""{\"key_id\":\"x\"}""#] {
             let message = format!(
                 r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"revoke_key","arguments":{arguments},"_meta":null}}}}"#
             );
             assert_eq!(read(message.into()).ok().unwrap().revokes.as_deref(), Some("x"), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_taken_for_neither_on_any_way_in() {
+        for (params, twice) in [
+            (r#"{"name":"check_scope","arguments":{"scopes":["a"],"scopes":[]}}"#, true),
+            (r#"{"name":"check_scope","arguments":{"scopes":["a"],"sc\u006fpes":[]}}"#, true),
+            (r#"{"name":"check_scope","arguments":{},"arguments":{"scopes":["a"]}}"#, true),
+            (r#"{"name":"check_scope","arguments":{"scopes":["a"]}}"#, false),
+        ] {
+            let message = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+            let on_stdio = tidied(message.as_bytes()).unwrap_or_else(|| message.clone().into_bytes());
+            assert_eq!(serde_json::from_slice::<Value>(&on_stdio).unwrap().get("params").is_none(), twice, "{params}");
+            assert_eq!(read(message.into()).is_err(), twice, "{params}");
         }
     }
 

@@ -240,12 +240,15 @@ impl Tools {
     ) -> Result<Json<CheckResult>, ToolError> {
         let args = args?;
         let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
+        let asked_nothing = args.scopes.is_empty();
         let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let checked = backend.call(call).await.map_err(|error| self.refused(error))?;
         let Reply::ScopeCheck(check) = checked else { return Err(unexpected()) };
         let missing = strings(&check.missing);
         let next = if check.allowed {
             "Go on: the key may do this.".to_owned()
+        } else if asked_nothing {
+            "No scope was named, so nothing is allowed yet; `key` says what this key may do. Name what you need in `scopes`.".to_owned()
         } else if missing.is_empty() {
             format!(
                 "The key works in the {} environment only. If the service offers the other one, call register_agent with it.",

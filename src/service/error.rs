@@ -119,7 +119,7 @@ impl Error {
 
     /// What was typed as a code can't be one. Nobody is charged for it: nothing was guessed.
     pub fn unreadable_code() -> Self {
-        Self::invalid("code", "has eight letters, like WDJB-MJHT: type it as your agent, or this server, shows it")
+        Self::invalid("code", "has eight letters, like WDJB-MJHT: enter those alone, as they were shown")
     }
 
     pub fn not_found(what: &str) -> Self {

@@ -321,7 +321,8 @@ impl Service {
         };
         let missing = wanted.missing_from(&scopes);
         Ok(ScopeCheck {
-            allowed: missing.is_empty() && environment.is_none_or(|e| e == its_environment),
+            // Nothing was asked for, so nothing is allowed.
+            allowed: !wanted.is_empty() && missing.is_empty() && environment.is_none_or(|e| e == its_environment),
             granted: wanted.intersection(&scopes),
             missing,
             id: caller.name(),

@@ -63,6 +63,12 @@ async fn every_refusal_is_a_status_without_a_body() {
         ("?scope=&deny=401", &key, 400),
         ("?scope=&access_token=x", &key, 400),
         ("?scope=&environment=test", &key, 401),
+        // Any good key will do only where that is written out.
+        ("?scope", &key, 400),
+        ("?environment=live&scope", &key, 400),
+        ("?scope=%20", &key, 400),
+        ("?scope=+%09", &key, 400),
+        ("", "", 401),
     ] {
         let refused = ask(&app, query, key).send().await;
         assert_eq!((refused.status, refused.bytes.len()), (expected, 0), "{query}");

@@ -109,6 +109,13 @@ async fn a93_other_words_for_it_name_nobody() {
             asks_from(&app, "127.0.0.1", &[]).send().await.ok();
         }
     }
+    for name in
+        ["x-forwarded-proto", "x-forwarded-host", "x-forwarded", "cf-connecting-ip", "true-client-ip", "x-amzn-trace-id", "cdn-loop"]
+    {
+        let app = behind("[]", "http://127.0.0.1:4080").await;
+        let page = told(&app, "127.0.0.1", &[(name, "https")]).await;
+        assert!(page.contains("somewhere behind a proxy") && app.service.callers.unknown().len() == 1, "{name}: {page}");
+    }
 }
 
 #[tokio::test]

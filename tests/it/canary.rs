@@ -75,7 +75,7 @@ async fn a65_a74_over_stdio_no_secret_is_where_it_does_not_belong_whatever_is_lo
     let arguments = fs::read(format!("/proc/{}/cmdline", client.child.id().unwrap())).unwrap();
     // A second client, by the key in its environment, over the first one's socket.
     let (mut other, _) = working(&home, &[("COUNTERSIGN_API_KEY", &key)]).await;
-    assert_eq!(other.tool("check_scope", json!({})).await["allowed"], true);
+    assert!(other.tool("check_scope", json!({})).await["key"]["id"].is_string());
     other.tool("revoke_key", json!({"key_id": delivered["key"]["id"]})).await;
     assert_eq!(other.tool("check_scope", json!({})).await["error"], "invalid_key");
     let said = [client.done().await.1, other.done().await.1].concat();

@@ -119,7 +119,7 @@ async fn a82_a_key_of_one_server_is_never_sent_to_another() {
     let open = client.tool("register_agent", json!({"agent_name": "Claude", "scopes": ["audience:read", "keys:read"]})).await;
     server.signed_in().await.approve(&text(&asked, "user_code")).await;
     assert_eq!(client.tool("poll_claim", json!({"claim_id": asked["claim_id"]})).await["status"], "delivered");
-    assert_eq!(client.tool("check_scope", json!({})).await["allowed"], true);
+    assert!(client.tool("check_scope", json!({})).await["key"]["id"].is_string());
 
     let (other, seen) = listening("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_owned()).await;
     let mut client = client_of(&here, &other, &[]).await;

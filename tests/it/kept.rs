@@ -267,7 +267,7 @@ async fn a_client_stays_who_it_first_said_it_is() {
                     "io.modelcontextprotocol/clientCapabilities": {},
                 });
                 let reply = client.request("tools/call", json!({"name": "check_scope", "arguments": {}, "_meta": meta})).await;
-                let let_in = reply["result"]["structuredContent"]["allowed"] == true;
+                let let_in = reply["result"]["structuredContent"]["key"]["id"].is_string();
                 assert_eq!(let_in, names[0] == "a test", "{names:?}, as {name}: {reply}");
             }
         }

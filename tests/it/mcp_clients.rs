@@ -391,7 +391,12 @@ async fn f08_f09_f10_f12_arguments_are_taken_as_clients_write_them() {
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1, "{listed}");
     let check = as_key("check_scope", json!({"scopes": "email:send audience:read", "environment": "", "chatInput": "x"})).await;
     assert_eq!((&check["allowed"], &check["missing"]), (&json!(false), &json!(["email:send"])), "{check}");
-    // Nothing to check would be allowed.
+    // Nothing that was asked for is nothing allowed.
+    for nothing in [json!({}), json!({"scopes": []}), json!({"scopes": ","}), json!({"scopes": "[]"}), json!({"action": "email:send"})] {
+        let check = as_key("check_scope", nothing.clone()).await;
+        assert_eq!((&check["allowed"], check["key"]["id"].is_string()), (&json!(false), true), "{nothing}: {check}");
+        assert!(!check["next"].as_str().unwrap().starts_with("Go on"), "{nothing}: {check}");
+    }
     for nothing in [json!(""), json!(" "), json!(null), json!("null")] {
         let refused = as_key("check_scope", json!({"scopes": nothing})).await;
         assert!(refused["error"] == "invalid_arguments" && refused.to_string().contains("scopes"), "{nothing}: {refused}");

@@ -70,6 +70,9 @@ async fn f41_a_requirement_of_a_verification_that_is_not_understood_is_an_error(
         assert_eq!(verdict["data"]["code"], code, "{body}");
     }
     for (member, value) in [
+        ("scope", json!("")),
+        ("scope", json!(" \u{a0}")),
+        ("scope", json!([])),
         ("scope", json!([""])),
         ("scope", json!([null])),
         ("scope", json!(["audience:read email:send"])),
@@ -193,6 +196,15 @@ async fn oauth_s_own_endpoints_ignore_what_they_do_not_know() {
     // RFC 6749 §3.2.
     let poll = [("grant_type", CLAIM_GRANT), ("claim_token", agent.expose()), ("client_id", "x"), ("resource", "y")];
     app.http().post("/oauth2/token").form(&poll).send().await.oauth_error(400, "authorization_pending");
+    // But for what would ask for less than was approved: the one delivery would be wider than was meant.
+    for (name, value) in [("scope", "audience:read"), ("scopes", "x"), ("environment", "test"), ("expires_in", "60")] {
+        let narrowed = [poll[0], poll[1], (name, value)];
+        let refused = app.http().post("/oauth2/token").form(&narrowed).send().await;
+        refused.oauth_error(400, "invalid_request");
+        assert!(refused.text().contains(&format!("`{name}`")), "{}", refused.text());
+        let body = json!({"grant_type": CLAIM_GRANT, "claim_token": agent.expose(), name: [value]});
+        app.http().post("/oauth2/token").json(&body).send().await.oauth_error(400, "invalid_request");
+    }
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     // RFC 7662 §2.1.
     let asked = [("token", key.as_str()), ("token_type_hint", "access_token"), ("client_id", "api")];
