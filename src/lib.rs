@@ -9,6 +9,7 @@
 //! * [`owner`]: which process of this computer holds the store, and how the others reach it.
 //! * [`credentials`]: keys this computer's user received.
 //! * [`memory`]: small pages for few keys, huge ones for many.
+//! * [`guide`]: the manual, compiled in: `/docs` and `countersign docs`.
 //! * [`cli`]: the command line; [`config`]: one configuration; [`world`]: time and randomness.
 
 // Of times and lengths of time, that is: see `.clippy.toml`.
@@ -20,6 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod domain;
+pub mod guide;
 pub mod http;
 pub mod mcp;
 pub mod memory;

@@ -6,6 +6,7 @@ mod backup;
 mod clients;
 mod connect;
 mod curl;
+mod docs;
 mod doctor;
 mod exec;
 mod keys;
@@ -76,6 +77,8 @@ enum Command {
     Secrets(backup::Secrets),
     /// Check configuration, store, secret, clock, permissions, URLs and proxies, and say what to do
     Doctor(doctor::Doctor),
+    /// Print the guide: all its topics, or one of them
+    Docs(docs::Docs),
     /// Print the OpenAPI 3.1 document of this configuration
     Openapi,
     /// Print the completion script of a shell
@@ -192,6 +195,7 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Restore(restore)) => restore.run(global).await,
         Some(Command::Secrets(secrets)) => secrets.run(global),
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
+        Some(Command::Docs(docs)) => docs.run(),
         Some(Command::Openapi) => {
             print::json(&crate::http::openapi::document(&global.load(&[], false)?.config))?;
             Ok(0)

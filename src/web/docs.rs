@@ -1,20 +1,41 @@
-//! `/docs`: what the OpenAPI document says, to read. There is nothing here that the document does not have.
+//! `/docs/api`: what the OpenAPI document says, to read. There is nothing here that the document does not have.
 
 use crate::{
     http::openapi::{
-        Document,
+        Call, Document, Pages,
         sample::{alternative, resolved, sample},
     },
-    web::{error::Answer, layout::Width, session::Visitor},
+    web::{
+        error::Answer,
+        guide::{
+            frame::{Here, framed},
+            pages::welcome,
+        },
+        layout::Width,
+        session::Visitor,
+    },
 };
 use axum::Extension;
 use maud::{Markup, html};
 use serde_json::Value;
 
 pub async fn show(visitor: Visitor, Extension(document): Extension<Document>) -> Answer {
+    let content = pages(&visitor, &document).reference.clone();
+    Ok(visitor.page_around(Width::Guide, "API reference", content))
+}
+
+/// What is written of the document, made when somebody first asks.
+pub fn pages<'a>(visitor: &Visitor, document: &'a Document) -> &'a Pages {
     let config = &visitor.app.config;
-    let content = document.page(config, |document| Reader { document, key_env: &config.api.key_env }.content().into_string());
-    Ok(visitor.page_around(Width::Wide, "API", content))
+    document.pages(config, |document| {
+        let reader = Reader { document, key_env: &config.api.key_env };
+        let groups = reader.groups();
+        Pages {
+            start: welcome(&reader.list(&groups)).into_string().into(),
+            reference: framed(Here::Api, &[], "", &reader.content(&groups)).into_string().into(),
+            calls: groups.iter().flat_map(|(_, operations)| operations).map(Operation::call).collect(),
+        }
+    })
 }
 
 fn text(value: &Value) -> &str {
@@ -54,6 +75,11 @@ impl Operation<'_> {
     fn title(&self) -> Markup {
         html! { code { b { (self.method) } " " (self.path) } }
     }
+
+    fn call(&self) -> Call {
+        let about = text(&self.says["summary"]).replace('`', "");
+        Call { id: self.id().to_owned(), title: format!("{} {}", self.method, self.path), about }
+    }
 }
 
 struct Reader<'a> {
@@ -66,25 +92,40 @@ impl<'a> Reader<'a> {
         text(&self.document["servers"][0]["url"])
     }
 
-    fn content(&self) -> Markup {
-        let groups = self.groups();
+    fn content(&self, groups: &[(&str, Vec<Operation<'a>>)]) -> Markup {
         html! {
-            h1 { "API" }
+            h1 { "API reference" }
             p.lead { (prose(&self.document["info"]["description"])) }
             p { "All addresses start with " code { (self.server()) } ". The same for programs: " a href="/openapi.json" { "openapi.json" } " (OpenAPI 3.1)." }
             @for (_, scheme) in members(&self.document["components"]["securitySchemes"]) { p { (prose(&scheme["description"])) } }
             nav.toc aria-label="Calls" {
-                @for (tag, operations) in &groups {
+                @for (tag, operations) in groups {
                     h2 { (tag) }
                     ul {
                         @for one in operations { li { a href={ "#" (one.id()) } { (one.title()) } " " span.hint { (prose(&one.says["summary"])) } } }
                     }
                 }
             }
-            @for (tag, operations) in &groups {
+            @for (tag, operations) in groups {
                 section.calls aria-label=(tag) {
                     h2 { (tag) }
                     @for one in operations { (self.operation(one)) }
+                }
+            }
+        }
+    }
+
+    /// Every call in one line. Each has the id it has on the reference, so that an older link to `/docs#call` finds it.
+    fn list(&self, groups: &[(&str, Vec<Operation<'a>>)]) -> Markup {
+        html! {
+            section.toc aria-label="Calls" {
+                @for (tag, operations) in groups {
+                    h2 { (tag) }
+                    ul {
+                        @for one in operations {
+                            li id=(one.id()) { a href={ "/docs/api#" (one.id()) } { (one.title()) } " " span.hint { (prose(&one.says["summary"])) } }
+                        }
+                    }
                 }
             }
         }

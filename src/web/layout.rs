@@ -116,6 +116,8 @@ pub enum Width {
     Sheet,
     /// A list.
     Wide,
+    /// A text beside its navigation.
+    Guide,
 }
 
 impl Visitor {
@@ -141,6 +143,7 @@ impl Visitor {
             Width::Card => "card",
             Width::Sheet => "sheet",
             Width::Wide => "wide",
+            Width::Guide => "broad",
         };
         html! {
             (DOCTYPE)
@@ -200,7 +203,8 @@ impl Visitor {
         html! {
             footer.bottom {
                 a href="/auth.md" { "For agents" }
-                a href="/docs" { "API" }
+                a href="/docs" { "Guide" }
+                a href="/docs/api" { "API" }
                 @for (label, url) in links {
                     @if !url.is_empty() { a href=(url) rel="noreferrer" { (label) } }
                 }

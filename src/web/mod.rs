@@ -15,6 +15,7 @@ mod docs;
 mod error;
 mod field;
 mod form;
+mod guide;
 mod happening;
 mod home;
 mod keys;
@@ -43,7 +44,7 @@ pub use error::error_page;
 pub fn router(app: &App) -> Router<App> {
     Router::new()
         .route("/", get(home::show))
-        .route("/docs", get(docs::show))
+        .merge(guide::pages::router())
         .route("/connect", get(connect::show))
         .route("/setup", get(setup::show).post(setup::set_up))
         .route("/signup", get(login::show_sign_up).post(login::sign_up))

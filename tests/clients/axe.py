@@ -62,7 +62,8 @@ class Pages:
 
 def strangers(server, pages, page):
     """What is there before anybody signed in."""
-    for path in ("/", "/setup", "/login", "/login?return_to=/claim", "/signup", "/nothing-here"):
+    guide = ("/docs", "/docs/api", "/docs/configuration", "/docs/limits", "/docs?q=rotate+secret", "/docs?q=nothing-like-it", "/docs/backup")
+    for path in ("/", "/setup", "/login", "/login?return_to=/claim", "/signup", "/nothing-here", *guide):
         pages.open(f"{server.base}{path}")
     page.goto(f"{server.base}/login")
     page.get_by_label("E-mail").fill(human.EMAIL)

@@ -54,7 +54,9 @@ class People:
         self.verifier = self.key("op@example.com", "keys:verify")
 
     def key(self, account, scopes):
-        return self.server.run("keys", "create", "--account", account, "--name", "A key", "--scope", scopes).stdout.strip()
+        made = json.loads(self.server.run("keys", "create", "--account", account, "--name", "A key", "--scope", scopes, "--json").stdout)
+        self.last = made["id"]
+        return made["key"]
 
 
 def founder(people, words, name):

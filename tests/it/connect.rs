@@ -1,4 +1,4 @@
-//! The entries that make clients start us: printed, merged into their files, shown in the README, and each of them run.
+//! The entries that make clients start us: printed, merged into their files, shown in README and guide, and each of them run.
 
 use crate::process::*;
 use serde_json::{Value, json};
@@ -197,15 +197,15 @@ fn configurations(text: &str) -> Vec<Value> {
 #[tokio::test]
 async fn every_configuration_we_show_works_with_the_right_path_and_address() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = configurations(&fs::read_to_string(root.join("README.md")).unwrap());
+    let shown = ["README.md", "src/guide/mcp.md"].map(|file| configurations(&fs::read_to_string(root.join(file)).unwrap())).concat();
     let example: Value = serde_json::from_str(&fs::read_to_string(root.join("mcp.json.example")).unwrap()).unwrap();
-    assert!(readme.len() >= 5, "Claude, Cursor and VS Code, over stdio, HTTP and towards a server");
+    assert!(shown.len() >= 6, "Claude, Cursor and VS Code, over stdio, HTTP and towards a server");
     let there = Home::new();
     let server = there.serve().await;
     let url = format!("http://{}", server.address);
     let mut seen = BTreeMap::<&str, usize>::new();
-    for shown in readme.iter().chain([&example]) {
-        let servers = shown["mcpServers"].as_object().or(shown["servers"].as_object()).unwrap();
+    for entries in shown.iter().chain([&example]) {
+        let servers = entries["mcpServers"].as_object().or(entries["servers"].as_object()).unwrap();
         for (name, entry) in servers {
             assert!(name.starts_with("countersign"), "{name}");
             if let Some(address) = entry["url"].as_str() {

@@ -37,6 +37,8 @@ mod ended;
 mod extremes;
 mod floods;
 mod functions;
+mod guide;
+mod guide_links;
 mod hosts;
 mod http_agent;
 mod http_hygiene;

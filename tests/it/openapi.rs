@@ -68,10 +68,12 @@ async fn nothing_of_the_making_is_left_in_the_document() {
 }
 
 #[tokio::test]
-async fn the_page_has_every_documented_call() {
+async fn both_pages_have_every_documented_call() {
     let app = app().await;
-    let page = app.browser().open("/docs").await.text();
+    let pages = [app.browser().open("/docs").await.text(), app.browser().open("/docs/api").await.text()];
     for (method, path, says) in operations(&document(&app).await) {
-        assert!(page.contains(&format!("id=\"{}\"", says["operationId"].as_str().unwrap())), "{method} {path}");
+        let id = says["operationId"].as_str().unwrap();
+        assert!(pages.iter().all(|page| page.contains(&format!("id=\"{id}\""))), "{method} {path}");
+        assert!(pages[0].contains(&format!("href=\"/docs/api#{id}\"")), "{method} {path}");
     }
 }

@@ -16,9 +16,11 @@ use tokio::net::{TcpSocket, TcpStream};
 const DATA: u8 = 0;
 
 /// What is large, or made anew for everybody.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 11] = [
     "/openapi.json",
     "/docs",
+    "/docs/api",
+    "/docs/http",
     "/auth.md",
     "/.well-known/auth.md",
     "/style.css",
@@ -98,7 +100,7 @@ async fn a90_closed_windows_hold_no_more_than_the_bound_and_others_are_served() 
         }
         let before = server.peak();
         let kept = hoarders(server.address, 80, 100, window, |n| asks(server.address, LARGE[n % LARGE.len()], "")).await;
-        for path in ["/openapi.json", "/docs", "/auth.md", "/login"] {
+        for path in ["/openapi.json", "/docs/api", "/auth.md", "/login"] {
             assert_eq!(server.http().get(path).send().await.status, 200, "{path}");
         }
         works(&server, &key).await;
@@ -125,7 +127,7 @@ async fn a90_pages_made_for_one_human_are_bounded_as_well() {
 #[tokio::test]
 async fn a90_http_1_1_that_is_never_read_is_bounded_and_others_are_served() {
     let (_home, server, key, cookie) = serving().await;
-    server.http().get("/docs").send().await;
+    server.http().get("/docs/api").send().await;
     let before = server.peak();
     let mut kept = Vec::new();
     for n in 0..400 {
@@ -134,7 +136,7 @@ async fn a90_http_1_1_that_is_never_read_is_bounded_and_others_are_served() {
         let stream = socket.connect(server.address).await.unwrap();
         let mut wire = Wire::of(stream, server.address);
         for _ in 0..40 {
-            let path = ["/openapi.json", "/docs", "/settings/keys"][n % 3];
+            let path = ["/openapi.json", "/docs/api", "/settings/keys"][n % 3];
             wire.send(format!("GET {path} HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n", server.address)).await;
         }
         kept.push(wire);

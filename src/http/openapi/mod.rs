@@ -145,7 +145,25 @@ pub struct Document(Arc<Made>);
 struct Made {
     json: OnceLock<Bytes>,
     guide: OnceLock<Bytes>,
-    page: OnceLock<Bytes>,
+    pages: OnceLock<Pages>,
+}
+
+/// What is written of the document for humans, the same for all who read it.
+pub struct Pages {
+    /// The guide's start, with every call in one line.
+    pub start: Bytes,
+    /// Every call in full.
+    pub reference: Bytes,
+    /// For the search.
+    pub calls: Vec<Call>,
+}
+
+/// One call, as it is found.
+pub struct Call {
+    pub id: String,
+    /// Method and path.
+    pub title: String,
+    pub about: String,
 }
 
 impl Document {
@@ -158,9 +176,9 @@ impl Document {
         self.0.guide.get_or_init(|| write().into()).clone()
     }
 
-    /// The part of the page for humans that is the same for all.
-    pub fn page(&self, config: &Config, write: impl FnOnce(&Value) -> String) -> Bytes {
-        self.0.page.get_or_init(|| write(&document(config)).into()).clone()
+    /// The parts of pages for humans that are the same for all.
+    pub fn pages(&self, config: &Config, write: impl FnOnce(&Value) -> Pages) -> &Pages {
+        self.0.pages.get_or_init(|| write(&document(config)))
     }
 }
 
