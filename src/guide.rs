@@ -36,7 +36,7 @@ topics! {
     "security-model": "What is protected, how, and what is not",
     "limits": "What one client may take, and the arithmetic of guessing codes",
     "durability-and-backup": "What survives a crash, backup, restore, rotating the server secret",
-    "performance": "Measurements beside what nothing can do without",
+    "performance": "Measurements, beside a bare server that does the least there is to do",
     "conformance-and-divergences": "The standards this follows, and where it departs from them",
     "troubleshooting": "Symptoms, causes and what to do",
     "contributing": "The repository, its tests and its rules",

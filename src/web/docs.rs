@@ -9,7 +9,7 @@ use crate::{
         error::Answer,
         guide::{
             frame::{Here, framed},
-            pages::welcome,
+            welcome::welcome,
         },
         layout::Width,
         session::Visitor,

@@ -4,3 +4,4 @@ pub mod frame;
 pub mod markdown;
 pub mod pages;
 pub mod search;
+pub mod welcome;
