@@ -4,7 +4,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    countersign::memory::private();
-    countersign::memory::small_pages();
+    countersign::platform::huge_pages::private();
+    countersign::platform::huge_pages::small_pages();
     countersign::cli::main()
 }

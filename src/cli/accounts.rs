@@ -1,9 +1,15 @@
 //! `accounts`: the people who approve.
 
-use super::{Done, Failure, Session, print, prompt, settings::Global, unexpected};
 use crate::{
-    owner::{Call, Reply},
-    service::{operator::Change, view::AccountView},
+    api::accounts::AccountView,
+    cli::{
+        connection::{Connection, unexpected},
+        failure::{CommandResult, Failure},
+        print, prompt,
+        settings::Global,
+    },
+    instance::control::request::{ControlRequest, ControlResponse},
+    service::admin::accounts::Change,
 };
 use clap::{Args, Subcommand};
 use std::io::IsTerminal;
@@ -80,18 +86,20 @@ pub struct Which {
 
 impl Which {
     async fn change(self, global: &Global, change: Change, done: &str) -> Result<(), Failure> {
-        let call = Call::ChangeAccount { account: self.account, change };
-        let Reply::Account(account) = Session::ask(global, call).await? else { return Err(unexpected()) };
+        let call = ControlRequest::ChangeAccount { account: self.account, change };
+        let ControlResponse::Account(account) = Connection::ask(global, call).await? else { return Err(unexpected()) };
         if self.json { print::json(&account) } else { print::line(&format!("{} {done}", account.email)) }
     }
 }
 
 impl Accounts {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         match self {
             Self::Create { email, operator, password_stdin, json } => {
                 let password = password(password_stdin)?;
-                let Reply::AccountCreated(account) = Session::ask(global, Call::CreateAccount { email, password, operator }).await? else {
+                let ControlResponse::AccountCreated(account) =
+                    Connection::ask(global, ControlRequest::CreateAccount { email, password, operator }).await?
+                else {
                     return Err(unexpected());
                 };
                 if json {
@@ -103,7 +111,9 @@ impl Accounts {
             }
             Self::ResetPassword { email, password_stdin } => {
                 let password = password(password_stdin)?;
-                let Reply::PasswordReset(account) = Session::ask(global, Call::ResetPassword { email, password }).await? else {
+                let ControlResponse::PasswordReset(account) =
+                    Connection::ask(global, ControlRequest::ResetPassword { email, password }).await?
+                else {
                     return Err(unexpected());
                 };
                 print::line(&format!("Set a new password for {}; it is signed out everywhere", account.email))?;
@@ -122,7 +132,7 @@ impl Accounts {
             }
             Self::Enable { which } => which.change(global, Change::Enable, "is enabled: its keys work again").await?,
             Self::List { search, json } => {
-                let session = Session::open(global, false).await?;
+                let session = Connection::open(global, false).await?;
                 let accounts = session.accounts(&search).await;
                 session.close().await;
                 let accounts = accounts?;
@@ -155,7 +165,7 @@ fn row(account: &AccountView) -> Vec<String> {
 }
 
 /// Twice at the terminal, so that a slip of the finger locks nobody out.
-fn password(from_stdin: bool) -> Result<crate::service::view::Revealed, Failure> {
+fn password(from_stdin: bool) -> Result<crate::api::values::Revealed, Failure> {
     if from_stdin {
         return prompt::piped();
     }

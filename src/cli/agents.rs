@@ -1,9 +1,16 @@
 //! `agents`: whom humans let in, and how to send them away.
 
-use super::{Done, Failure, Owners, Session, keys::day, print, prompt, settings::Global, unexpected};
 use crate::{
-    owner::{Call, Reply},
-    service::{keys::MAX_PAGE, view::AgentView},
+    api::agents::AgentView,
+    cli::{
+        connection::{AccountEmails, Connection, unexpected},
+        failure::{CommandResult, Failure},
+        keys::day,
+        print, prompt,
+        settings::Global,
+    },
+    instance::control::request::{ControlRequest, ControlResponse},
+    service::keys::list::MAX_PAGE,
 };
 use clap::Subcommand;
 
@@ -39,10 +46,10 @@ pub enum Agents {
 }
 
 impl Agents {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         match self {
             Self::List { account, json } => {
-                let session = Session::open(global, false).await?;
+                let session = Connection::open(global, false).await?;
                 let agents = every_agent(&session, account).await;
                 let owners = session.owners().await;
                 session.close().await;
@@ -66,10 +73,10 @@ impl Agents {
                     return Err(Failure::failed("nothing was revoked"));
                 }
                 let call = match id {
-                    Some(grant_id) => Call::RevokeAgent { grant_id },
-                    None => Call::RevokeAllAgents { account },
+                    Some(grant_id) => ControlRequest::RevokeAgent { grant_id },
+                    None => ControlRequest::RevokeAllAgents { account },
                 };
-                let Reply::AgentsRevoked(ended) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                let ControlResponse::AgentsRevoked(ended) = Connection::ask(global, call).await? else { return Err(unexpected()) };
                 if json {
                     print::json(&ended)?;
                 } else {
@@ -81,11 +88,11 @@ impl Agents {
     }
 }
 
-async fn every_agent(session: &Session, account: Option<String>) -> Result<Vec<AgentView>, Failure> {
+async fn every_agent(session: &Connection, account: Option<String>) -> Result<Vec<AgentView>, Failure> {
     let (mut agents, mut cursor) = (Vec::new(), None);
     loop {
-        let call = Call::ListAgents { account: account.clone(), cursor, limit: Some(MAX_PAGE) };
-        let Reply::Agents(page) = session.call(call).await? else { return Err(unexpected()) };
+        let call = ControlRequest::ListAgents { account: account.clone(), cursor, limit: Some(MAX_PAGE) };
+        let ControlResponse::Agents(page) = session.call(call).await? else { return Err(unexpected()) };
         agents.extend(page.agents);
         cursor = page.next_cursor;
         if cursor.is_none() {
@@ -94,7 +101,7 @@ async fn every_agent(session: &Session, account: Option<String>) -> Result<Vec<A
     }
 }
 
-fn row(agent: &AgentView, owners: &Owners) -> Vec<String> {
+fn row(agent: &AgentView, owners: &AccountEmails) -> Vec<String> {
     vec![
         agent.id.to_string(),
         owners.email(agent.account_id),

@@ -1,14 +1,20 @@
 //! `backup`, `restore`, `secrets rotate`.
 
-use super::{
-    Done, Failure, Session, print,
-    settings::{Global, Settings, a_path},
-    unexpected,
-};
+use crate::instance::restore::restore;
 use crate::{
-    owner::{self, Accept, Call, Reply, secret},
+    cli::{
+        connection::{Connection, unexpected},
+        failure::{CommandResult, Failure},
+        print,
+        settings::{Global, Settings, a_path},
+    },
+    instance::{
+        control::request::{ControlRequest, ControlResponse},
+        restore::Accept,
+        secret_file,
+    },
+    platform::runtime::Runtime,
     store::backup::ROWS,
-    world::World,
 };
 use clap::{Args, Subcommand};
 use std::{
@@ -28,15 +34,15 @@ pub struct Backup {
 }
 
 impl Backup {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         let dir = std::path::absolute(&self.dir)?;
-        let session = Session::open(global, false).await?;
+        let session = Connection::open(global, false).await?;
         let made = tokio::select! {
-            made = session.call(Call::Backup { dir: dir.clone() }) => made,
+            made = session.call(ControlRequest::Backup { dir: dir.clone() }) => made,
             never = progress(&dir) => never,
         };
         session.close().await;
-        let Reply::BackedUp(manifest) = made? else { return Err(unexpected()) };
+        let ControlResponse::BackedUp(manifest) = made? else { return Err(unexpected()) };
         if self.json {
             print::json(&manifest)?;
         } else {
@@ -51,7 +57,7 @@ impl Backup {
 }
 
 /// Says now and then how far it is, to whoever watches.
-async fn progress(dir: &Path) -> Result<Reply, Failure> {
+async fn progress(dir: &Path) -> Result<ControlResponse, Failure> {
     if !std::io::stderr().is_terminal() {
         return std::future::pending().await;
     }
@@ -84,15 +90,14 @@ pub struct Restore {
 }
 
 impl Restore {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         if global.data.is_none() {
             return Err(Failure::Usage("say where to: --data DIR, a new or empty directory".to_owned()));
         }
         let Settings { config, data } = global.load(&[], false)?;
         let journal = self.journal.or_else(|| config.journal_path());
         let accept = Accept { resurrection: self.accept_resurrection, unsealed: self.accept_unsealed };
-        let (manifest, restored) =
-            owner::restore(config.clone(), &data, &self.dir, journal.as_deref(), accept).await.map_err(Failure::failed)?;
+        let (manifest, restored) = restore(config.clone(), &data, &self.dir, journal.as_deref(), accept).await.map_err(Failure::failed)?;
         if self.json {
             print::json(&serde_json::json!({ "backup": manifest, "restored": restored }))?;
             return Ok(0);
@@ -120,11 +125,11 @@ pub enum Secrets {
 }
 
 impl Secrets {
-    pub fn run(self, global: &Global) -> Done {
+    pub fn run(self, global: &Global) -> CommandResult {
         let Self::Rotate = self;
         let Settings { config, data } = global.load(&[], false)?;
         let path = config.secret_path(&data);
-        let id = secret::rotate(&path, &World::system()).map_err(Failure::failed)?;
+        let id = secret_file::rotate(&path, &Runtime::system()).map_err(Failure::failed)?;
         print::line(&format!("Added the secret {id} to {}. Back the file up, and restart the server to use it:", path.display()))?;
         print::line("keys go on working, browsers sign in again, and agents that wait for a decision ask again.")?;
         Ok(0)

@@ -1,7 +1,7 @@
 //! The clients we know: where each keeps its MCP servers, in which layout, and what it puts in the place of variables.
 //! As their own documentation has it.
 
-use super::Failure;
+use crate::cli::failure::Failure;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,15 @@
 //! `connect`: the entry that makes a client start `countersign mcp`, printed or merged into the client's file.
 
-use super::{Done, Failure, clients::Client, print, program, serve::shell_line, settings::Global};
-use crate::owner::ServerClient;
+use crate::{
+    cli::{
+        clients::Client,
+        failure::{CommandResult, Failure},
+        print, program,
+        settings::Global,
+        shell::shell_line,
+    },
+    client::remote::ServerClient,
+};
 use clap::Args;
 use jsonc_parser::{
     ParseOptions,
@@ -39,7 +47,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 impl Connect {
-    pub fn run(self, global: &Global) -> Done {
+    pub fn run(self, global: &Global) -> CommandResult {
         if let Some(url) = &global.server {
             // An entry that can't work is refused as `mcp` would refuse it.
             ServerClient::new(url, None)?;

@@ -3,15 +3,18 @@
 //! Only options known not to move the key elsewhere are passed on. A list of forbidden ones would miss the next
 //! release's, and one can't tell an option's value from a URL without knowing the option.
 
-use super::{
-    Done, Failure,
-    exec::exit_code,
-    mask::masked,
-    print,
-    settings::{Global, Settings},
-    stored::{Stored, Wanted, no_key},
+use crate::{
+    cli::{
+        exec::exit_code,
+        failure::{CommandResult, Failure},
+        mask::masked,
+        print,
+        settings::{Global, Settings},
+        stored_keys::{Stored, Wanted, no_key},
+    },
+    domain::id::KeyId,
+    local_keys::keys::StoredKey,
 };
-use crate::{credentials::Credential, domain::id::KeyId};
 use clap::Args;
 use std::{io::IsTerminal, process::Stdio};
 use tokio::io::AsyncWriteExt;
@@ -128,7 +131,7 @@ fn refusal(option: &str) -> String {
 }
 
 impl Curl {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         let Settings { config, data } = global.load(&[], false)?;
         let (args, urls) = sorted(&self.args).map_err(Failure::Usage)?;
         let stored = Stored::open(&data).await;
@@ -193,7 +196,7 @@ fn writes_a_file(args: &[String]) -> bool {
 }
 
 /// The URL to ask: a path at the key's own service, or a URL whose origin is literally the key's; or was, when `issued`.
-fn target(url: &str, issued: &Credential, key: &Credential) -> Result<String, Failure> {
+fn target(url: &str, issued: &StoredKey, key: &StoredKey) -> Result<String, Failure> {
     if url.starts_with('/') && !url.starts_with("//") {
         return Ok(format!("{}{url}", key.api_origin.trim_end_matches('/')));
     }

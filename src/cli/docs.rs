@@ -1,7 +1,7 @@
 //! `docs`: the guide, as it is compiled in.
 
-use super::{Done, print};
 use crate::{
+    cli::{failure::CommandResult, print},
     domain::nearest::nearest,
     guide::{TOPICS, Topic, topic, topic_with},
 };
@@ -24,7 +24,7 @@ pub struct Docs {
 }
 
 impl Docs {
-    pub fn run(&self) -> Done {
+    pub fn run(&self) -> CommandResult {
         match (self.topic, self.json) {
             (None, true) => print::json(&TOPICS.iter().map(described).collect::<Vec<_>>())?,
             (None, false) => {

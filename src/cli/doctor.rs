@@ -1,20 +1,27 @@
 //! `doctor`: what is right, what is not, and what to do about it.
 
-use super::{
-    Done, Failure, mcp_config, print,
-    settings::{Global, Settings, a_path},
-};
-use crate::credentials::Credentials;
 use crate::{
-    config::{Config, is_loopback},
-    domain::secret::{Purpose, Seals},
-    owner::{self, OpenFailure, Opened, Role, secret},
-    store::{ROOM, journal, lock},
-    world::World,
+    cli::{
+        failure::{CommandResult, Failure},
+        findings::{Finding, Findings, Level},
+        mcp_config, print,
+        settings::{Global, Settings, a_path},
+    },
+    config::{settings::Config, url::is_loopback},
+    domain::{seal::Seals, server_secret::Purpose},
+    instance::{
+        control::status::Role,
+        error::OpenFailure,
+        journal_path,
+        open::{self, Opened},
+        secret_file,
+    },
+    local_keys::keys::StoredKeys,
+    platform::{private_files, runtime::Runtime},
+    store::sled::files::ROOM,
 };
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -25,7 +32,6 @@ use std::{
 
 /// Before this program was written: a clock that says so is wrong, and keys would never expire.
 const WRITTEN: i64 = 1_767_225_600;
-
 const RESTORE: &str = "keep the directory as it is, and bring a backup back with `countersign restore BACKUP --data NEW`";
 
 #[derive(Args)]
@@ -41,48 +47,8 @@ pub struct Doctor {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Ok,
-    Warn,
-    Fail,
-}
-
-#[derive(Serialize)]
-struct Finding {
-    level: Level,
-    subject: &'static str,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    todo: Option<String>,
-}
-
-/// Everything found so far.
-#[derive(Default)]
-pub(super) struct Findings(Vec<Finding>);
-
-impl Findings {
-    pub(super) fn ok(&mut self, subject: &'static str, found: impl Into<String>) {
-        self.0.push(Finding { level: Level::Ok, subject, found: found.into(), todo: None });
-    }
-
-    fn warn(&mut self, subject: &'static str, found: impl Into<String>, todo: impl Into<String>) {
-        self.0.push(Finding { level: Level::Warn, subject, found: found.into(), todo: Some(todo.into()) });
-    }
-
-    pub(super) fn fail(&mut self, subject: &'static str, found: impl Into<String>, todo: impl Into<String>) {
-        self.0.push(Finding { level: Level::Fail, subject, found: found.into(), todo: Some(todo.into()) });
-    }
-
-    /// For messages that already say what to do.
-    fn failed(&mut self, subject: &'static str, found: impl ToString) {
-        self.0.push(Finding { level: Level::Fail, subject, found: found.to_string(), todo: None });
-    }
-}
-
 impl Doctor {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         let mut findings = Findings::default();
         if self.trust_clock {
             trust_clock(global).await?;
@@ -114,12 +80,12 @@ impl Doctor {
                 proxies(&config, &mut findings);
             }
         }
-        clock(World::system().now(), &mut findings);
+        clock(Runtime::system().now(), &mut findings);
         curl(&mut findings);
         self.report(&findings.0)
     }
 
-    fn report(&self, findings: &[Finding]) -> Done {
+    fn report(&self, findings: &[Finding]) -> CommandResult {
         if self.json {
             print::json(&std::collections::BTreeMap::from([("checks", findings)]))?;
         } else {
@@ -148,7 +114,7 @@ fn directory(data: &Path, findings: &mut Findings) -> bool {
         Err(error) => findings.fail("data directory", format!("{}: {error}", data.display()), "choose another with --data DIR"),
         Ok(found) => {
             let mode = found.permissions().mode() & 0o777;
-            if let Err(error) = lock::ours(data, &found) {
+            if let Err(error) = private_files::check_owner(data, &found) {
                 findings.failed("data directory", error);
                 return false;
             } else if mode & 0o077 != 0 {
@@ -164,9 +130,9 @@ fn directory(data: &Path, findings: &mut Findings) -> bool {
 
 fn server_secret(config: &Config, data: &Path, findings: &mut Findings) {
     let path = config.secret_path(data);
-    match secret::read(&path) {
+    match secret_file::read(&path) {
         Ok(Some(_)) => findings.ok("secret", format!("{} is there and private; keep a copy of it apart from the data", path.display())),
-        Ok(None) if config.store_dir(data).join("store").exists() => findings.failed("secret", owner::SecretError::Missing(path)),
+        Ok(None) if config.store_dir(data).join("store").exists() => findings.failed("secret", secret_file::SecretError::Missing(path)),
         Ok(None) => findings.ok("secret", format!("{} is made at the first start", path.display())),
         Err(error) => findings.failed("secret", error),
     }
@@ -177,7 +143,7 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
         findings.ok("store", "is made at the first start");
         return port(config, findings).await;
     }
-    match owner::open(config.clone(), data, Role::Command).await {
+    match open::open(config.clone(), data, Role::Command).await {
         Ok(Opened::Theirs(theirs)) => {
             match &theirs.standing.fault {
                 None => findings.ok("store", format!("{theirs}, and answers")),
@@ -229,10 +195,10 @@ fn disk(subject: &'static str, dir: &Path, needed: u64, findings: &mut Findings)
 }
 
 fn journal(config: &Config, data: &Path, findings: &mut Findings) {
-    let journal = owner::journal_path(config, data).map(|found| found.filter(|_| config.store_dir(data).join("store").exists()));
+    let journal = journal_path::journal_path(config, data).map(|found| found.filter(|_| config.store_dir(data).join("store").exists()));
     match journal {
         Ok(None) => {}
-        Ok(Some(journal)) => match journal::read(&journal, seals(config, data).as_ref()) {
+        Ok(Some(journal)) => match crate::store::journal::read(&journal, seals(config, data).as_ref()) {
             Ok(entries) => {
                 findings.ok("journal", format!("{} holds {} entries", journal.display(), entries.len()));
                 disk("journal's disk", journal.parent().unwrap_or(Path::new("/")), 1, findings);
@@ -247,7 +213,7 @@ fn journal(config: &Config, data: &Path, findings: &mut Findings) {
 }
 
 fn seals(config: &Config, data: &Path) -> Option<Seals> {
-    Some(secret::read(&config.secret_path(data)).ok()??.seals(Purpose::SealJournal))
+    Some(secret_file::read(&config.secret_path(data)).ok()??.seals(Purpose::SealJournal))
 }
 
 fn programs(publishable_key: Option<&str>, findings: &mut Findings) {
@@ -283,7 +249,7 @@ fn clock_behind(behind: Option<&str>, findings: &mut Findings) {
 
 async fn trust_clock(global: &Global) -> Result<(), Failure> {
     let Settings { config, data } = global.load(&[], false)?;
-    match owner::open(config, &data, Role::Command).await? {
+    match open::open(config, &data, Role::Command).await? {
         Opened::Theirs(theirs) => Err(Failure::failed(format!("{theirs}: end it first"))),
         Opened::Mine(mine) => {
             let trusted = mine.service.trust_clock().await;
@@ -331,7 +297,7 @@ fn proxies(config: &Config, findings: &mut Findings) {
 }
 
 fn credentials(data: &Path, findings: &mut Findings) {
-    match Credentials::new(data).all() {
+    match StoredKeys::new(data).all() {
         Ok((keys, unreadable)) if unreadable.is_empty() => findings.ok("stored keys", format!("{} on this computer", keys.len())),
         Ok((_, unreadable)) => unreadable.into_iter().for_each(|error| findings.failed("stored keys", error)),
         Err(error) => findings.failed("stored keys", error),

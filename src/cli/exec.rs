@@ -1,12 +1,15 @@
 //! `exec`: a program with a stored key in its environment, and without it in its output.
 
-use super::{
-    Done, Failure,
-    mask::masked,
-    settings::{Global, Settings},
-    stored::{Stored, Wanted, no_key},
+use crate::{
+    cli::{
+        failure::{CommandResult, Failure},
+        mask::masked,
+        settings::{Global, Settings},
+        stored_keys::{Stored, Wanted, no_key},
+    },
+    domain::id::KeyId,
+    platform::huge_pages,
 };
-use crate::{domain::id::KeyId, memory};
 use clap::Args;
 use std::{
     ffi::OsString,
@@ -39,7 +42,7 @@ fn variable(name: &str) -> Result<String, String> {
 }
 
 impl Exec {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         let Settings { config, data } = global.load(&[], false)?;
         let stored = Stored::open(&data).await;
         let wanted = Wanted { id: self.key, profile: self.profile.as_deref(), url: None };
@@ -54,7 +57,7 @@ impl Exec {
         let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).env(&self.env, credential.key.expose()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = memory::with_usual_core_limit(|| command.spawn())
+        let mut child = huge_pages::with_usual_core_limit(|| command.spawn())
             .map_err(|error| Failure::failed(format!("can't run {}: {error}", program.display())))?;
         let output = masked(&mut child, &credential);
         let status = loop {

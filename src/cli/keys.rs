@@ -1,14 +1,23 @@
 //! `keys`: every account's keys, for whoever runs the deployment; with `--server` what the key in COUNTERSIGN_API_KEY sees.
 
-use super::{Done, Failure, Owners, Session, print, prompt, settings::Global, unexpected};
 use crate::{
-    config::Ttl,
-    domain::key::{Environment, Maker, Status},
-    owner::{Call, Reply},
-    service::{
-        keys::{Filter, MAX_PAGE},
-        view::{CreatedBy, KeyView, Time},
+    api::{
+        keys::{CreatedBy, KeyView},
+        values::Time,
     },
+    cli::{
+        connection::{AccountEmails, Connection, unexpected},
+        failure::{CommandResult, Failure},
+        print, prompt,
+        settings::Global,
+    },
+    config::values::Ttl,
+    domain::{
+        environment::Environment,
+        key::{CreatorKind, Status},
+    },
+    instance::control::request::{ControlRequest, ControlResponse},
+    service::keys::list::{KeyFilter, MAX_PAGE},
 };
 use clap::Subcommand;
 use jiff::SignedDuration;
@@ -49,7 +58,7 @@ pub enum Keys {
         environment: Option<Environment>,
         /// Only keys that a human, an agent or a key made
         #[arg(long, value_parser = maker, value_name = "WHO")]
-        created_by: Option<Maker>,
+        created_by: Option<CreatorKind>,
         /// Only keys with this in their name or shown head, or of this id
         #[arg(long, short, value_name = "TEXT")]
         search: Option<String>,
@@ -148,8 +157,8 @@ fn status(text: &str) -> Result<Status, String> {
     all.into_iter().find(|status| status.as_str() == text).ok_or_else(|| "must be active, revoked, expired or disabled".to_owned())
 }
 
-fn maker(text: &str) -> Result<Maker, String> {
-    let all = [Maker::Human, Maker::Agent, Maker::Key];
+fn maker(text: &str) -> Result<CreatorKind, String> {
+    let all = [CreatorKind::Human, CreatorKind::Agent, CreatorKind::Key];
     all.into_iter().find(|maker| maker.as_str() == text).ok_or_else(|| "must be human, agent or key".to_owned())
 }
 
@@ -158,13 +167,13 @@ fn grace(text: &str) -> Result<SignedDuration, String> {
 }
 
 impl Keys {
-    pub async fn run(self, global: &Global) -> Done {
+    pub async fn run(self, global: &Global) -> CommandResult {
         match self {
             Self::Create { account, name, scopes, environment, expires_in, requests_per_minute, json } => {
                 let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
                 let account = account.unwrap_or_default();
-                let call = Call::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute };
-                let Reply::KeyCreated(created) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                let call = ControlRequest::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute };
+                let ControlResponse::KeyCreated(created) = Connection::ask(global, call).await? else { return Err(unexpected()) };
                 if json {
                     print::json(&created)?;
                 } else {
@@ -178,8 +187,8 @@ impl Keys {
                 Ok(0)
             }
             Self::List { account, status, environment, created_by, search, json } => {
-                let filter = Filter { status, environment, created_by, q: search, ..Filter::default() };
-                let session = Session::open(global, false).await?;
+                let filter = KeyFilter { status, environment, created_by, q: search, ..KeyFilter::default() };
+                let session = Connection::open(global, false).await?;
                 let keys = every_key(&session, account, filter).await;
                 let owners = session.owners().await;
                 session.close().await;
@@ -195,7 +204,9 @@ impl Keys {
                 Ok(0)
             }
             Self::Show { id, json } => {
-                let Reply::Key(key) = Session::ask(global, Call::ShowKey { key_id: id }).await? else { return Err(unexpected()) };
+                let ControlResponse::Key(key) = Connection::ask(global, ControlRequest::ShowKey { key_id: id }).await? else {
+                    return Err(unexpected());
+                };
                 show(&key, json)
             }
             Self::Edit { id, name, scopes, disable, enable, json } => {
@@ -203,14 +214,14 @@ impl Keys {
                 if name.is_none() && scopes.is_none() && disabled.is_none() {
                     return Err(Failure::Usage("say what to change: --name, --scope, --disable or --enable".to_owned()));
                 }
-                let call = Call::EditKey { key_id: id, name, scopes, disabled };
-                let Reply::Key(key) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                let call = ControlRequest::EditKey { key_id: id, name, scopes, disabled };
+                let ControlResponse::Key(key) = Connection::ask(global, call).await? else { return Err(unexpected()) };
                 show(&key, json)
             }
             Self::Rotate { id, grace, expires_in, json } => {
                 let expires_in = expires_in.map(|ttl| ttl.0.as_secs());
-                let call = Call::RotateKey { key_id: id.clone(), grace_seconds: Some(grace.as_secs()), expires_in };
-                let Reply::KeyRotated(new) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                let call = ControlRequest::RotateKey { key_id: id.clone(), grace_seconds: Some(grace.as_secs()), expires_in };
+                let ControlResponse::KeyRotated(new) = Connection::ask(global, call).await? else { return Err(unexpected()) };
                 let (Some(secret), Some(old)) = (&new.key, &new.replaced) else { return Err(unexpected()) };
                 if json {
                     print::json(&new)?;
@@ -228,7 +239,8 @@ impl Keys {
                 if !yes && !prompt::confirmed(&format!("Revoke {id}, every key it made and those it was rotated from, for good?"))? {
                     return Err(Failure::failed("nothing was revoked"));
                 }
-                let Reply::Revoked(revoked) = Session::ask(global, Call::RevokeAny { key_id: id, reason }).await? else {
+                let ControlResponse::Revoked(revoked) = Connection::ask(global, ControlRequest::RevokeAny { key_id: id, reason }).await?
+                else {
                     return Err(unexpected());
                 };
                 if json {
@@ -246,7 +258,7 @@ impl Keys {
                 if all && !yes && !prompt::confirmed("Let all suspended keys work again, those too that were revoked after the backup?")? {
                     return Err(Failure::failed("no key was resumed"));
                 }
-                let Reply::Resumed { keys } = Session::ask(global, Call::ResumeKeys { key_id: id }).await? else {
+                let ControlResponse::Resumed { keys } = Connection::ask(global, ControlRequest::ResumeKeys { key_id: id }).await? else {
                     return Err(unexpected());
                 };
                 print::line(&format!("Resumed {keys} {}", if keys == 1 { "key" } else { "keys" }))?;
@@ -254,8 +266,8 @@ impl Keys {
             }
             Self::Verify { scopes, environment, cost, json } => {
                 let key = prompt::hidden_or_piped("Key")?;
-                let call = Call::VerifyKey { key, scopes, environment, cost };
-                let Reply::Verdict(verdict) = Session::ask(global, call).await? else { return Err(unexpected()) };
+                let call = ControlRequest::VerifyKey { key, scopes, environment, cost };
+                let ControlResponse::Verdict(verdict) = Connection::ask(global, call).await? else { return Err(unexpected()) };
                 if json {
                     print::json(&verdict)?;
                 } else {
@@ -274,12 +286,20 @@ impl Keys {
     }
 }
 
-async fn every_key(session: &Session, account: Option<String>, filter: Filter) -> Result<Vec<KeyView>, Failure> {
-    let Filter { status, environment, created_by, q, .. } = filter;
+async fn every_key(session: &Connection, account: Option<String>, filter: KeyFilter) -> Result<Vec<KeyView>, Failure> {
+    let KeyFilter { status, environment, created_by, q, .. } = filter;
     let (mut keys, mut cursor) = (Vec::new(), None);
     loop {
-        let call = Call::AllKeys { account: account.clone(), status, environment, created_by, q: q.clone(), cursor, limit: Some(MAX_PAGE) };
-        let Reply::Keys(page) = session.call(call).await? else { return Err(unexpected()) };
+        let call = ControlRequest::AllKeys {
+            account: account.clone(),
+            status,
+            environment,
+            created_by,
+            q: q.clone(),
+            cursor,
+            limit: Some(MAX_PAGE),
+        };
+        let ControlResponse::Keys(page) = session.call(call).await? else { return Err(unexpected()) };
         keys.extend(page.keys);
         cursor = page.next_cursor;
         if cursor.is_none() {
@@ -289,11 +309,11 @@ async fn every_key(session: &Session, account: Option<String>, filter: Filter) -
 }
 
 /// The day of a time, in a table.
-pub(super) fn day(time: Option<Time>, none: &str) -> String {
+pub fn day(time: Option<Time>, none: &str) -> String {
     time.map_or_else(|| none.to_owned(), |time| time.to_string().chars().take(10).collect())
 }
 
-fn row(key: &KeyView, owners: &Owners) -> Vec<String> {
+fn row(key: &KeyView, owners: &AccountEmails) -> Vec<String> {
     vec![
         key.id.to_string(),
         owners.email(key.account_id),
@@ -306,7 +326,7 @@ fn row(key: &KeyView, owners: &Owners) -> Vec<String> {
     ]
 }
 
-fn show(key: &KeyView, json: bool) -> Done {
+fn show(key: &KeyView, json: bool) -> CommandResult {
     if json {
         print::json(key)?;
         return Ok(0);

@@ -1,6 +1,6 @@
 //! A child's output without the key it was given, wherever that would show.
 
-use crate::{credentials::Credential, service::view::Revealed};
+use crate::{api::values::Revealed, local_keys::keys::StoredKey};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     process::Child,
@@ -9,7 +9,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 /// Passes on what a child writes into its two pipes, with the key masked; ends when both are closed.
-pub fn masked(child: &mut Child, credential: &Credential) -> JoinHandle<()> {
+pub fn masked(child: &mut Child, credential: &StoredKey) -> JoinHandle<()> {
     let shown = format!("{}…", credential.prefix);
     let out = child.stdout.take().map(|from| pump(from, tokio::io::stdout(), Masker::new(&credential.key, &shown)));
     let err = child.stderr.take().map(|from| pump(from, tokio::io::stderr(), Masker::new(&credential.key, &shown)));

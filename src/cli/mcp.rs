@@ -5,17 +5,25 @@
 //! when a `serve` wants the directory, the MCP process that has it hands it over. The client is answered before any
 //! of this is settled; its first call waits for it.
 
-use super::{
-    Done, Failure, port, print, program,
-    serve::{Asked, DRAIN, Pages, following_port, shell_line},
-    settings::{Global, Settings},
-};
 use crate::{
-    config::Config,
+    cli::{
+        failure::{CommandResult, Failure},
+        port::{self, following_port},
+        print, program,
+        settings::{Global, Settings},
+        shell::shell_line,
+        signals::Asked,
+    },
+    client::{backend::Backend, remote::ServerClient},
+    config::settings::Config,
+    instance::{
+        control::{client::SocketClient, status::Role},
+        error::OpenFailure,
+        open::{self, Instance, Taken},
+    },
     mcp::stdio,
-    owner::{self, Backend, Mine, OpenFailure, Role, ServerClient, SocketClient, Taken},
-    store::lock::private_dir,
-    world::World,
+    platform::{private_files::private_dir, runtime::Runtime},
+    server::run::{DRAIN, Pages},
 };
 use std::{
     path::{Path, PathBuf},
@@ -26,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 /// After an owner's end a `serve` that starts, or starts again, goes first.
 const SERVE_FIRST: Duration = Duration::from_millis(500);
+
 /// Pages that are under way when the directory is handed over.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
@@ -36,7 +45,7 @@ pub struct McpArgs {
     profile: Option<String>,
 }
 
-pub async fn run(global: &Global, args: &McpArgs) -> Done {
+pub async fn run(global: &Global, args: &McpArgs) -> CommandResult {
     let Settings { config, data } = global.load(&[], false)?;
     config.left_alone.iter().for_each(|name| tracing::warn!("{name} is no setting, and left alone"));
     let mut asked = Asked::listen()?;
@@ -47,7 +56,7 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
         let server = ServerClient::new(url, None)?;
         let client = client(Some(server.origin().to_owned()));
         tokio::select! {
-            ended = stdio::run(Backend::Server(server), &data, &config, client, World::system()) => ended?,
+            ended = stdio::run(Backend::Server(server), &data, &config, client, Runtime::system()) => ended?,
             _ = asked.signal() => {}
         }
         return Ok(0);
@@ -56,7 +65,7 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
     let stop = CancellationToken::new();
     let mut holding = tokio::spawn(hold(config.clone(), data.clone(), stop.clone()));
     let ended = tokio::select! {
-        ended = stdio::run(backend, &data, &config, client(None), World::system()) => ended,
+        ended = stdio::run(backend, &data, &config, client(None), Runtime::system()) => ended,
         _ = asked.signal() => Ok(()),
         // Only what was wrong from the start ends it, and a store that failed for good.
         failed = &mut holding => return failed.map_err(Failure::failed)?.map(|()| 1),
@@ -72,14 +81,14 @@ pub async fn run(global: &Global, args: &McpArgs) -> Done {
 
 /// Who has the data directory.
 enum Holder {
-    Us(Pages, Box<Mine>),
+    Us(Pages, Box<Instance>),
     Them(SocketClient),
 }
 
 impl Holder {
     /// Takes the directory and serves its pages, or finds who does. `again`: it did so before.
     async fn find(config: &Arc<Config>, data: &Path, again: bool) -> Result<Self, Failure> {
-        let lock = match owner::take(data, false).await? {
+        let lock = match open::take(data, false).await? {
             Taken::Lock(lock) => lock,
             Taken::Theirs(theirs) => {
                 print::note(&format!("countersign: passing calls on to the process that serves {}", theirs.standing.url));
@@ -93,7 +102,7 @@ impl Holder {
         if config.port_is_chosen && !again && here.listen != config.listen {
             tracing::warn!("{} is taken by another program", config.listen);
         }
-        let mut mine = owner::open_store(here.clone(), lock, Role::Mcp).await?;
+        let mut mine = open::open_store(here.clone(), lock, Role::Mcp).await?;
         let pages = Pages::start(&mut mine, listener)?;
         print::note(&format!("countersign: pages on {}", here.public_url));
         Ok(Self::Us(pages, Box::new(mine)))

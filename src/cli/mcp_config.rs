@@ -1,19 +1,22 @@
 //! What is in a client's MCP configuration for us, and whether it works: `doctor --mcp-config FILE` starts each entry as
 //! the client would, asks it for its tools, and whether its key works.
 
-mod entry;
-mod over_http;
-mod variables;
+pub(crate) mod entry;
+pub(crate) mod over_http;
+pub(crate) mod variables;
 
-use super::{
-    connect::{BOM, twice},
-    doctor::Findings,
-};
 use crate::{
-    config::is_loopback,
+    cli::{
+        connect::{BOM, twice},
+        findings::Findings,
+        mcp_config::{
+            entry::{Entry, Start, Wrong},
+            variables::Place,
+        },
+    },
+    config::url::is_loopback,
     domain::pasted::{self, Said},
 };
-use entry::{Entry, Start, Wrong};
 use jsonc_parser::{
     ParseOptions,
     cst::{CstObject, CstRootNode},
@@ -25,20 +28,23 @@ use tokio::{
     process::{Child, Command},
 };
 use url::Url;
-use variables::Place;
 
 const SUBJECT: &str = "MCP configuration";
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 const TOOLS: usize = 5;
+
 /// The protocol version we ask for.
-const VERSION: &str = "2025-11-25";
+pub const VERSION: &str = "2025-11-25";
+
 /// What an entry may answer in all: five tools are a few kilobytes.
-const MAX_ANSWER: u64 = 1 << 20;
-const ADDRESS: &str = "write the server's address and /mcp";
-const ADDRESS_OF_EVENTS: &str = "write the server's address and /sse, or better /mcp with the type http";
+pub const MAX_ANSWER: u64 = 1 << 20;
+pub const ADDRESS: &str = "write the server's address and /mcp";
+pub const ADDRESS_OF_EVENTS: &str = "write the server's address and /sse, or better /mcp with the type http";
+
 /// What a client hands on, beside what the entry sets. Not the keys of whoever runs the doctor.
 const HANDED_ON: [&str; 8] =
     ["PATH", "HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "DBUS_SESSION_BUS_ADDRESS"];
+
 /// Under which a file may list servers; in settings of VS Code one below `mcp`.
 const SECTIONS: [&str; 5] = ["mcpServers", "servers", "context_servers", "mcp_servers", "mcp"];
 
@@ -159,7 +165,7 @@ async fn works(entry: &Entry<'_>, place: &Place) -> Result<String, Wrong> {
     }
 }
 
-fn messages() -> [Value; 4] {
+pub fn messages() -> [Value; 4] {
     let hello = json!({"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "countersign doctor", "version": "1"}});
     [
         json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}),
@@ -170,7 +176,7 @@ fn messages() -> [Value; 4] {
 }
 
 /// How many tools there are, and what the one that asks for the key's rights answered; if it is our server that did.
-fn answers(answered: &[Value]) -> Option<(usize, Value)> {
+pub fn answers(answered: &[Value]) -> Option<(usize, Value)> {
     let of = |id: u64| answered.iter().find(|message| message["id"].as_u64() == Some(id)).map(|message| &message["result"]);
     if of(0)?["serverInfo"]["name"] != "countersign" {
         return None;

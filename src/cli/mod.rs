@@ -1,35 +1,40 @@
 //! The command line: parse, one call, print. Exit codes: 0 done, 1 failed, 2 usage, 4 not signed in or not allowed.
 
-mod accounts;
-mod agents;
-mod backup;
-mod clients;
-mod connect;
-mod curl;
-mod docs;
-mod doctor;
-mod exec;
-mod keys;
-mod mask;
-mod mcp;
-mod mcp_config;
-mod port;
-mod print;
-mod program;
-mod prompt;
+pub(crate) mod accounts;
+pub(crate) mod agents;
+pub(crate) mod backup;
+pub(crate) mod clients;
+pub mod config_command;
+pub(crate) mod connect;
+pub mod connection;
+pub(crate) mod curl;
+pub(crate) mod docs;
+pub(crate) mod doctor;
+pub(crate) mod exec;
+pub mod failure;
+pub mod findings;
+pub(crate) mod keys;
+pub mod logging;
+pub(crate) mod mask;
+pub(crate) mod mcp;
+pub(crate) mod mcp_config;
+pub(crate) mod port;
+pub(crate) mod print;
+pub(crate) mod program;
+pub(crate) mod prompt;
 pub mod serve;
-mod settings;
-mod stored;
+pub(crate) mod settings;
+pub mod shell;
+pub mod signals;
+pub(crate) mod stored_keys;
 
-use crate::{
-    credentials,
-    domain::id::AccountId,
-    owner::{self, Call, OpenFailure, Opened, Reply, Role, ServerClient},
-    service::{Error, view::AccountView},
+use crate::cli::{
+    connection::ELSEWHERE,
+    failure::{CommandResult, Failure},
+    settings::Global,
 };
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
-use settings::{Global, Settings};
-use std::{collections::HashMap, process::ExitCode};
+use std::process::ExitCode;
 
 /// An AI agent asks for access, a human countersigns, the agent receives its own scoped API key.
 #[derive(Parser)]
@@ -67,7 +72,7 @@ enum Command {
     Agents(agents::Agents),
     /// The effective configuration
     #[command(subcommand)]
-    Config(settings::ConfigCommand),
+    Config(config_command::ConfigCommand),
     /// Write everything but the server secret into a directory, while the server runs
     Backup(backup::Backup),
     /// Fill an empty data directory with a backup
@@ -85,62 +90,6 @@ enum Command {
     Completion { shell: clap_complete::Shell },
 }
 
-/// Why a command did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error("{0}")]
-    Failed(String),
-    #[error("{0}")]
-    Usage(String),
-    /// Not signed in, or not allowed.
-    #[error("{0}")]
-    NotAllowed(String),
-}
-
-impl Failure {
-    fn failed(cause: impl ToString) -> Self {
-        Self::Failed(cause.to_string())
-    }
-
-    const fn code(&self) -> u8 {
-        match self {
-            Self::Failed(_) => 1,
-            Self::Usage(_) => 2,
-            Self::NotAllowed(_) => 4,
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Unauthorized { .. } | Error::InsufficientScope { .. } | Error::Forbidden { .. } | Error::SignInNeeded => {
-                Self::NotAllowed(error.to_string())
-            }
-            Error::Invalid { .. } => Self::Usage(error.to_string()),
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
-impl From<OpenFailure> for Failure {
-    fn from(failure: OpenFailure) -> Self {
-        Self::failed(failure)
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::failed(error)
-    }
-}
-
-/// What a command that went through leaves as exit code.
-type Done = Result<u8, Failure>;
-
-/// The commands that work on a server elsewhere.
-const ELSEWHERE: [&str; 3] = ["mcp", "keys", "connect"];
-
 /// The command line, with `--server` in the help of the commands that take it.
 fn command() -> clap::Command {
     let server =
@@ -154,7 +103,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    settings::start_logging();
+    logging::start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::failed(error)),
@@ -173,7 +122,7 @@ fn report(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
-async fn run(cli: Cli) -> Done {
+async fn run(cli: Cli) -> CommandResult {
     let global = &cli.global;
     let elsewhere = matches!(cli.command, Some(Command::Mcp(_) | Command::Keys(_) | Command::Connect(_)));
     if global.server.is_some() && !elsewhere {
@@ -197,7 +146,7 @@ async fn run(cli: Cli) -> Done {
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Docs(docs)) => docs.run(),
         Some(Command::Openapi) => {
-            print::json(&crate::http::openapi::document(&global.load(&[], false)?.config))?;
+            print::json(&crate::http::openapi::document::document(&global.load(&[], false)?.config))?;
             Ok(0)
         }
         Some(Command::Completion { shell }) => {
@@ -207,87 +156,4 @@ async fn run(cli: Cli) -> Done {
             Ok(0)
         }
     }
-}
-
-/// The data directory for the length of one command, whether a server runs or not; or a server elsewhere.
-enum Session {
-    Here(Opened),
-    There(ServerClient),
-}
-
-impl Session {
-    /// With `new` a directory without data gets some; else a mistyped one would silently become a second deployment.
-    async fn open(global: &Global, new: bool) -> Result<Self, Failure> {
-        if let Some(url) = &global.server {
-            return Ok(Self::There(ServerClient::new(url, credentials::given())?));
-        }
-        let Settings { config, data } = global.load(&[], false)?;
-        // A store without its secret is no empty directory: opening it says what is missing.
-        if !new && !config.secret_path(&data).exists() && !config.store_dir(&data).join("store").exists() {
-            let place = data.display();
-            return Err(Failure::failed(format!(
-                "there is no data in {place}: start `countersign` on it first, or name another with --data"
-            )));
-        }
-        Ok(Self::Here(owner::open(config, &data, Role::Command).await?))
-    }
-
-    async fn call(&self, call: Call) -> Result<Reply, Failure> {
-        Ok(match self {
-            Self::Here(opened) => opened.backend().call(call).await?,
-            Self::There(server) => server.call(&call).await?,
-        })
-    }
-
-    /// Whose is what, for lists.
-    async fn owners(&self) -> Result<Owners, Failure> {
-        // A key elsewhere sees its own account, and no list of them.
-        if matches!(self, Self::There(_)) {
-            return Ok(Owners(HashMap::new()));
-        }
-        Ok(Owners(self.accounts("").await?.into_iter().map(|account| (account.id, account.email)).collect()))
-    }
-
-    /// Every account whose e-mail, external id or id holds this.
-    async fn accounts(&self, search: &str) -> Result<Vec<AccountView>, Failure> {
-        let (mut accounts, mut cursor) = (Vec::new(), None);
-        loop {
-            let Reply::Accounts(page) = self.call(Call::Accounts { search: search.to_owned(), cursor }).await? else {
-                return Err(unexpected());
-            };
-            accounts.extend(page.accounts);
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(accounts);
-            }
-        }
-    }
-
-    async fn close(self) {
-        if let Self::Here(opened) = self {
-            opened.close().await;
-        }
-    }
-
-    /// One call and the end.
-    async fn ask(global: &Global, call: Call) -> Result<Reply, Failure> {
-        let session = Self::open(global, matches!(call, Call::CreateAccount { .. })).await?;
-        let reply = session.call(call).await;
-        session.close().await;
-        reply
-    }
-}
-
-/// E-mails of accounts.
-struct Owners(HashMap<AccountId, String>);
-
-impl Owners {
-    fn email(&self, id: AccountId) -> String {
-        self.0.get(&id).cloned().unwrap_or_else(|| id.to_string())
-    }
-}
-
-/// The owner is another version of this program and answered something else.
-fn unexpected() -> Failure {
-    Failure::failed("the process that owns the data directory answered something else: restart it, so that both are the same version")
 }

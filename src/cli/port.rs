@@ -1,10 +1,15 @@
 //! The port of the pages. Links that an agent has shown lead there, so whoever serves them next takes the same one.
 
-use crate::{config::Config, credentials::write_private};
+use crate::{
+    config::{settings::Config, url::is_loopback},
+    platform::private_files::write_private,
+};
 use std::{
-    fs, io,
+    fs,
+    io::{self},
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::net::TcpListener;
 
@@ -58,4 +63,20 @@ pub async fn bind(wanted: &[SocketAddr]) -> io::Result<TcpListener> {
         }
     }
     Err(failed.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+/// A port the system chose becomes part of the URLs that named none.
+pub fn following_port(config: Arc<Config>, listener: &TcpListener) -> io::Result<Arc<Config>> {
+    let bound = listener.local_addr()?;
+    let local = url::Url::parse(&config.public_url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url));
+    if bound == config.listen || !local {
+        return Ok(config);
+    }
+    let mut config = (*config).clone();
+    let url = format!("http://{bound}");
+    if config.pages_url == config.public_url {
+        config.pages_url.clone_from(&url);
+    }
+    (config.listen, config.public_url) = (bound, url);
+    Ok(Arc::new(config))
 }

@@ -1,6 +1,6 @@
 //! What goes to stdout: tables for people, one JSON document for programs. Nobody's text commands the terminal.
 
-use super::Failure;
+use crate::cli::failure::Failure;
 use serde::Serialize;
 use std::{
     borrow::Cow,

@@ -1,7 +1,9 @@
 //! Secrets and confirmations from whoever sits at the terminal. Never from argv: other processes read it.
 
-use super::{Failure, print};
-use crate::service::view::Revealed;
+use crate::{
+    api::values::Revealed,
+    cli::{failure::Failure, print},
+};
 use std::io::{self, BufRead, IsTerminal, Read};
 use zeroize::Zeroizing;
 

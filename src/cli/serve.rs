@@ -1,20 +1,25 @@
 //! `serve`: pages, HTTP and MCP over HTTP, until a signal ends it.
 
-use super::{
-    Done, Failure,
-    clients::Client,
-    port, print, program,
-    settings::{Global, Settings},
-};
 use crate::{
-    config::{Config, is_loopback, is_loopback_url},
-    http::{self, listen::Limits},
-    owner::{self, Mine, Role, Taken, socket::places},
-    service::Service,
+    cli::{
+        clients::Client,
+        failure::{CommandResult, Failure},
+        port::{self, following_port},
+        print, program,
+        settings::{Global, Settings},
+        shell::{shell_line, tilde},
+        signals::Asked,
+    },
+    config::{settings::Config, url::is_loopback_url},
+    instance::{
+        control::status::Role,
+        open::{self, Taken},
+    },
+    server::run::{DRAIN, Pages},
+    service::context::Service,
 };
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     fs::{self, OpenOptions},
     io::{self, IsTerminal, Write},
@@ -24,18 +29,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
-};
-use tokio_util::sync::CancellationToken;
-
-/// What is under way when the server is told to end gets this long: with what is then written, below the 10 seconds
-/// after which supervisors kill.
-pub const DRAIN: Duration = Duration::from_secs(8);
-/// Files that are no connections: the store's, logs.
-const OTHER_FILES: u64 = 64;
 
 /// Where the set-up code goes when nobody watches the terminal.
 const SETUP_NOTE: &str = "setup-code";
@@ -59,7 +52,7 @@ impl Serve {
     }
 }
 
-pub async fn run(global: &Global, serve: Serve) -> Done {
+pub async fn run(global: &Global, serve: Serve) -> CommandResult {
     let mut flags = Vec::new();
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
     flags.extend(serve.public_url.map(|url| ("public_url", url)));
@@ -72,7 +65,7 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     // Nobody hands over to a process that could not serve.
     let ready = port::may_be_had(&wanted, &data);
     // The lock first: whoever has it, and nobody else, takes the port.
-    let lock = match owner::take(&data, ready).await? {
+    let lock = match open::take(&data, ready).await? {
         Taken::Lock(lock) => lock,
         Taken::Theirs(theirs) if !ready && theirs.standing.role == Role::Mcp => return Err(taken(&"another program has that address")),
         Taken::Theirs(theirs) => return Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
@@ -81,7 +74,7 @@ pub async fn run(global: &Global, serve: Serve) -> Done {
     let listener = port::bind(&port::for_serve(&config, &data)).await.map_err(|error| taken(&error))?;
     port::note(&listener, &data);
     let config = following_port(config, &listener)?;
-    let mut mine = owner::open_store(config, lock, Role::Serve).await?;
+    let mut mine = open::open_store(config, lock, Role::Serve).await?;
     let pages = Pages::start(&mut mine, listener)?;
     // Before anything is printed: whoever reads that we run may end us at once.
     let mut asked = Asked::listen()?;
@@ -114,104 +107,6 @@ async fn forget_setup_note(service: Arc<Service>, note: PathBuf) {
         tick.tick().await;
         if service.has_operator().await.unwrap_or(false) {
             let _ = fs::remove_file(&note);
-        }
-    }
-}
-
-/// A port the system chose becomes part of the URLs that named none.
-pub fn following_port(config: Arc<Config>, listener: &TcpListener) -> io::Result<Arc<Config>> {
-    let bound = listener.local_addr()?;
-    let local = url::Url::parse(&config.public_url).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url));
-    if bound == config.listen || !local {
-        return Ok(config);
-    }
-    let mut config = (*config).clone();
-    let url = format!("http://{bound}");
-    if config.pages_url == config.public_url {
-        config.pages_url.clone_from(&url);
-    }
-    (config.listen, config.public_url) = (bound, url);
-    Ok(Arc::new(config))
-}
-
-/// The running server: HTTP, the owner's socket and upkeep.
-pub struct Pages {
-    service: Arc<Service>,
-    stop: CancellationToken,
-    serving: tokio::sync::Mutex<JoinHandle<()>>,
-    background: Vec<JoinHandle<()>>,
-}
-
-impl Pages {
-    /// Starts serving the use cases on a bound listener, and lets local processes in.
-    pub fn start(mine: &mut Mine, listener: TcpListener) -> io::Result<Self> {
-        let (service, stop) = (mine.service.clone(), CancellationToken::new());
-        let (app, draining) = (http::Front::new(service.clone()), service.clone());
-        let serving = tokio::spawn(http::listen::serve(listener, app, limits(&service.config)?, stop.clone()));
-        let socket = mine.listen()?;
-        let upkeep = tokio::spawn(async move { service.upkeep().await });
-        Ok(Self { service: draining, stop, serving: serving.into(), background: vec![socket, upkeep] })
-    }
-
-    /// Ends when serving fails by itself, or the store does: then this process is of no use, and whoever supervises it
-    /// starts another.
-    pub async fn ended(&self) -> Result<(), Failure> {
-        let mut serving = self.serving.lock().await;
-        tokio::select! {
-            served = &mut *serving => served.map_err(Failure::failed),
-            () = self.service.failed() => Err(Failure::failed("the store failed and can't be mended from inside: start the program again")),
-        }
-    }
-
-    /// Takes no more, and gives what is under way some time.
-    pub async fn stop(self, drain: Duration) {
-        self.service.drain();
-        self.stop.cancel();
-        let mut serving = self.serving.into_inner();
-        if !serving.is_finished() && tokio::time::timeout(drain, &mut serving).await.is_err() {
-            tracing::warn!("some requests were still under way after {} seconds", drain.as_secs());
-            serving.abort();
-            // Awaited, so that the last connection is gone.
-            let _ = serving.await;
-        }
-        for task in self.background {
-            task.abort();
-            // Awaited, so that its hold on the store is gone.
-            let _ = task.await;
-        }
-    }
-}
-
-/// As many connections as this process may have files for, after taking all the system lets it take.
-fn limits(config: &Config) -> io::Result<Limits> {
-    let usual = Limits::with_neighbours(&config.trusted_proxies);
-    let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum;
-    setrlimit(Resource::Nofile, files)?;
-    let room = files.current.map_or(u64::MAX, |most| most.saturating_sub(OTHER_FILES + places(Some(most))).max(1));
-    let connections = usual.connections.min(usize::try_from(room).unwrap_or(usize::MAX));
-    if connections < usual.connections {
-        tracing::warn!("at most {connections} connections at once: the limit of open files (`ulimit -Hn`) is low");
-    }
-    Ok(Limits { connections, connections_of_one: usual.connections_of_one.min(connections.div_ceil(10)), ..usual })
-}
-
-/// SIGTERM and SIGINT, taken from now on.
-pub struct Asked {
-    term: Signal,
-    int: Signal,
-}
-
-impl Asked {
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for the next one; returns the exit code of a program that it ended.
-    pub async fn signal(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.term.recv() => 128 + 15,
-            _ = self.int.recv() => 128 + 2,
         }
     }
 }
@@ -255,19 +150,4 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
     let name = if secret == data.join("secret") { "secret".to_owned() } else { tilde(&secret) };
     print::say(&format!("Back up the file \"{name}\" apart from the data: without it no key works."));
     Ok(())
-}
-
-fn tilde(path: &Path) -> String {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    match home.and_then(|home| path.strip_prefix(home).ok().map(|rest| format!("~/{}", rest.display()))) {
-        Some(short) => short,
-        None => path.display().to_string(),
-    }
-}
-
-/// Words as a shell reads them back.
-pub fn shell_line(words: &[String]) -> String {
-    let plain = |word: &String| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:@%+,".contains(&b));
-    let quoted = |word: &String| if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };
-    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }

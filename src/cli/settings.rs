@@ -1,13 +1,12 @@
 //! Where the data lies and which configuration counts; `config show`; the log.
 
-use super::{Done, Failure, print};
 use crate::{
-    config::{Config, Sources},
+    cli::failure::Failure,
+    config::{load::Sources, settings::Config},
     domain::place,
-    owner::{self, Role},
 };
 use clap::{
-    Args, Subcommand,
+    Args,
     builder::{PathBufValueParser, TypedValueParser},
 };
 use std::{
@@ -92,49 +91,4 @@ impl Global {
 /// A path for a line or a file that holds text only.
 pub fn text(path: &Path) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| Failure::failed(format!("the path {} is not UTF-8", path.display())))
-}
-
-#[derive(Subcommand)]
-pub enum ConfigCommand {
-    /// Print the effective configuration as TOML
-    Show {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-impl ConfigCommand {
-    pub async fn run(self, global: &Global) -> Done {
-        let Self::Show { json } = self;
-        let Settings { config, data } = global.load(&[], false)?;
-        let mut shown = (*config).clone();
-        if config.sessions.password_grant && config.sessions.publishable_key.is_empty() && config.store_dir(&data).join("store").exists() {
-            // Made on first start and kept in the store.
-            let opened = owner::open(config, &data, Role::Command).await?;
-            shown.sessions.publishable_key = opened.publishable_key().unwrap_or_default();
-            opened.close().await;
-        }
-        if json {
-            print::json(&shown)?;
-        } else {
-            print::text(&toml::to_string(&shown).map_err(Failure::failed)?)?;
-        }
-        Ok(0)
-    }
-}
-
-/// Logs to stderr: stdout belongs to what was asked for.
-pub fn start_logging() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("COUNTERSIGN_LOG").unwrap_or_else(|_| EnvFilter::new("warn,countersign=info"));
-    // It prints whole tool results at debug, pickup tokens and codes among them.
-    let filter = match "rmcp=error".parse() {
-        Ok(quiet) => filter.add_directive(quiet),
-        Err(_) => filter,
-    };
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
-    // What it can't write it would tell by `eprintln!`, which ends the process when nobody reads stderr.
-    logs.log_internal_errors(false).init();
 }

@@ -1,15 +1,17 @@
 //! How pages look like the service's own: a colour that stays readable, and a logo.
 
-use super::{ConfigError, wrong};
+use crate::config::error::{ConfigError, wrong};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// WCAG 2.2, 1.4.3: text against its ground.
 const ENOUGH: f64 = 4.5;
+
 /// What links and markers stand on: page, sheet and wash of the stylesheet.
 const LIGHT: [Colour; 3] = [Colour([0xf6, 0xf5, 0xf1]), Colour([0xff, 0xff, 0xff]), Colour([0xf1, 0xf0, 0xea])];
 const DARK: [Colour; 3] = [Colour([0x12, 0x15, 0x13]), Colour([0x1a, 0x1e, 0x1c]), Colour([0x22, 0x27, 0x25])];
 const BLACK: Colour = Colour([0, 0, 0]);
 const WHITE: Colour = Colour([255, 255, 255]);
+
 /// Pages load it each time, so it is small.
 const MAX_LOGO: usize = 64 * 1024;
 

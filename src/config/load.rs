@@ -1,22 +1,18 @@
 //! From file, environment and flags to one checked [`Config`].
 
-use super::{
-    Config, ConfigError, Signup,
-    brand::{Accent, Logo},
-    variables::{Meant, meant},
-    wrong,
-};
-use crate::domain::{
-    key::{Environment, KeyFormat},
-    name::Name,
-    nearest::nearest,
-    place,
-    scope::Catalogue,
-    visible::visible,
+use crate::{
+    config::{
+        brand::{Accent, Logo},
+        error::{ConfigError, wrong},
+        settings::{Config, Signup},
+        url::{is_loopback, is_loopback_url, origin, parse_url},
+        variables::{Meant, meant},
+    },
+    domain::{environment::Environment, key_format::KeyFormat, name::Name, nearest::nearest, place, scope::Catalogue, visible::visible},
 };
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-use url::{Host, Url};
+use url::Url;
 
 /// Where settings come from, weakest first.
 #[derive(Default)]
@@ -33,6 +29,7 @@ pub struct Sources {
 
 /// Room for them is taken at the start.
 const MOST_CACHED: usize = 100_000_000;
+
 impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let known = known_keys()?;
@@ -237,24 +234,6 @@ impl Config {
     }
 }
 
-fn parse_url(name: &str, text: &str) -> Result<Url, ConfigError> {
-    Url::parse(text).map_err(|error| wrong(format!("`{name}` = {text} is no URL: {error}")))
-}
-
-/// An origin and nothing more: a path, query or user would break the issuer (RFC 8414 §2).
-pub fn origin(name: &str, text: &str) -> Result<String, ConfigError> {
-    let url = parse_url(name, text)?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(wrong(format!("`{name}` = {text} must start with https:// (or http:// on this computer)")));
-    }
-    let bare =
-        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
-    if !bare {
-        return Err(wrong(format!("`{name}` = {text} must be scheme, host and port only: published URLs are built on it")));
-    }
-    Ok(url.origin().ascii_serialization())
-}
-
 /// A host as `Host` has it: a name or an address, and a port where it is not the usual one.
 fn host(text: &str) -> Result<String, ConfigError> {
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
@@ -263,20 +242,6 @@ fn host(text: &str) -> Result<String, ConfigError> {
     match named {
         Some((name, port)) if !name.is_empty() => Ok(port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))),
         _ => Err(wrong(format!("`hosts`: write {text} as programs do in `Host`: a name and a port, such as countersign:4080"))),
-    }
-}
-
-/// The same, of an address as text.
-pub fn is_loopback_url(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| is_loopback(&url))
-}
-
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::domain::nearest::nearest;
 
 pub const PREFIX: &str = "COUNTERSIGN_";
+
 /// `COUNTERSIGN_…` variables that are no settings.
 const NOT_SETTINGS: [&str; 5] = ["API_KEY", "CONFIG", "DATA", "LOG", "SERVER"];
 

@@ -15,13 +15,13 @@ pub struct Event {
     pub account: AccountId,
     pub at: Timestamp,
     pub source: Option<Source>,
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// One kind of happening, with what a reader needs to act on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum What {
+pub enum EventKind {
     SignedUp,
     SignedIn,
     SignInRefused,
@@ -154,7 +154,7 @@ impl Topic {
     }
 }
 
-impl What {
+impl EventKind {
     pub fn is_about(&self, topic: Topic) -> bool {
         let topics: &[Topic] = match self {
             Self::SignedUp

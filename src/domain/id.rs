@@ -103,15 +103,21 @@ macro_rules! id {
 
 id!(/// One request of an agent for access.
     RegistrationId, "reg_");
+
 id!(/// One round of the claim ceremony, with its own user code.
     AttemptId, "att_");
+
 id!(/// What an approval created: everything issued from it dies with it.
     GrantId, "grt_");
+
 id!(/// The public name of an API key.
     KeyId, "key_");
+
 id!(/// A human who owns keys.
     AccountId, "acc_");
+
 id!(/// A program's session: what a JWT and its refresh tokens belong to.
     ProgramSessionId, "sid_");
+
 id!(/// One line of the activity log.
     EventId, "evt_");

@@ -1,7 +1,7 @@
 //! One request, done once: a caller names it, and a retry under the same name does nothing twice
 //! (draft-ietf-httpapi-idempotency-key-header).
 
-use crate::domain::{id::KeyId, secret::Digest};
+use crate::domain::{digest::Digest, id::KeyId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -36,7 +36,7 @@ impl FromStr for IdempotencyKey {
 /// A request that was done, for as long as a retry of it is recognised. Hashes only: neither the name a caller
 /// gave nor anything of the body can be read off it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Done {
+pub struct IdempotencyRecord {
     /// Over caller, route and the caller's name of the request.
     pub request: Digest,
     /// Over what was asked for.

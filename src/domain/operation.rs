@@ -5,8 +5,8 @@
 //! was; ids, codes and secrets are drawn from name and time, so the answer can be given again although no secret is stored.
 
 use crate::domain::{
+    digest::Digest,
     id::{AccountId, KeyId},
-    secret::Digest,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub enum Outcome {
 
 /// An operation that was carried out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Done {
+pub struct OperationRecord {
     /// Hash of the name and of what was asked.
     pub id: Digest,
     pub at: Timestamp,

@@ -3,7 +3,7 @@
 //! NIST SP 800-63B: the list of what is guessed first ships in the program (`zxcvbn`), nobody is told to mix digits and
 //! signs, and Unicode is normalised before it is hashed.
 
-use super::{
+use crate::domain::{
     name::Email,
     secret::{Password, nfkc},
 };
@@ -13,17 +13,22 @@ use zeroize::Zeroizing;
 /// Guesses an attacker needs who begins with what people choose. Those who try here are stopped by limits long before;
 /// whoever stole the hashes pays an argon2 for each.
 const ENOUGH_GUESSES: u64 = 1_000_000_000;
+
 /// The same without what is between the letters: `qwer-tyui-op` is still a row of keys.
 const ENOUGH_SQUEEZED: u64 = 1_000_000;
+
 /// `0101101001` looks random, and there are a thousand of them.
 const FEWEST_DIFFERENT: usize = 5;
+
 /// Letters and digits beside one's own address and the service's name.
 const FEWEST_OF_ONES_OWN: usize = 6;
+
 /// What is looked at: the estimate takes long for long texts, and the rest only makes them harder to guess.
 const LOOKED_AT: usize = 40;
 
 const WEAK: &str = "would be guessed soon: it is often chosen, repeats itself, or follows the alphabet or the keyboard. Take four or five \
                     words that have nothing to do with each other";
+
 const ONES_OWN: &str = "is made of your e-mail address or of this service's name, which are tried first. Take four or five words that \
                         have nothing to do with either";
 

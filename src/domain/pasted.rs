@@ -3,7 +3,7 @@
 //! Headers, bodies, forms, tool arguments, variables and files are all read by this, so that none of them takes for a
 //! token, or for nothing, what another does not.
 
-use crate::domain::secret::{is_b64token, only};
+use crate::domain::{secret::is_b64token, server_secret::only};
 use icu_properties::{
     CodePointSetData,
     props::{DefaultIgnorableCodePoint, QuotationMark},
@@ -23,6 +23,7 @@ pub enum Said<'a> {
 
 /// Words that programs write for a value they don't have.
 const WORDS: [&str; 8] = ["undefined", "null", "none", "nil", "nan", "(null)", "<nil>", "[object object]"];
+
 /// Between these stands what a human was to replace.
 const FORMS: [(char, char); 3] = [('<', '>'), ('[', ']'), ('(', ')')];
 

@@ -65,7 +65,10 @@ mod tests {
 
     #[test]
     fn what_was_meant_to_be_replaced_is_no_path() {
-        use NoPath::{Address, Home, Quoted, Variable};
+        use crate::domain::place::NoPath::Address;
+        use crate::domain::place::NoPath::Home;
+        use crate::domain::place::NoPath::Quoted;
+        use crate::domain::place::NoPath::Variable;
         for (text, why) in [
             ("~", Home),
             ("~/x", Home),

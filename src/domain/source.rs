@@ -26,7 +26,7 @@ impl Source {
     }
 
     /// What limits count: one IPv4 address, or one IPv6 /64 (a household or a machine owns all of it).
-    pub fn bucket(&self) -> String {
+    pub fn rate_limit_key(&self) -> String {
         match self {
             Self::Local => "local".to_owned(),
             Self::Hidden => "hidden".to_owned(),
@@ -48,7 +48,7 @@ impl Source {
                 let s = ip.segments();
                 format!("{}/48", Ipv6Addr::new(s[0], s[1], s[2], 0, 0, 0, 0, 0))
             }
-            _ => self.bucket(),
+            _ => self.rate_limit_key(),
         }
     }
 

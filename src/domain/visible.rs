@@ -11,11 +11,12 @@ use icu_properties::{
 
 /// Marks of no script in particular that a base may carry: accents on a Vietnamese vowel are two.
 const MAX_ACCENTS: usize = 2;
+
 /// Marks of the base's own script: spelling, as in Tibetan or Burmese; none of them twice (UTS #39 §5.4).
 const MAX_MARKS: usize = 4;
-
 const ZWNJ: char = '\u{200c}';
 const ZWJ: char = '\u{200d}';
+
 /// Asks for the colourful form of what stands before it; keyboards add it by themselves.
 const EMOJI_STYLE: char = '\u{fe0f}';
 const KEYCAP: char = '\u{20e3}';

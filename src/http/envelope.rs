@@ -1,10 +1,11 @@
 //! The shapes errors travel in: RFC 6749 §5.2 towards agents, the configured profile's everywhere else.
 
-use super::{App, authorize, error};
 use crate::{
-    config::{Config, Profile},
+    api::{error::Error, error_catalogue},
+    config::settings::{Config, Profile},
     domain::scope::ScopeSet,
-    service::Error,
+    http::v1::forward_auth,
+    service::services::App,
 };
 use axum::{
     Json,
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 
 /// Endpoints that say what went wrong in the same shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum ErrorFormat {
     /// `/agent/*` and `/oauth2/*`.
     OAuth,
     /// `/v1/authorize`: the status says it all.
@@ -99,10 +100,10 @@ pub enum Body {
     Problem(ProblemError),
 }
 
-impl Family {
+impl ErrorFormat {
     pub fn of(path: &str, profile: Profile) -> Self {
         match path {
-            _ if authorize::is_here(path) => Self::Bare,
+            _ if forward_auth::is_here(path) => Self::Bare,
             _ if path.starts_with("/agent/") || path.starts_with("/oauth2/") => Self::OAuth,
             _ => Self::Api(profile),
         }
@@ -139,7 +140,7 @@ impl Family {
     /// Status, machine code and body.
     pub fn body(self, error: &Error, config: &Config) -> (StatusCode, &'static str, Body) {
         let Self::Api(profile) = self else { return oauth_body(error, config) };
-        let (status, code, message) = error::api(error);
+        let (status, code, message) = error_catalogue::api(error);
         let retry_after = error.retry_after().filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
         let missing_scopes = match error {
             Error::InsufficientScope { missing } => Some(missing.clone()),
@@ -167,7 +168,7 @@ impl Family {
 }
 
 fn oauth_body(error: &Error, config: &Config) -> (StatusCode, &'static str, Body) {
-    let (status, code) = error::oauth(error);
+    let (status, code) = error_catalogue::oauth(error);
     let retry = match error {
         Error::ExpiredToken { register: true } => Some("register"),
         Error::ExpiredToken { register: false } => Some("claim"),
@@ -177,7 +178,8 @@ fn oauth_body(error: &Error, config: &Config) -> (StatusCode, &'static str, Body
         Error::AuthorizationPending { interval } | Error::SlowDown { interval } => Some(*interval),
         _ => None,
     };
-    let body = OAuthError { error: code, error_description: description(error), next: error::next(error, config), retry, interval };
+    let body =
+        OAuthError { error: code, error_description: description(error), next: error_catalogue::next(error, config), retry, interval };
     (status, code, Body::OAuth(body))
 }
 
@@ -187,11 +189,11 @@ fn description(error: &Error) -> String {
 }
 
 /// The edge of a family: what went wrong gets its envelope.
-pub async fn wrap(State((app, family)): State<(App, Family)>, response: Response) -> Response {
+pub async fn wrap(State((app, family)): State<(App, ErrorFormat)>, response: Response) -> Response {
     wrapped(&app, family, response)
 }
 
-pub fn wrapped(app: &App, family: Family, response: Response) -> Response {
+pub fn wrapped(app: &App, family: ErrorFormat, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let Some(error) = parts.extensions.remove::<Error>() else { return Response::from_parts(parts, body) };
     let (status, _, body) = family.body(&error, &app.config);

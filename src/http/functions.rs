@@ -1,24 +1,28 @@
 //! `/functions/v1/*`: an example of a protected resource that is called like a function, and keys managed the same way.
 //! What it takes and answers is frozen: programs written for another service call it.
 
-use super::{
-    App,
-    answer::Success,
-    body::{FunctionBody, required},
-    client::ClientSource,
-    credential::Presented,
-    error::Failed,
-    member::Words,
-    openapi::Told,
-    routes::{Routes, Verb::Post},
-};
 use crate::{
+    api::{
+        error::Error,
+        keys::{Created, KeyList, KeyView},
+        values::{Revealed, Time},
+    },
     domain::{id::KeyId, key::Status, scope::Catalogue},
+    http::{
+        error::HttpError,
+        extract::{body::FunctionBody, client_address::ClientSource, credential::Presented, members::Words, params::required},
+        openapi::describe::Describe,
+        response::Success,
+        routes::{Routes, Verb::Post},
+    },
     service::{
-        Error,
-        keys::{Edit, Filter, MAX_PAGE, NewKey},
-        verify::{Caller, Need},
-        view::{Created, KeyList, KeyView, Revealed, Time},
+        caller::{Caller, Requirements},
+        keys::{
+            create::NewKey,
+            edit::Edit,
+            list::{KeyFilter, MAX_PAGE},
+        },
+        services::App,
     },
 };
 use axum::extract::State;
@@ -56,9 +60,9 @@ struct AgentView {}
 pub async fn list_agents(
     State(app): State<App>,
     presented: Presented,
-    body: Result<FunctionBody<Nothing>, Failed>,
-) -> Result<Success<Agents>, Failed> {
-    presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
+    body: Result<FunctionBody<Nothing>, HttpError>,
+) -> Result<Success<Agents>, HttpError> {
+    presented.admit(&app, &Requirements::call().in_environment(app.config.environment)).await?;
     body?;
     Ok(Success::new(&app, Agents { agents: [] }))
 }
@@ -182,9 +186,9 @@ pub async fn manage_api_keys(
     State(app): State<App>,
     ClientSource(source): ClientSource,
     presented: Presented,
-    body: Result<FunctionBody<Manage>, Failed>,
-) -> Result<Success<Managed>, Failed> {
-    let caller = presented.admit(&app, &Need::call().in_environment(app.config.environment)).await?;
+    body: Result<FunctionBody<Manage>, HttpError>,
+) -> Result<Success<Managed>, HttpError> {
+    let caller = presented.admit(&app, &Requirements::call().in_environment(app.config.environment)).await?;
     let FunctionBody(asked) = body?;
     let account = caller.account.id;
     let action = required("action", asked.action)?;
@@ -196,7 +200,7 @@ pub async fn manage_api_keys(
             app.create_key(caller.actor(), account, new, source).await?.into()
         }
         Action::List => {
-            let filter = Filter { limit: Some(MAX_PAGE), cursor: asked.cursor, ..Filter::default() };
+            let filter = KeyFilter { limit: Some(MAX_PAGE), cursor: asked.cursor, ..KeyFilter::default() };
             app.list_keys(&caller.actor(), Some(account), &filter).await?.into()
         }
         Action::Update => {

@@ -1,13 +1,15 @@
 //! Whether we live, and whether we are ready.
 
-use super::{
-    App,
-    answer::Plain,
-    error::Failed,
-    openapi::Told,
-    routes::{Routes, Verb::Get},
+use crate::{
+    api::error::Error,
+    http::{
+        error::HttpError,
+        openapi::describe::Describe,
+        response::Plain,
+        routes::{Routes, Verb::Get},
+    },
+    service::services::App,
 };
-use crate::service::Error;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,6 +30,6 @@ async fn healthz() -> Plain<Health> {
     Plain::new(Health { status: "ok" })
 }
 
-async fn readyz(State(app): State<App>) -> Result<Plain<Health>, Failed> {
+async fn readyz(State(app): State<App>) -> Result<Plain<Health>, HttpError> {
     if app.ready().await { Ok(Plain::new(Health { status: "ready" })) } else { Err(Error::Unavailable.into()) }
 }

@@ -1,7 +1,7 @@
 //! Routes, each with the words only a human can give it: served by a [`Router`], described by an [`ApiRouter`]. So
 //! a start describes nothing; that waits until somebody asks for the document.
 
-use super::App;
+use crate::service::services::App;
 use Verb::{Delete, Get, Patch, Post};
 use aide::{
     axum::{

@@ -1,24 +1,23 @@
 //! Five tools for agents, and the ways in. One handler serves stdio, Streamable HTTP and HTTP+SSE; a tool result is read by a
 //! model and kept in transcripts, so no result ever carries a secret.
 
-mod args;
-mod ceremony;
-pub mod claims;
-mod elicit;
-mod error;
-mod form;
-mod gate;
-mod http;
-mod message;
-mod results;
-mod schema;
-mod sessions;
-mod shape;
-mod sse;
+pub(crate) mod arguments;
+pub mod caller;
+pub(crate) mod claim_flow;
+pub mod client_claims;
+pub mod custody;
+pub(crate) mod elicitation;
+pub mod error;
+pub(crate) mod json_rpc;
+pub(crate) mod lenient_arguments;
+pub(crate) mod progress;
+pub(crate) mod request_check;
+pub(crate) mod response_format;
+pub(crate) mod results;
+pub mod server;
+pub(crate) mod sessions;
+pub(crate) mod sse;
 pub mod stdio;
-mod tools;
-mod waiting;
-
-pub use error::CODES as ERROR_CODES;
-pub use http::{Door, serving, ways_in};
-pub use tools::{Tools, definitions};
+pub mod streamable_http;
+pub(crate) mod tool_schema;
+pub mod tools;

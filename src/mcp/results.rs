@@ -1,8 +1,14 @@
 //! What tools answer: the output schemas. Field names are those of the HTTP surface.
 
 use crate::{
-    domain::key::{Environment, Status},
-    service::view::{CreatedBy, KeyView, RateLimit, Revealed},
+    api::{
+        error::Error,
+        keys::{CreatedBy, KeyView},
+        values::Revealed,
+        verification::RateLimit,
+    },
+    domain::{environment::Environment, key::Status, scope::ScopeSet},
+    mcp::error::ToolError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -174,4 +180,13 @@ pub struct CheckResult {
     pub ratelimit: Option<RateLimit>,
     /// What to do now.
     pub next: String,
+}
+
+pub fn strings(scopes: &ScopeSet) -> Vec<String> {
+    scopes.iter().map(ToString::to_string).collect()
+}
+
+/// A reply of the wrong kind: only a bug of ours makes one.
+pub fn unexpected() -> ToolError {
+    Error::internal("the backend answered something else").into()
 }

@@ -1,8 +1,10 @@
 //! Sessions of clients before 2026-07-28. The SDK neither binds them to who opened them nor limits them, and ends one
 //! whose stream is open, so all that is ours: it makes and serves them through [`Sessions`].
 
-use super::args::HttpCaller;
-use crate::domain::{id::AccountId, source::Source};
+use crate::{
+    domain::{id::AccountId, source::Source},
+    mcp::caller::HttpCaller,
+};
 use futures::{Stream, channel::mpsc};
 use rmcp::{
     RoleServer,
@@ -27,11 +29,14 @@ use tokio_util::sync::CancellationToken;
 
 /// Past this many, whoever has the most loses its oldest: an account, or all without a credential together.
 const MAX: usize = 1_000;
+
 /// Whoever has a credential is still served when nobody else leaves room.
 const MAX_ANONYMOUS: usize = MAX / 2;
 const MAX_ANONYMOUS_PER_SOURCE: usize = 20;
+
 /// One key can't crowd out the others'.
 const MAX_PER_KEY: usize = 20;
+
 /// A session of Streamable HTTP ends when nothing was asked in it and no stream of it open for so long.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 
@@ -40,7 +45,7 @@ tokio::task_local! {
     static OPENER: Arc<Opener>;
 }
 
-struct Open {
+struct OpenSession {
     id: String,
     /// The id of the credential it was opened with.
     by: Option<String>,
@@ -104,7 +109,7 @@ pub fn hashed(id: &str) -> String {
 pub struct Sessions {
     sdk: LocalSessionManager,
     /// Oldest first.
-    open: Mutex<Vec<Open>>,
+    open: Mutex<Vec<OpenSession>>,
 }
 
 impl Sessions {
@@ -114,7 +119,7 @@ impl Sessions {
         Self { sdk, open: Mutex::default() }
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Open>> {
+    fn open(&self) -> MutexGuard<'_, Vec<OpenSession>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -137,7 +142,7 @@ impl Sessions {
     ) -> Result<(), Undelivered> {
         let mut open = self.open();
         let session = open.iter_mut().find(|session| session.id == id && session.by.as_deref() == by);
-        let Some(Open { way: Way::Sse(inbox), .. }) = session else { return Err(Undelivered::NoSession) };
+        let Some(OpenSession { way: Way::Sse(inbox), .. }) = session else { return Err(Undelivered::NoSession) };
         let message = message(inbox.stop.clone());
         inbox.messages.try_send(message).map_err(|error| if error.is_full() { Undelivered::Full } else { Undelivered::NoSession })
     }
@@ -152,7 +157,7 @@ impl Sessions {
         let (by, account, source) = (caller.credential_name(), caller.account(), caller.source);
         let crowded_out = {
             let mut open = self.open();
-            open.push(Open { id: id.to_owned(), by, account, source, way });
+            open.push(OpenSession { id: id.to_owned(), by, account, source, way });
             crowded_out(&mut open)
         };
         crowded_out.into_iter().for_each(|session| self.close(session));
@@ -165,7 +170,7 @@ impl Sessions {
     }
 
     /// Ends what was taken out of the list. Not in the request that found it: its client may leave.
-    fn close(self: &Arc<Self>, session: Open) {
+    fn close(self: &Arc<Self>, session: OpenSession) {
         match session.way {
             Way::Sse(inbox) => inbox.stop.cancel(),
             Way::Streamable(life) => {
@@ -182,7 +187,7 @@ impl Sessions {
         }
     }
 
-    fn take(&self, id: &str) -> Option<Open> {
+    fn take(&self, id: &str) -> Option<OpenSession> {
         let mut open = self.open();
         let at = open.iter().position(|session| session.id == id)?;
         Some(open.remove(at))
@@ -190,7 +195,7 @@ impl Sessions {
 
     /// Forgets a session that ended by itself.
     pub fn ended(&self, id: &str) {
-        if let Some(Open { way: Way::Streamable(life), .. }) = self.take(id) {
+        if let Some(OpenSession { way: Way::Streamable(life), .. }) = self.take(id) {
             life.over.cancel();
         }
     }
@@ -204,7 +209,7 @@ impl Sessions {
                 () = sleep(IDLE), if life.busy.load(Ordering::Acquire) == 0 => {
                     // Looked at again where requests enter, so that none enters a session that ends.
                     let mut open = self.open();
-                    let idle = |session: &Open| *session.id == *id && life.busy.load(Ordering::Acquire) == 0;
+                    let idle = |session: &OpenSession| *session.id == *id && life.busy.load(Ordering::Acquire) == 0;
                     let session = open.iter().position(idle).map(|at| open.remove(at));
                     drop(open);
                     session.into_iter().for_each(|session| self.close(session));
@@ -308,15 +313,15 @@ impl SessionManager for Sessions {
 }
 
 /// Takes out those the newest has left no room for.
-fn crowded_out(open: &mut Vec<Open>) -> Vec<Open> {
+fn crowded_out(open: &mut Vec<OpenSession>) -> Vec<OpenSession> {
     let Some(newest) = open.last() else { return Vec::new() };
-    let (by, bucket) = (newest.by.clone(), newest.source.bucket());
-    let anonymous = |session: &Open| session.by.is_none();
+    let (by, bucket) = (newest.by.clone(), newest.source.rate_limit_key());
+    let anonymous = |session: &OpenSession| session.by.is_none();
     let mut out = Vec::new();
     if by.is_some() {
         out.extend(surplus(open, MAX_PER_KEY, |session| session.by == by, |_| ()));
     } else {
-        let neighbours = |session: &Open| anonymous(session) && session.source.bucket() == bucket;
+        let neighbours = |session: &OpenSession| anonymous(session) && session.source.rate_limit_key() == bucket;
         out.extend(surplus(open, MAX_ANONYMOUS_PER_SOURCE, neighbours, |_| ()));
         out.extend(surplus(open, MAX_ANONYMOUS, anonymous, |session| session.source.network()));
     }
@@ -325,14 +330,19 @@ fn crowded_out(open: &mut Vec<Open>) -> Vec<Open> {
 }
 
 /// If there are more than `most` of those, the oldest of the group that has the most of them.
-fn surplus<G: Eq + Hash>(open: &mut Vec<Open>, most: usize, those: impl Fn(&Open) -> bool, group: impl Fn(&Open) -> G) -> Option<Open> {
+fn surplus<G: Eq + Hash>(
+    open: &mut Vec<OpenSession>,
+    most: usize,
+    those: impl Fn(&OpenSession) -> bool,
+    group: impl Fn(&OpenSession) -> G,
+) -> Option<OpenSession> {
     if open.iter().filter(|session| those(session)).count() <= most {
         return None;
     }
     let mut counts = HashMap::<G, usize>::new();
     open.iter().filter(|session| those(session)).for_each(|session| *counts.entry(group(session)).or_default() += 1);
     let largest = counts.values().max().copied();
-    let loses = |session: &Open| those(session) && counts.get(&group(session)).copied() == largest;
+    let loses = |session: &OpenSession| those(session) && counts.get(&group(session)).copied() == largest;
     open.iter().position(loses).map(|at| open.remove(at))
 }
 
@@ -340,8 +350,8 @@ fn surplus<G: Eq + Hash>(open: &mut Vec<Open>, most: usize, those: impl Fn(&Open
 mod tests {
     use super::*;
 
-    fn open(id: usize, account: Option<u8>, key: usize, address: &str) -> Open {
-        Open {
+    fn open(id: usize, account: Option<u8>, key: usize, address: &str) -> OpenSession {
+        OpenSession {
             id: id.to_string(),
             by: account.map(|account| format!("key {key} of {account}")),
             account: account.map(|account| AccountId::new(jiff::Timestamp::UNIX_EPOCH, [account; 16])),
@@ -351,7 +361,7 @@ mod tests {
     }
 
     /// Opens one session after the other; how many of the first `of` are left.
-    fn left_of(of: usize, sessions: impl Iterator<Item = Open>) -> usize {
+    fn left_of(of: usize, sessions: impl Iterator<Item = OpenSession>) -> usize {
         let mut all = Vec::new();
         for session in sessions {
             all.push(session);

@@ -2,12 +2,16 @@
 //! first event names the address that takes the client's messages, `POST /messages`.
 //! <https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>
 
-use super::{
-    args::HttpCaller,
-    gate::{gate, rpc_error},
-    sessions::{Inbox, Sessions, Undelivered, hashed},
+use crate::{
+    http::extract::body::MAX_BODY,
+    mcp::{
+        caller::HttpCaller,
+        json_rpc::rpc_error,
+        request_check::gate,
+        sessions::{Inbox, Sessions, Undelivered, hashed},
+    },
+    service::services::App,
 };
-use crate::http::{App, MAX_BODY};
 use axum::{
     Extension, Router,
     body::to_bytes,
@@ -34,8 +38,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Messages that may wait to be handled, and answers that may wait to be read.
 const WAITING: usize = 64;
+
 /// A client that opened a stream says who it is within this time.
 const HANDSHAKE: Duration = Duration::from_secs(60);
+
 /// Keeps proxies from cutting the stream, and finds out that nobody is there any more: a session lives as long as its
 /// stream, however silent its client is.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -70,7 +76,7 @@ impl Drop for Stream {
 async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extension(caller): Extension<HttpCaller>) -> Response {
     let Legacy { app, sessions, handler } = legacy;
     // Whoever knows it speaks in the session: 256 bits, and only their hash is kept.
-    let id = URL_SAFE_NO_PAD.encode(app.world.bytes::<32>());
+    let id = URL_SAFE_NO_PAD.encode(app.runtime.bytes::<32>());
     let session = hashed(&id);
     let (messages, received) = mpsc::channel::<RxJsonRpcMessage<RoleServer>>(WAITING);
     let (to_client, answers) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(WAITING);

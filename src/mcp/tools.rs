@@ -1,24 +1,27 @@
 //! The five tools. Each is a few lines: who calls, one service call, and what to say next.
 
-use super::{
-    args::{Args, CheckArgs, Http, HttpCaller, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
-    ceremony::registered_result,
-    claims::{Asked, Claims},
-    elicit::Registering,
-    error::ToolError,
-    results::{CheckResult, KeyRef, ListResult, PollResult, RegisterResult, RevokeResult},
-    schema,
-    stdio::Desk,
-};
 use crate::{
+    api::{error::Error, values::Revealed},
+    client::backend::Backend,
     domain::{
         id::KeyId,
         pasted,
         scope::{KEYS_REVOKE, ScopeSet},
     },
-    owner::{Backend, Call, Reply},
-    service::{Error, MAX_WAIT, Service, view::Revealed},
-    world::World,
+    instance::control::request::{ControlRequest, ControlResponse},
+    mcp::{
+        arguments::{Args, CheckArgs, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+        caller::{Http, HttpCaller},
+        claim_flow::registered_result,
+        client_claims::{Asked, Claims},
+        elicitation::Registering,
+        error::ToolError,
+        results::{CheckResult, KeyRef, ListResult, PollResult, RegisterResult, RevokeResult, strings, unexpected},
+        server::Transport,
+        tool_schema,
+    },
+    platform::runtime::Runtime,
+    service::claims::poll::MAX_WAIT,
 };
 use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
@@ -41,41 +44,26 @@ use std::{
 };
 
 const DEFAULT_WAIT: u64 = 45;
+
 /// Registering again would not help.
 const GIVEN: &str = "This client was given its key in COUNTERSIGN_API_KEY, which goes before any key you register for: ask your human to \
                      replace or remove it and to start this client again.";
+
 /// How long a client may keep the list of tools, in milliseconds.
 const TOOLS_KEPT: u64 = 5 * 60 * 1000;
-/// Which way in a call came decides where claims are remembered and where a key may go.
-#[derive(Clone)]
-pub enum Way {
-    /// This process belongs to one client on this computer.
-    Stdio(Arc<Desk>),
-    /// Many clients, elsewhere.
-    Http(Arc<Service>),
-}
 
 /// The MCP server object.
 #[derive(Clone)]
 pub struct Tools {
     pub backend: Backend,
-    pub way: Way,
-    pub world: World,
+    pub way: Transport,
+    pub runtime: Runtime,
     /// Claims opened over HTTP, by caller; over stdio the desk keeps its own.
     pub claims: Arc<Claims>,
     /// What is spoken over this way in.
     pub versions: &'static [ProtocolVersion],
     /// Seals what clients carry between two calls.
     pub seal: RequestStateCodec,
-}
-
-pub fn strings(scopes: &ScopeSet) -> Vec<String> {
-    scopes.iter().map(ToString::to_string).collect()
-}
-
-/// A reply of the wrong kind: only a bug of ours makes one.
-pub fn unexpected() -> ToolError {
-    Error::internal("the backend answered something else").into()
 }
 
 #[tool_router]
@@ -108,18 +96,18 @@ impl Tools {
             return self.shown(&state, answers, &asked);
         }
         // A caller without a name can't be recognised by an identical call: its handle is all there is.
-        let known = caller.as_ref().and_then(|_| claims.same(&asked, self.world.now()));
+        let known = caller.as_ref().and_then(|_| claims.same(&asked, self.runtime.now()));
         let open = match known {
             Some(known) => self.still_open(&claims, known).await?,
             None => None,
         };
         let claim = match (open, &self.way) {
             (Some(claim), _) => claim,
-            (None, Way::Stdio(_)) => self.register_here(args, asked).await?,
-            (None, Way::Http(service)) => self.register_for(service, args, asked, http.as_deref()).await?,
+            (None, Transport::Stdio(_)) => self.register_here(args, asked).await?,
+            (None, Transport::Http(service)) => self.register_for(service, args, asked, http.as_deref()).await?,
         };
         if !claim.asked.caller.is_empty() {
-            claims.remember(claim.clone(), self.world.now())?;
+            claims.remember(claim.clone(), self.runtime.now())?;
         }
         self.show(&claim, registered_result(&claim), http.as_deref(), &context).await
     }
@@ -143,8 +131,8 @@ impl Tools {
         }
         let wait = Duration::from_secs(wait);
         let polled = match &self.way {
-            Way::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
-            Way::Http(service) => {
+            Transport::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
+            Transport::Http(service) => {
                 let caller = http.as_deref().ok_or_else(unexpected)?;
                 self.waiting(self.poll_for(service, &args, caller, wait), Some(caller), &context).await
             }
@@ -167,9 +155,9 @@ impl Tools {
         let args = args?;
         let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
         let ListArgs { status, environment, cursor, limit } = args;
-        let listed = backend.call(Call::ListKeys { credential, status, environment, cursor, limit }).await;
+        let listed = backend.call(ControlRequest::ListKeys { credential, status, environment, cursor, limit }).await;
         match listed.map_err(|error| self.refused(error))? {
-            Reply::Keys(list) => {
+            ControlResponse::Keys(list) => {
                 Ok(Json(ListResult { keys: list.keys.into_iter().map(Into::into).collect(), next_cursor: list.next_cursor }))
             }
             _ => Err(unexpected()),
@@ -192,13 +180,13 @@ impl Tools {
         let id: KeyId = pasted::bare(&args.key_id)
             .parse()
             .map_err(|_| Error::invalid("key_id", "is not a key's id, key_…: list_keys has it; never the key itself"))?;
-        if let Way::Stdio(desk) = &self.way
+        if let Transport::Stdio(desk) = &self.way
             && let Some(revoked) = desk.revoked(id)
         {
             return Ok(Json(revoked));
         }
         let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
-        let call = Call::RevokeKey { credential: credential.clone(), key_id: id.to_string(), reason: args.reason };
+        let call = ControlRequest::RevokeKey { credential: credential.clone(), key_id: id.to_string(), reason: args.reason };
         let answer = match backend.call(call).await {
             // What a key can't see looks unknown to it; say which scope would help.
             Err(error @ Error::NotFound { .. }) => {
@@ -206,7 +194,7 @@ impl Tools {
             }
             answer => answer.map_err(|error| self.refused(error))?,
         };
-        let Reply::Revoked(revoked) = answer else { return Err(unexpected()) };
+        let ControlResponse::Revoked(revoked) = answer else { return Err(unexpected()) };
         let others = match revoked.descendants {
             0 => String::new(),
             n => format!(" and {n} that it made or was rotated from"),
@@ -217,7 +205,7 @@ impl Tools {
             revoked_at: revoked.revoked_at.to_string(),
             next: format!("Nothing more to do: the key{others} stopped working at once."),
         };
-        if let Way::Stdio(desk) = &self.way {
+        if let Transport::Stdio(desk) = &self.way {
             desk.forget_key(revoked.id, &result).await;
             if let Some(other) = desk.stored(&context).await? {
                 result.next.push_str(&format!(" These tools use {} from now on, the key stored before.", other.key_id));
@@ -241,9 +229,9 @@ impl Tools {
         let args = args?;
         let (backend, credential) = self.signed_in(http.as_deref(), &context).await?;
         let asked_nothing = args.scopes.is_empty();
-        let call = Call::CheckScope { credential, scopes: args.scopes, environment: args.environment };
+        let call = ControlRequest::CheckScope { credential, scopes: args.scopes, environment: args.environment };
         let checked = backend.call(call).await.map_err(|error| self.refused(error))?;
-        let Reply::ScopeCheck(check) = checked else { return Err(unexpected()) };
+        let ControlResponse::ScopeCheck(check) = checked else { return Err(unexpected()) };
         let missing = strings(&check.missing);
         let next = if check.allowed {
             "Go on: the key may do this.".to_owned()
@@ -282,8 +270,8 @@ impl Tools {
     /// Where a caller's calls go, and its credential.
     async fn signed_in(&self, http: Option<&HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
         let found = match &self.way {
-            Way::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
-            Way::Http(_) => {
+            Transport::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
+            Transport::Http(_) => {
                 http.and_then(|http| http.credential.as_ref()).map(|it| (self.backend.for_caller(it.caller.clone()), it.key.clone()))
             }
         };
@@ -292,7 +280,7 @@ impl Tools {
 
     /// Whether the client's configuration names the key, which no new key takes the place of.
     fn is_given_its_key(&self) -> bool {
-        matches!(&self.way, Way::Stdio(desk) if desk.is_given_its_key())
+        matches!(&self.way, Transport::Stdio(desk) if desk.is_given_its_key())
     }
 
     /// A refusal that another key would help against says where the key comes from.
@@ -305,17 +293,17 @@ impl Tools {
     /// Where this caller's claims are remembered, and by what name.
     fn claims_of(&self, http: Option<&HttpCaller>, context: &RequestContext<RoleServer>) -> (Arc<Claims>, Option<String>) {
         match &self.way {
-            Way::Stdio(desk) => (desk.claims(context), Some("this client".to_owned())),
-            Way::Http(_) => (self.claims.clone(), http.and_then(HttpCaller::name)),
+            Transport::Stdio(desk) => (desk.claims(context), Some("this client".to_owned())),
+            Transport::Http(_) => (self.claims.clone(), http.and_then(HttpCaller::name)),
         }
     }
 }
 
 /// `error`, or that the key lacks `scope`.
 async fn unless_it_lacks(backend: &Backend, scope: &str, credential: Revealed, error: Error) -> ToolError {
-    let call = Call::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
+    let call = ControlRequest::CheckScope { credential, scopes: vec![scope.to_owned()], environment: None };
     match backend.call(call).await {
-        Ok(Reply::ScopeCheck(check)) if !check.missing.is_empty() => Error::InsufficientScope { missing: check.missing }.into(),
+        Ok(ControlResponse::ScopeCheck(check)) if !check.missing.is_empty() => Error::InsufficientScope { missing: check.missing }.into(),
         _ => error.into(),
     }
 }
@@ -330,14 +318,14 @@ static ROUTER: LazyLock<ToolRouter<Tools>> = LazyLock::new(|| {
     let mut router = Tools::tool_router();
     for route in router.map.values_mut() {
         let Tool { input_schema, output_schema, .. } = &mut route.attr;
-        *input_schema = Arc::new(schema::input(input_schema));
-        *output_schema = output_schema.take().map(|it| Arc::new(schema::output(&it)));
+        *input_schema = Arc::new(tool_schema::input(input_schema));
+        *output_schema = output_schema.take().map(|it| Arc::new(tool_schema::output(&it)));
     }
     router
 });
 
 /// What a tool takes.
-pub(super) fn schema_of(tool: &str) -> Option<&'static JsonObject> {
+pub fn schema_of(tool: &str) -> Option<&'static JsonObject> {
     ROUTER.get(tool).map(|tool| &*tool.input_schema)
 }
 

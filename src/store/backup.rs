@@ -7,8 +7,15 @@
 //! A row is the length of its key and of its value (four bytes each, big-endian) and the two. The server secret is
 //! not in the store, so it is in no backup.
 
-use super::{Pages, Rows, StoreError, Table, journal::Head};
-use crate::domain::secret::{Seal, Seals};
+use crate::{
+    domain::seal::{Seal, Seals},
+    store::{
+        engine::{Pages, Rows},
+        error::StoreError,
+        journal::Head,
+        table::Table,
+    },
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -19,12 +26,15 @@ use std::{
 };
 
 const FORMAT: u32 = 2;
+
 /// The last without a seal.
 const UNSEALED: u32 = 1;
 pub const ROWS: &str = "rows";
 const MANIFEST: &str = "manifest.json";
+
 /// Rows taken from the store, or put into it, at a time.
 pub const PAGE: usize = 1000;
+
 /// No stored key or value comes near this; a longer one is damage.
 const MAX_PART: u32 = 64 << 20;
 

@@ -1,20 +1,27 @@
 //! Whether a store hangs together: every row reads, and rows and index entries lead to each other.
 
-use super::{
-    Order, Read, StoreError, Table,
-    rows::{self, Row},
-};
-use crate::domain::{
-    account::{Account, Session},
-    activity::Event,
-    key::{Grant, Key},
-    limit::Counter,
-    registration::Registration,
-    usage::{Day, Usage},
+use crate::{
+    domain::{
+        account::Account,
+        activity::Event,
+        grant::Grant,
+        key::Key,
+        registration::transitions::Registration,
+        session::BrowserSession,
+        throttle::ThrottleCounter,
+        usage::{Day, Usage},
+    },
+    store::{
+        engine::{Order, Read},
+        error::StoreError,
+        rows::{self, Row},
+        table::Table,
+    },
 };
 use serde::de::DeserializeOwned;
 
 const PAGE: usize = 1000;
+
 /// Faults that are told one by one; the rest is counted.
 const TOLD: usize = 20;
 
@@ -42,17 +49,28 @@ impl Report {
 
 /// Looks at everything. An error means that the store can't even be read.
 pub fn check(rows: &dyn Read) -> Result<Report, StoreError> {
-    use Table::{
-        AccountGrants, AccountKeys, AccountSessions, Children, ClaimTokens, CrowdedPending, DueCounters, DueRegistrations, DueSessions,
-        Emails, Handles, KeyHashes, Pending, Pickups, UserCodes,
-    };
+    use crate::store::table::Table::AccountGrants;
+    use crate::store::table::Table::AccountKeys;
+    use crate::store::table::Table::AccountSessions;
+    use crate::store::table::Table::Children;
+    use crate::store::table::Table::ClaimTokens;
+    use crate::store::table::Table::CrowdedPending;
+    use crate::store::table::Table::DueCounters;
+    use crate::store::table::Table::DueRegistrations;
+    use crate::store::table::Table::DueSessions;
+    use crate::store::table::Table::Emails;
+    use crate::store::table::Table::Handles;
+    use crate::store::table::Table::KeyHashes;
+    use crate::store::table::Table::Pending;
+    use crate::store::table::Table::Pickups;
+    use crate::store::table::Table::UserCodes;
     let mut report = Report::default();
     of_type::<Account>(rows, &[Emails], &mut report)?;
-    of_type::<Session>(rows, &[AccountSessions, DueSessions], &mut report)?;
+    of_type::<BrowserSession>(rows, &[AccountSessions, DueSessions], &mut report)?;
     of_type::<Key>(rows, &[KeyHashes, AccountKeys, Children], &mut report)?;
     of_type::<Grant>(rows, &[AccountGrants], &mut report)?;
     of_type::<Event>(rows, &[], &mut report)?;
-    of_type::<Counter>(rows, &[DueCounters], &mut report)?;
+    of_type::<ThrottleCounter>(rows, &[DueCounters], &mut report)?;
     of_type::<Registration>(rows, &[ClaimTokens, UserCodes, Pickups, Handles, Pending, CrowdedPending, DueRegistrations], &mut report)?;
     values::<Usage>(rows, Table::Usage, &mut report)?;
     values::<Day>(rows, Table::UsageDays, &mut report)?;

@@ -6,8 +6,10 @@
 //!
 //! Earlier versions wrote lines behind a plain hash. Those may begin a journal; behind a sealed line none is believed.
 
-use super::lock::open_own;
-use crate::domain::secret::{Seal, Seals};
+use crate::{
+    domain::seal::{Seal, Seals},
+    instance::lock::open_own,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -18,6 +20,7 @@ use std::{
 
 /// Hex digits of the hash of a line without a seal.
 const HASH: usize = 32;
+
 /// Hex digits of a seal, and of a secret's id.
 const SEAL: usize = 64;
 const ID: usize = 16;

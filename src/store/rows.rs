@@ -1,24 +1,32 @@
 //! Typed rows over the byte contract: a row knows its table, its key and its index entries, and saving it keeps
 //! all of them in step within the transaction.
 
-use super::{Order, Read, StoreError, Table, Write};
-use crate::domain::{
-    account::{Account, KnownPlaces, PortalSession, Session},
-    activity::Event,
-    id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
-    idempotency::Done,
-    key::{Grant, Key},
-    limit::{Counter, Limit},
-    loss::Entry,
-    name::{Email, ExternalId},
-    operation,
-    program_session::ProgramSession,
-    registration::Registration,
-    secret::Digest,
-    source::Source,
-    tally::{Counted, Tally},
-    time::after,
-    usage::Usage,
+use crate::{
+    domain::{
+        account::{Account, KnownPlaces},
+        activity::Event,
+        daily_count::{CountedEvent, DailyCount},
+        digest::Digest,
+        grant::Grant,
+        id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
+        idempotency::IdempotencyRecord,
+        journal_entry::JournalEntry,
+        key::Key,
+        name::{Email, ExternalId},
+        operation,
+        program_session::ProgramSession,
+        registration::transitions::Registration,
+        session::{BrowserSession, PortalSession},
+        source::Source,
+        throttle::{Throttle, ThrottleCounter},
+        time::after,
+        usage::Usage,
+    },
+    store::{
+        engine::{Order, Read, Write},
+        error::StoreError,
+        table::Table,
+    },
 };
 use jiff::{Timestamp, civil::Date};
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,7 +41,7 @@ pub trait Row: Serialize + DeserializeOwned {
     }
 
     /// What `self` takes away from what `before` allowed: an entry for the journal.
-    fn loss_since(&self, _before: &Self) -> Option<Entry> {
+    fn loss_since(&self, _before: &Self) -> Option<JournalEntry> {
         None
     }
 }
@@ -187,7 +195,7 @@ impl Row for Account {
         index
     }
 
-    fn loss_since(&self, before: &Self) -> Option<Entry> {
+    fn loss_since(&self, before: &Self) -> Option<JournalEntry> {
         self.loss_since(before)
     }
 }
@@ -200,7 +208,7 @@ impl Row for KnownPlaces {
     }
 }
 
-impl Row for Session {
+impl Row for BrowserSession {
     const TABLE: Table = Table::Sessions;
 
     fn key(&self) -> Vec<u8> {
@@ -263,12 +271,12 @@ impl Row for Key {
         index
     }
 
-    fn loss_since(&self, before: &Self) -> Option<Entry> {
+    fn loss_since(&self, before: &Self) -> Option<JournalEntry> {
         self.loss_since(before)
     }
 }
 
-impl Row for Done {
+impl Row for IdempotencyRecord {
     const TABLE: Table = Table::Done;
 
     fn key(&self) -> Vec<u8> {
@@ -302,7 +310,7 @@ impl Row for Event {
     }
 }
 
-impl Row for Tally {
+impl Row for DailyCount {
     const TABLE: Table = Table::Tallies;
 
     fn key(&self) -> Vec<u8> {
@@ -310,7 +318,7 @@ impl Row for Tally {
     }
 }
 
-impl Row for Counter {
+impl Row for ThrottleCounter {
     const TABLE: Table = Table::Counters;
 
     fn key(&self) -> Vec<u8> {
@@ -322,7 +330,7 @@ impl Row for Counter {
     }
 }
 
-impl Row for operation::Done {
+impl Row for operation::OperationRecord {
     const TABLE: Table = Table::Operations;
 
     fn key(&self) -> Vec<u8> {
@@ -403,23 +411,23 @@ pub fn save_usage(rows: &mut (impl Write + ?Sized), id: KeyId, usage: &Usage) ->
 }
 
 /// How often a limit was charged in the present window.
-pub fn charged(rows: &(impl Read + ?Sized), limit: &Limit, now: Timestamp) -> Result<u32, StoreError> {
-    Ok(load::<Counter>(rows, limit.row(now))?.map_or(0, |counter| counter.count))
+pub fn charged(rows: &(impl Read + ?Sized), limit: &Throttle, now: Timestamp) -> Result<u32, StoreError> {
+    Ok(load::<ThrottleCounter>(rows, limit.row(now))?.map_or(0, |counter| counter.count))
 }
 
 /// Counts once more.
-pub fn charge(rows: &mut (impl Write + ?Sized), limit: &Limit, now: Timestamp) -> Result<(), StoreError> {
+pub fn charge(rows: &mut (impl Write + ?Sized), limit: &Throttle, now: Timestamp) -> Result<(), StoreError> {
     let count = charged(rows, limit, now)?.saturating_add(1);
-    save(rows, &Counter { row: limit.row(now), count, ends_at: limit.ends_at(now) })
+    save(rows, &ThrottleCounter { row: limit.row(now), count, ends_at: limit.ends_at(now) })
 }
 
-pub fn tally_key(day: Date, what: Counted) -> Vec<u8> {
+pub fn tally_key(day: Date, what: CountedEvent) -> Vec<u8> {
     entry(&[&day.to_string(), what.as_str()])
 }
 
 /// Counts something for its day, in the transaction in which it happens.
-pub fn count(rows: &mut (impl Write + ?Sized), what: Counted, now: Timestamp) -> Result<(), StoreError> {
-    let fresh = Tally::new(what, now);
+pub fn count(rows: &mut (impl Write + ?Sized), what: CountedEvent, now: Timestamp) -> Result<(), StoreError> {
+    let fresh = DailyCount::new(what, now);
     let mut tally = load(rows, fresh.key())?.unwrap_or(fresh);
     tally.count += 1;
     save(rows, &tally)
@@ -427,11 +435,11 @@ pub fn count(rows: &mut (impl Write + ?Sized), what: Counted, now: Timestamp) ->
 
 /// A source a human disowned a request from: until when it is flagged, in Unix seconds.
 pub fn flagged_until(rows: &(impl Read + ?Sized), source: &Source) -> Result<Option<i64>, StoreError> {
-    rows.get(Table::FlaggedSources, source.bucket().as_bytes())?.map(|bytes| decode(&bytes)).transpose()
+    rows.get(Table::FlaggedSources, source.rate_limit_key().as_bytes())?.map(|bytes| decode(&bytes)).transpose()
 }
 
 pub fn flag(rows: &mut (impl Write + ?Sized), source: &Source, until: i64) {
-    rows.put(Table::FlaggedSources, source.bucket().as_bytes(), until.to_string().into_bytes());
+    rows.put(Table::FlaggedSources, source.rate_limit_key().as_bytes(), until.to_string().into_bytes());
 }
 
 /// The setting that holds the latest time seen.

@@ -2,11 +2,13 @@
 
 use crate::{
     domain::{activity::Topic, id::KeyId},
-    http::App,
-    service::activity::{Activity, Filter, Line},
+    service::{
+        accounts::activity::{Activity, ActivityFilter, Line},
+        services::App,
+    },
     web::{
-        error::Answer,
-        happening,
+        activity_text,
+        failure::PageResult,
         layout::Width,
         session::{Human, Visitor},
         time,
@@ -16,13 +18,13 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-pub async fn show(State(app): State<App>, human: Human) -> Answer {
+pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     let visitor = human.visitor;
     // A topic nobody offers shows everything: it is an address, not a form.
     let topic = visitor.query("about").and_then(|name| Topic::ALL.into_iter().find(|topic| topic.as_str() == name));
-    let filter = Filter { topic, cursor: visitor.query("cursor").map(str::to_owned) };
+    let filter = ActivityFilter { topic, cursor: visitor.query("cursor").map(str::to_owned) };
     let activity = app.activity(human.account.id, &filter).await?;
-    Ok(page(&visitor, &activity, topic, app.world.now()))
+    Ok(page(&visitor, &activity, topic, app.runtime.now()))
 }
 
 fn url(topic: Option<Topic>, cursor: Option<&str>) -> String {
@@ -67,7 +69,7 @@ fn tab(tab: Option<Topic>, label: &str, shown: Option<Topic>) -> Markup {
 }
 
 fn row(line: &Line, now: Timestamp) -> Markup {
-    let told = happening::tell(line);
+    let told = activity_text::tell(line);
     html! {
         li {
             p.happened { (told.words) @if told.bad { " " span.badge.high { "Refused" } } }
@@ -81,5 +83,5 @@ fn row(line: &Line, now: Timestamp) -> Markup {
 }
 
 fn see(key: KeyId) -> Markup {
-    html! { a href=(super::keys::url(key)) { "See the key" span.unseen { " " (key) } } }
+    html! { a href=(crate::web::keys::parts::url(key)) { "See the key" span.unseen { " " (key) } } }
 }

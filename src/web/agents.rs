@@ -1,17 +1,18 @@
 //! `/settings/agents`: which agents this human let in, and how to send them away.
 
 use crate::{
-    domain::id::GrantId,
-    http::App,
-    service::{
-        Error,
-        view::{AgentList, AgentState, AgentView},
+    api::{
+        agents::{AgentList, AgentState, AgentView},
+        error::Error,
     },
+    domain::id::GrantId,
+    service::services::App,
     web::{
-        error::Answer,
+        failure::PageResult,
         field::{self, Field, Problem},
         form::Form,
-        home, keys,
+        home,
+        keys::parts,
         layout::Width,
         session::{Human, Visitor},
         time,
@@ -37,20 +38,20 @@ pub fn router() -> Router<App> {
         .route("/settings/agents/{agent}/revoke", get(confirm).post(revoke))
 }
 
-async fn list(State(app): State<App>, human: Human) -> Answer {
+async fn list(State(app): State<App>, human: Human) -> PageResult {
     let actor = human.actor();
     let Human { visitor, account, .. } = human;
     let agents = app.list_agents(&actor, Some(account.id), visitor.query("cursor"), None).await?;
-    Ok(page(&visitor, &agents, app.world.now()))
+    Ok(page(&visitor, &agents, app.runtime.now()))
 }
 
-async fn confirm(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+async fn confirm(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let agent = app.get_agent(&human.actor(), grant(&id)?).await?;
-    Ok(if agent.ended_at.is_some() { back() } else { confirm_page(&human.visitor, &agent, app.world.now(), None) })
+    Ok(if agent.ended_at.is_some() { back() } else { confirm_page(&human.visitor, &agent, app.runtime.now(), None) })
 }
 
-async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
-    let (actor, now) = (human.actor(), app.world.now());
+async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> PageResult {
+    let (actor, now) = (human.actor(), app.runtime.now());
     let agent = app.get_agent(&actor, grant(&id)?).await?;
     if form.text("confirm").trim() != agent.agent_name {
         let problem = Problem::of(&Error::invalid("confirm", "is not the agent's name"));
@@ -60,11 +61,11 @@ async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, fo
     Ok(back())
 }
 
-async fn confirm_all(human: Human) -> Answer {
+async fn confirm_all(human: Human) -> PageResult {
     Ok(confirm_all_page(&human.visitor, None))
 }
 
-async fn revoke_all(State(app): State<App>, human: Human, form: Form) -> Answer {
+async fn revoke_all(State(app): State<App>, human: Human, form: Form) -> PageResult {
     if !form.text("confirm").trim().eq_ignore_ascii_case(ALL) {
         let problem = Problem::of(&Error::invalid("confirm", format!("is not: {ALL}")));
         return Ok(confirm_all_page(&human.visitor, Some(&problem)));
@@ -120,7 +121,7 @@ fn row(agent: &AgentView, now: Timestamp) -> Markup {
         li.key.over[agent.state != AgentState::Active && agent.state != AgentState::Approved] id=(agent.id) {
             div.title {
                 h2 { bdi { (agent.agent_name) } }
-                @if let Some(environment) = agent.environment { span.badge.(environment.as_str()) { (keys::capital(environment.as_str())) } }
+                @if let Some(environment) = agent.environment { span.badge.(environment.as_str()) { (parts::capital(environment.as_str())) } }
                 (state(agent.state))
             }
             (facts(agent, now))
@@ -154,7 +155,7 @@ fn facts(agent: &AgentView, now: Timestamp) -> Markup {
                     @if let Some(at) = key.last_used_at { "Last used " (time::brief(at.0, now)) } @else { "Never used" }
                     @if let Some(from) = &key.usage.last_used_from { " from " (from) }
                 }
-                span { a href=(keys::url(key.id)) { "Its key" span.unseen { " " (key.name) } } }
+                span { a href=(parts::url(key.id)) { "Its key" span.unseen { " " (key.name) } } }
             }
             @if let Some(at) = agent.ended_at { span { "Ended " (time::brief(at.0, now)) } }
         }

@@ -1,6 +1,6 @@
 //! The service's own colour and logo, from our own origin.
 
-use crate::{config::brand::Shades, http::App, web::layout};
+use crate::{config::brand::Shades, service::services::App, web::assets};
 use axum::{
     body::Bytes,
     extract::State,
@@ -33,12 +33,12 @@ fn style(app: &App) -> Option<String> {
 }
 
 pub async fn brand_css(State(app): State<App>) -> Response {
-    layout::asset("text/css; charset=utf-8", style(&app).unwrap_or_default().into())
+    assets::asset("text/css; charset=utf-8", style(&app).unwrap_or_default().into())
 }
 
 pub async fn logo(State(app): State<App>) -> Response {
-    let Some(logo) = app.config.brand.logo.clone() else { return layout::mark().await };
-    let mut response = layout::asset(logo.content_type, Bytes::from_owner(logo.bytes));
+    let Some(logo) = app.config.brand.logo.clone() else { return assets::mark().await };
+    let mut response = assets::asset(logo.content_type, Bytes::from_owner(logo.bytes));
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE));
     response
 }

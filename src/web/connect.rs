@@ -1,14 +1,14 @@
 //! `/connect`: where a client sends its human that looked for a sign-in of OAuth. There is none for clients yet.
 
 use crate::{
-    http::NOT_VALID,
-    web::{error::Answer, home::tell_your_agent, layout::Width, session::Visitor},
+    http::oauth::register::NOT_VALID,
+    web::{failure::PageResult, home::tell_your_agent, layout::Width, session::Visitor},
 };
 use axum::http::StatusCode;
 use maud::html;
 
 /// Leads nowhere: what the address says of a way back is not looked at.
-pub async fn show(visitor: Visitor) -> Answer {
+pub async fn show(visitor: Visitor) -> PageResult {
     let content = html! {
         section.panel {
             h1 { "Connecting a client" }

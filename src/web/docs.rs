@@ -2,11 +2,12 @@
 
 use crate::{
     http::openapi::{
-        Call, Document, Pages,
+        Call, Pages,
+        document::Document,
         sample::{alternative, resolved, sample},
     },
     web::{
-        error::Answer,
+        failure::PageResult,
         guide::{
             frame::{Here, framed},
             welcome::welcome,
@@ -19,7 +20,7 @@ use axum::Extension;
 use maud::{Markup, html};
 use serde_json::Value;
 
-pub async fn show(visitor: Visitor, Extension(document): Extension<Document>) -> Answer {
+pub async fn show(visitor: Visitor, Extension(document): Extension<Document>) -> PageResult {
     let content = pages(&visitor, &document).reference.clone();
     Ok(visitor.page_around(Width::Guide, "API reference", content))
 }

@@ -1,28 +1,8 @@
 //! Labelled fields, and what is wrong with them.
 
-use crate::{service::Error, web::error::explain};
+use crate::{api::error::Error, web::error_text::explain};
 use axum::http::StatusCode;
 use maud::{Markup, html};
-
-/// The fields of all forms, as a sentence about them begins.
-pub fn label_of(field: &str) -> &str {
-    match field {
-        "email" => "The e-mail",
-        "password" => "The password",
-        "current_password" => "The present password",
-        "name" => "The name",
-        "confirm" => "What you typed",
-        "expires_in" => "The expiry",
-        "requests_per_minute" => "The limit",
-        "grace_seconds" => "How long the old key goes on",
-        "code" => "The code",
-        "scopes" => "Your choice of permissions",
-        "lifetime" => "The lifetime",
-        "environment" => "The environment",
-        "same_code" => "The box",
-        other => other,
-    }
-}
 
 /// What is shown above a form that was not taken.
 pub struct Problem {

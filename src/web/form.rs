@@ -1,10 +1,11 @@
 //! What a form sends. Nothing reads a POST but this, so no form goes unchecked.
 
 use crate::{
+    api::error::Error,
     domain::secret::Password,
-    http::{App, whole},
-    service::Error,
-    web::{error::Failure, session::Visitor},
+    http::extract::body::whole,
+    service::services::App,
+    web::{failure::PageError, session::Visitor},
 };
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
@@ -13,6 +14,7 @@ use axum::{
 use zeroize::Zeroizing;
 
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
+
 /// Fields that may come more than once: groups of checkboxes.
 const LISTS: [&str; 1] = ["scopes"];
 
@@ -57,27 +59,27 @@ pub fn is_ours(method: &Method, headers: &HeaderMap, pages_url: &str) -> bool {
 }
 
 impl FromRequest<App> for Form {
-    type Rejection = Failure;
+    type Rejection = PageError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+    async fn from_request(request: Request, app: &App) -> Result<Self, PageError> {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, app).await?;
         let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !content_type.split(';').next().is_some_and(|mime| mime.trim().eq_ignore_ascii_case(URL_ENCODED)) {
-            return Err(Failure(Error::UnsupportedMediaType { expected: URL_ENCODED.to_owned() }));
+            return Err(PageError(Error::UnsupportedMediaType { expected: URL_ENCODED.to_owned() }));
         }
-        let body = whole(body).await.map_err(Failure)?;
+        let body = whole(body).await.map_err(PageError)?;
         // The body may have taken its time: somebody signed out meanwhile sends nothing any more.
         if let Some(signed_in) = &visitor.signed_in
             && app.session(&signed_in.token).await?.is_none()
         {
-            return Err(Failure(Error::SignInNeeded));
+            return Err(PageError(Error::SignInNeeded));
         }
         let form =
             Self(form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))).collect());
         form.has_no_duplicates()?;
         if !visitor.form_token_is_right(form.text("form_token")) {
-            return Err(Failure(Error::ForeignForm));
+            return Err(PageError(Error::ForeignForm));
         }
         Ok(form)
     }

@@ -1,10 +1,10 @@
 //! `/`: what this is, and what to do next.
 
-use crate::web::{error::Answer, layout::Width, session::Visitor};
+use crate::web::{failure::PageResult, layout::Width, session::Visitor};
 use axum::http::StatusCode;
 use maud::{Markup, html};
 
-pub async fn show(visitor: Visitor) -> Answer {
+pub async fn show(visitor: Visitor) -> PageResult {
     let service = &visitor.app.config.service_name;
     let content = html! {
         section.hero {

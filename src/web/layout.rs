@@ -1,39 +1,24 @@
 //! What all pages share: the frame around them, the headers, the one stylesheet.
 
 use crate::{
-    http::{
-        App,
-        untaken::{Shared, body_of},
-    },
-    service::Error,
-    web::{
-        brand,
-        error::{self, Failure},
-        form,
-        session::Visitor,
-    },
+    server::unread_answers::{Shared, body_of},
+    web::{assets::STYLE_URL, brand, session::Visitor},
 };
 use axum::{
     Extension,
     body::Bytes,
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::Next,
+    http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::sync::LazyLock;
 
-const STYLE: &str = include_str!("style.css");
-const MARK: &str = include_str!("mark.svg");
-
-/// The stylesheet's address names its content, so that it can be cached for ever.
-static STYLE_URL: LazyLock<String> = LazyLock::new(|| format!("/style.css?v={}", &blake3::hash(STYLE.as_bytes()).to_hex()[..12]));
+pub const STYLE: &str = include_str!("style.css");
+pub const MARK: &str = include_str!("mark.svg");
 
 /// Nothing but our own stylesheet and mark loads, no script runs, forms go nowhere else, nobody frames a page.
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-const HEADERS: [(HeaderName, &str); 7] = [
+pub const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, CSP),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -42,70 +27,6 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::PRAGMA, "no-cache"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
-
-/// Around every page: who is looking, whether a form is ours, the words for what went wrong, the headers.
-pub async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let (visitor, refused) = match Visitor::of(&app, &parts).await {
-        Ok(visitor) => (visitor, (!form::is_ours(&parts.method, &parts.headers, &app.config.pages_url)).then_some(Error::ForeignForm)),
-        Err(error) => (Visitor::nobody(&app, &parts), Some(error)),
-    };
-    parts.extensions.insert(visitor.clone());
-    let response = match refused {
-        Some(error) => Failure(error).into_response(),
-        None => next.run(Request::from_parts(parts, body)).await,
-    };
-    let mut response = in_words(&visitor, response);
-    visitor.greet(&mut response);
-    guarded(response)
-}
-
-/// The headers every page has.
-pub fn guarded(mut response: Response) -> Response {
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Turns a failure, ours or the router's, into a page.
-fn in_words(visitor: &Visitor, response: Response) -> Response {
-    if let Some(Failure(error)) = response.extensions().get::<Failure>() {
-        return error::show(visitor, error);
-    }
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let allow = response.headers().get(header::ALLOW).cloned();
-        let mut page = error::show(visitor, &Error::MethodNotAllowed);
-        if let Some(allow) = allow {
-            page.headers_mut().insert(header::ALLOW, allow);
-        }
-        return page;
-    }
-    let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
-    if response.status().is_client_error() && !is_page {
-        return error::show(visitor, &Error::Malformed { detail: "the address can't be read".to_owned() });
-    }
-    response
-}
-
-pub async fn style() -> Response {
-    asset("text/css; charset=utf-8", Bytes::from_static(STYLE.as_bytes()))
-}
-
-pub async fn mark() -> Response {
-    asset("image/svg+xml", Bytes::from_static(MARK.as_bytes()))
-}
-
-/// Something that is in memory once.
-pub fn asset(content_type: &'static str, bytes: Bytes) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, content_type),
-        (header::CACHE_CONTROL, "public, max-age=86400"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
-    ];
-    (headers, Extension(Shared(bytes.len())), bytes).into_response()
-}
 
 /// How wide a page's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,41 +4,45 @@
 //! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
 //! which checks its token. Handlers make one service call and show what came of it.
 
-mod activity;
-mod admin;
-mod again;
-mod agents;
-mod brand;
-mod claim;
-mod connect;
-mod docs;
-mod error;
-mod field;
-mod form;
-mod guide;
-mod happening;
-mod home;
-mod keys;
-mod layout;
-mod login;
-mod plot;
-mod portal;
-mod review;
-mod review_page;
-mod scopes;
-mod security;
-mod session;
-mod setup;
-mod time;
+pub(crate) mod activity;
+pub(crate) mod activity_text;
+pub(crate) mod admin;
+pub(crate) mod agents;
+pub mod assets;
+pub(crate) mod brand;
+pub mod claim;
+pub(crate) mod connect;
+pub(crate) mod docs;
+pub(crate) mod error_page;
+pub mod error_text;
+pub mod failure;
+pub(crate) mod field;
+pub(crate) mod form;
+pub(crate) mod guide;
+pub(crate) mod home;
+pub(crate) mod keys;
+pub(crate) mod layout;
+pub mod page_layer;
+pub(crate) mod scopes;
+pub(crate) mod security;
+pub mod security_headers;
+pub(crate) mod session;
+pub mod sign_in;
+pub(crate) mod time;
+pub(crate) mod usage_chart;
 
-use crate::http::App;
+use crate::{
+    service::services::App,
+    web::{
+        claim::{enter_code, review},
+        sign_in::{login, portal, setup},
+    },
+};
 use axum::{
     Router,
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-
-pub use error::error_page;
 
 /// Every page. `app` is what the layer around them looks humans up with.
 pub fn router(app: &App) -> Router<App> {
@@ -51,7 +55,7 @@ pub fn router(app: &App) -> Router<App> {
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
         .route("/portal", get(portal::show).post(portal::enter))
-        .route("/claim", get(claim::show).post(claim::enter))
+        .route("/claim", get(enter_code::show).post(enter_code::enter))
         .route("/claim/{registration}", get(review::show).post(review::decide))
         .route("/claim/{registration}/done", get(review::done))
         .merge(keys::router())
@@ -62,9 +66,9 @@ pub fn router(app: &App) -> Router<App> {
         .route("/settings/security/sign-out", post(security::sign_out_everywhere))
         .route("/activity", get(activity::show))
         .merge(admin::router())
-        .layer(from_fn_with_state(app.clone(), layout::dress))
-        .route("/style.css", get(layout::style))
-        .route("/mark.svg", get(layout::mark))
+        .layer(from_fn_with_state(app.clone(), page_layer::dress))
+        .route("/style.css", get(assets::style))
+        .route("/mark.svg", get(assets::mark))
         .route("/brand.css", get(brand::brand_css))
         .route("/logo", get(brand::logo))
 }

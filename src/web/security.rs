@@ -1,13 +1,14 @@
 //! `/settings/security`: the password, and where this human is signed in.
 
 use crate::{
-    http::App,
-    service::{Error, security::Browser},
+    api::error::Error,
+    service::{accounts::security::Browser, services::App},
     web::{
-        error::{Answer, with_retry_after},
+        error_page::with_retry_after,
+        failure::PageResult,
         field::{self, Field, Problem},
         form::Form,
-        keys::capital,
+        keys::parts::capital,
         layout::Width,
         session::{Human, Kind, Visitor},
         time,
@@ -21,11 +22,11 @@ use axum::{
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-pub async fn show(State(app): State<App>, human: Human) -> Answer {
+pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     page(&app, &human, None).await
 }
 
-pub async fn change_password(State(app): State<App>, human: Human, mut form: Form) -> Answer {
+pub async fn change_password(State(app): State<App>, human: Human, mut form: Form) -> PageResult {
     let (current, new) = (form.password("current_password"), form.password("password"));
     match app.change_password(&human.session, current, new, human.visitor.source).await {
         Ok(token) => {
@@ -38,20 +39,20 @@ pub async fn change_password(State(app): State<App>, human: Human, mut form: For
     }
 }
 
-pub async fn end_browser(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> Answer {
+pub async fn end_browser(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> PageResult {
     app.end_browser(&human.session, &id, human.visitor.source).await?;
     Ok(Redirect::to("/settings/security?ended").into_response())
 }
 
-pub async fn sign_out_everywhere(State(app): State<App>, human: Human, _form: Form) -> Answer {
+pub async fn sign_out_everywhere(State(app): State<App>, human: Human, _form: Form) -> PageResult {
     app.sign_out_everywhere(&human.session, human.visitor.source).await?;
     let mut response = Redirect::to("/login").into_response();
     human.visitor.put(&mut response, Kind::Session, None);
     Ok(response)
 }
 
-async fn page(app: &App, human: &Human, error: Option<&Error>) -> Answer {
-    let (visitor, now) = (&human.visitor, app.world.now());
+async fn page(app: &App, human: &Human, error: Option<&Error>) -> PageResult {
+    let (visitor, now) = (&human.visitor, app.runtime.now());
     let browsers = app.browsers(&human.session).await?;
     let problem = error.map(Problem::of);
     let content = html! {

@@ -1,16 +1,11 @@
 //! Who is looking: cookies, the session behind them, and where a human may be sent next.
 
 use crate::{
-    domain::{
-        account::{Account, Session},
-        page_path::PagePath,
-        registration::UserCode,
-        secret::SessionToken,
-        source::Source,
-    },
-    http::{App, client::source_of},
-    service::{Error, keys::Actor},
-    web::error::Failure,
+    api::error::Error,
+    domain::{account::Account, page_path::PagePath, secret::SessionToken, session::BrowserSession, source::Source, user_code::UserCode},
+    http::extract::client_address::source_of,
+    service::{caller::Actor, services::App},
+    web::failure::PageError,
 };
 use axum::{
     extract::FromRequestParts,
@@ -90,7 +85,7 @@ fn presented(headers: &HeaderMap, name: &str) -> Option<String> {
 /// A human whose browser has a live session.
 #[derive(Debug, Clone)]
 pub struct SignedIn {
-    pub session: Session,
+    pub session: BrowserSession,
     pub account: Account,
     pub token: SessionToken,
 }
@@ -137,7 +132,7 @@ impl Visitor {
             code: presented(&parts.headers, &cookie_name(app, Kind::Code)).and_then(|code| code.parse().ok()),
             path: parts.uri.path().to_owned(),
             is_new: known.is_none(),
-            bound_to: known.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.world.bytes::<32>())),
+            bound_to: known.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.runtime.bytes::<32>())),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         }
     }
@@ -170,7 +165,7 @@ impl Visitor {
     }
 
     /// After set-up, sign-up and sign-in: a new id, the old session ended, and on to where the human was going.
-    pub async fn welcome(&self, token: &SessionToken, return_to: &str) -> Result<Response, Failure> {
+    pub async fn welcome(&self, token: &SessionToken, return_to: &str) -> Result<Response, PageError> {
         if let Some(old) = &self.signed_in {
             self.app.sign_out(&old.token).await?;
         }
@@ -204,10 +199,10 @@ fn is_32_bytes(value: &str) -> bool {
 }
 
 impl FromRequestParts<App> for Visitor {
-    type Rejection = Failure;
+    type Rejection = PageError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
-        parts.extensions.get::<Self>().cloned().ok_or(Failure(Error::Internal))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, PageError> {
+        parts.extensions.get::<Self>().cloned().ok_or(PageError(Error::Internal))
     }
 }
 
@@ -215,7 +210,7 @@ impl FromRequestParts<App> for Visitor {
 #[derive(Clone)]
 pub struct Human {
     pub visitor: Visitor,
-    pub session: Session,
+    pub session: BrowserSession,
     pub account: Account,
 }
 
@@ -236,7 +231,7 @@ impl FromRequestParts<App> for Human {
             None if parts.method == Method::GET || parts.method == Method::HEAD => {
                 Err(Redirect::to(&visitor.sign_in_url()).into_response())
             }
-            None => Err(Failure(Error::SignInNeeded).into_response()),
+            None => Err(PageError(Error::SignInNeeded).into_response()),
         }
     }
 }

@@ -7,19 +7,29 @@
 use countersign::{
     domain::{
         account::Account,
+        environment::Environment,
         id::{AccountId, AttemptId, KeyId, RegistrationId},
-        key::{Body, Environment, Key, KeyFormat, Origin},
-        registration::{Attempt, Registration, Request},
+        key::{Key, Origin},
+        key_format::{Body, KeyFormat},
+        key_stream::KeyStream,
+        registration::{
+            request::{Attempt, RegistrationRequest},
+            transitions::Registration,
+        },
         scope::ScopeSet,
-        secret::{ApiKey, ClaimToken, KeyStream, Purpose, ServerSecret},
+        secret::{ApiKey, ClaimToken},
+        server_secret::{Purpose, ServerSecret},
         source::Source,
     },
-    owner::secret,
+    instance::secret_file,
+    platform::runtime::Runtime,
     store::{
-        SledEngine, Store, StoreError, Table,
+        error::StoreError,
+        handle::Store,
         rows::{self, Row},
+        sled::engine::SledEngine,
+        table::Table,
     },
-    world::World,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -88,7 +98,7 @@ fn key(number: u64, account: AccountId, scopes: &ScopeSet, secret: &ServerSecret
 
 #[expect(clippy::disallowed_methods, reason = "keys of this run end some time after it")]
 async fn fill_keys(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
-    let secret = secret::read_or_make(&data.join("secret"), false, &World::system())?;
+    let secret = secret_file::read_or_make(&data.join("secret"), false, &Runtime::system())?;
     let store = Store::new(Arc::new(SledEngine::open(data, None)?));
     let (now, scopes) = (Timestamp::now(), ScopeSet::parse("audience:read email:send")?);
 
@@ -135,7 +145,7 @@ async fn fill_keys(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
 
 #[expect(clippy::disallowed_methods, reason = "they wait for some time after this run")]
 async fn fill_claims(data: &Path, count: u64, file: &str) -> Result<(), Failure> {
-    let secret = secret::read_or_make(&data.join("secret"), false, &World::system())?;
+    let secret = secret_file::read_or_make(&data.join("secret"), false, &Runtime::system())?;
     let store = Store::new(Arc::new(SledEngine::open(data, None)?));
     let (now, mut plain) = (Timestamp::now(), lines(file)?);
     let (mut rows, mut hashes) = (Rows::new(), Rows::new());
@@ -144,7 +154,7 @@ async fn fill_claims(data: &Path, count: u64, file: &str) -> Result<(), Failure>
         let token = ClaimToken::new(drawn("claim", number));
         writeln!(plain, "{}", token.expose())?;
         let expires_at = now + SignedDuration::from_hours(24 * 30);
-        let request = Request {
+        let request = RegistrationRequest {
             id: RegistrationId::new(made, drawn("registration", number)),
             created_at: made,
             expires_at,
@@ -198,7 +208,7 @@ fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreE
 }
 
 async fn save(store: &Store, all: Rows) -> Result<(), StoreError> {
-    let write = move |rows: &mut dyn countersign::store::Write| {
+    let write = move |rows: &mut dyn countersign::store::engine::Write| {
         for (table, key, value) in &all {
             rows.put(Table::of(&[*table])?, key, value.clone());
         }

@@ -2,26 +2,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement fails by panicking")]
 
 use countersign::{
-    config::{Config, Sources},
+    config::{load::Sources, settings::Config},
     domain::{
+        environment::Environment,
         id::AccountId,
-        key::Environment,
+        key_stream::KeyStream,
         scope::ScopeSet,
-        secret::{ApiKey, KeyStream, Password, Purpose, ServerSecret},
+        secret::{ApiKey, Password},
+        server_secret::{Purpose, ServerSecret},
         source::Source,
     },
+    platform::runtime::Runtime,
     service::{
-        Service,
-        keys::{Actor, NewKey},
-        verify::{Caller, Need},
+        caller::{Actor, Caller, Requirements},
+        context::Service,
+        keys::create::NewKey,
     },
-    store::{SledEngine, Store},
-    world::World,
+    store::{handle::Store, sled::engine::SledEngine},
 };
 use divan::{Bencher, black_box};
 use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 fn main() {
     divan::main();
@@ -29,7 +30,7 @@ fn main() {
 
 /// A service with one key and somebody who verifies it.
 struct Bench {
-    runtime: Runtime,
+    tokio: tokio::runtime::Runtime,
     service: Service,
     caller: Caller,
     key: String,
@@ -37,22 +38,22 @@ struct Bench {
 }
 
 static BENCH: LazyLock<Bench> = LazyLock::new(|| {
-    let runtime = Runtime::new().expect("a runtime");
+    let tokio = tokio::runtime::Runtime::new().expect("a runtime");
     let data = TempDir::new().expect("a directory");
-    let (service, caller, key) = runtime.block_on(async {
+    let (service, caller, key) = tokio.block_on(async {
         let file = "[plans.free]\nrequests_per_minute = 1000000000\n".to_owned();
         let config = Config::load(&Sources { file: Some(("bench.toml".into(), file)), ..Sources::default() }).expect("a configuration");
         let store = Store::new(Arc::new(SledEngine::open(data.path(), None).expect("a store")));
-        let service = Service::open(Arc::new(config), store, ServerSecret::new(&[7; 32]), World::system()).await.expect("a service");
+        let service = Service::open(Arc::new(config), store, ServerSecret::new(&[7; 32]), Runtime::system()).await.expect("a service");
         service.learn_keys().await.expect("known keys");
         let password = Password::typed("correct horse battery".to_owned());
         let account = service.create_account("bench@example.com", password, true, true).await.expect("an account");
         let verifier = made(&service, account, &["keys:verify"]).await;
         let key = made(&service, account, &["audience:read", "email:send"]).await;
-        let caller = service.authenticate(ApiKey::presented(&verifier).as_ref(), &Need::default()).await.expect("a caller");
+        let caller = service.authenticate(ApiKey::presented(&verifier).as_ref(), &Requirements::default()).await.expect("a caller");
         (service, caller, key)
     });
-    Bench { runtime, service, caller, key, _data: data }
+    Bench { tokio, service, caller, key, _data: data }
 });
 
 async fn made(service: &Service, account: AccountId, scopes: &[&str]) -> String {
@@ -61,13 +62,13 @@ async fn made(service: &Service, account: AccountId, scopes: &[&str]) -> String 
     service.create_key(Actor::Operator, account, new, Source::Local).await.expect("a key").key.expose().to_owned()
 }
 
-fn need(cost: u32) -> Need {
-    Need { scopes: ScopeSet::parse("audience:read").unwrap_or_default(), environment: Some(Environment::Live), cost }
+fn need(cost: u32) -> Requirements {
+    Requirements { scopes: ScopeSet::parse("audience:read").unwrap_or_default(), environment: Some(Environment::Live), cost }
 }
 
 fn verify(bencher: Bencher<'_, '_>, key: &str, cost: u32) {
-    let Bench { runtime, service, caller, .. } = &*BENCH;
-    bencher.bench_local(|| runtime.block_on(service.verify(caller, black_box(key), need(cost))).expect("a verdict"));
+    let Bench { tokio, service, caller, .. } = &*BENCH;
+    bencher.bench_local(|| tokio.block_on(service.verify(caller, black_box(key), need(cost))).expect("a verdict"));
 }
 
 #[divan::bench]
@@ -115,7 +116,7 @@ fn scopes(bencher: Bencher<'_, '_>) {
 /// A key's allowance alone (GCRA).
 #[divan::bench]
 fn charge(bencher: Bencher<'_, '_>) {
-    let Bench { runtime, service, key, .. } = &*BENCH;
-    let caller = runtime.block_on(service.authenticate(ApiKey::presented(key).as_ref(), &Need::default())).expect("a caller");
+    let Bench { tokio, service, key, .. } = &*BENCH;
+    let caller = tokio.block_on(service.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default())).expect("a caller");
     bencher.bench_local(|| service.charge(black_box(&caller), 1));
 }

@@ -6,19 +6,22 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a program that measures: it ends by panicking, and reads the clock")]
 
 use countersign::{
-    config::{Config, Sources},
+    config::{load::Sources, settings::Config},
     domain::{
-        key::{Environment, checksum},
-        secret::{ApiKey, KeyStream, Password, ServerSecret},
+        environment::Environment,
+        key_format::checksum,
+        key_stream::KeyStream,
+        secret::{ApiKey, Password},
+        server_secret::ServerSecret,
         source::Source,
     },
+    platform::runtime::Runtime,
     service::{
-        Service,
-        keys::{Actor, NewKey},
-        verify::Need,
+        caller::{Actor, Requirements},
+        context::Service,
+        keys::create::NewKey,
     },
-    store::{SledEngine, Store},
-    world::World,
+    store::{handle::Store, sled::engine::SledEngine},
 };
 use std::{hint::black_box, process::ExitCode, sync::Arc, time::Instant};
 
@@ -32,7 +35,7 @@ async fn main() -> ExitCode {
     let dir = tempfile::TempDir::new().unwrap();
     let store = Store::new(Arc::new(SledEngine::open(dir.path(), None).unwrap()));
     let config = Arc::new(Config::load(&Sources::default()).unwrap());
-    let service = Service::open(config, store, ServerSecret::new(&[7; 32]), World::system()).await.unwrap();
+    let service = Service::open(config, store, ServerSecret::new(&[7; 32]), Runtime::system()).await.unwrap();
     let heads = stored_keys(&service).await;
     service.learn_keys().await.unwrap();
     let mut draws = KeyStream::fresh([1; 32]);
@@ -45,7 +48,7 @@ async fn main() -> ExitCode {
         }
         let key = ApiKey::presented(&format!("cs_live_{random}{}", String::from_utf8_lossy(&checksum(&random)))).unwrap();
         let before = Instant::now();
-        let refused = black_box(service.authenticate(Some(black_box(&key)), &Need::default()).await).is_err();
+        let refused = black_box(service.authenticate(Some(black_box(&key)), &Requirements::default()).await).is_err();
         let took = before.elapsed();
         assert!(refused, "nobody has this key");
         times[usize::from(alike)].push(took.as_nanos() as f64);

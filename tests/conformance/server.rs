@@ -11,9 +11,12 @@
 )]
 
 use countersign::{
-    config::{Config, Sources},
-    mcp,
-    owner::{self, Opened, Role},
+    config::{load::Sources, settings::Config},
+    instance::{
+        control::status::Role,
+        open::{self, Opened},
+    },
+    mcp::streamable_http,
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -416,11 +419,11 @@ async fn main() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let config = Config::load(&Sources { flags: vec![("listen", address.to_string())], ..Sources::default() }).expect("a configuration");
-    let Ok(Opened::Mine(mine)) = owner::open(Arc::new(config), Path::new(&data), Role::Serve).await else {
+    let Ok(Opened::Mine(mine)) = open::open(Arc::new(config), Path::new(&data), Role::Serve).await else {
         panic!("{data} can't be opened")
     };
     let fixtures = Fixtures { seal: RequestStateCodec::new_unchecked(*b"thirty-two bytes of no importanc"), tools_changed: Arc::default() };
-    let (door, sse) = mcp::serving(&mine.service, fixtures.clone(), fixtures);
+    let (door, sse) = streamable_http::serving(&mine.service, fixtures.clone(), fixtures);
     let router = sse.route("/mcp", axum::routing::any(async move |request| door.answer(request).await));
     println!("http://{address}/mcp");
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.expect("it serves");

@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{activity::What, secret::SessionToken, source::Source},
-    service::Error,
+    api::error::Error,
+    domain::{activity::EventKind, secret::SessionToken, source::Source},
 };
 
 const HOUR: i64 = 3600;
@@ -128,7 +128,7 @@ async fn an_unknown_account_and_a_wrong_password_look_the_same() {
     let app = app().await;
     let alice = app.human("alice@example.com").await;
     let disabled = app.human("gone@example.com").await;
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     app.edit(disabled.account, move |account| account.disabled_at = Some(now)).await;
     let mut answers = Vec::new();
     for (email, text) in
@@ -138,7 +138,7 @@ async fn an_unknown_account_and_a_wrong_password_look_the_same() {
     }
     answers.dedup();
     assert_eq!(answers, [serde_json::to_string(&Error::WrongPassword).unwrap()]);
-    assert!(app.activity(alice.account).await.contains(&What::SignInRefused));
+    assert!(app.activity(alice.account).await.contains(&EventKind::SignInRefused));
     sign_in(&app, "Alice@example.com", PASSWORD, Source::Local).await.unwrap();
 }
 
@@ -252,7 +252,7 @@ async fn a_disabled_account_is_signed_out_everywhere() {
     let app = app().await;
     let token = sign_up(&app, "alice@example.com", Source::Local).await.unwrap();
     let (_, account) = app.service.session(&token).await.unwrap().unwrap();
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     app.edit(account.id, move |account| account.disabled_at = Some(now)).await;
     assert!(!is_signed_in(&app, &token).await);
 }
@@ -291,6 +291,6 @@ async fn a24_behind_a_proxy_nobody_named_a_caller_is_not_this_computer() {
 
 #[tokio::test]
 async fn all_of_loopback_is_one_source() {
-    assert_eq!(at("127.0.0.1").bucket(), at("127.8.9.10").bucket());
-    assert_eq!(at("127.0.0.1").bucket(), at("::1").bucket());
+    assert_eq!(at("127.0.0.1").rate_limit_key(), at("127.8.9.10").rate_limit_key());
+    assert_eq!(at("127.0.0.1").rate_limit_key(), at("::1").rate_limit_key());
 }

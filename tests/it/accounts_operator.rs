@@ -2,12 +2,11 @@
 
 use crate::support::*;
 use countersign::{
-    domain::activity::What,
+    api::{accounts::AccountView, error::Error, verification::Code},
+    domain::activity::EventKind,
     service::{
-        Error,
-        operator::{AccountFilter, Change},
-        verify::Need,
-        view::{AccountView, Code},
+        admin::accounts::{AccountFilter, Change},
+        caller::Requirements,
     },
 };
 
@@ -18,7 +17,7 @@ async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Need::default()).await.unwrap().code
+    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 #[tokio::test]
@@ -45,7 +44,7 @@ async fn enabling_brings_the_keys_back_and_no_session() {
     change(&app, "ada@example.com", Change::Enable).await;
     assert_eq!(code(&app, &key).await, Code::Valid);
     assert_eq!(browser.visit("/settings/keys").await.status, 303);
-    assert_eq!(app.activity(ada.account).await[..2], [What::AccountEnabled, What::AccountDisabled]);
+    assert_eq!(app.activity(ada.account).await[..2], [EventKind::AccountEnabled, EventKind::AccountDisabled]);
 }
 
 #[tokio::test]
@@ -78,7 +77,7 @@ async fn saying_it_twice_is_told_once() {
         change(&app, "ada@example.com", Change::VerifyEmail).await;
         change(&app, "ada@example.com", Change::Plan("pro".to_owned())).await;
     }
-    assert_eq!(app.activity(ada.account).await, [What::PlanChanged { plan: "pro".to_owned() }, What::EmailVerified]);
+    assert_eq!(app.activity(ada.account).await, [EventKind::PlanChanged { plan: "pro".to_owned() }, EventKind::EmailVerified]);
 }
 
 #[tokio::test]

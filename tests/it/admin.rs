@@ -1,7 +1,7 @@
 //! `/admin`: for operators, and for nobody else.
 
 use crate::support::*;
-use countersign::service::claim::Ask;
+use countersign::service::claims::register::NewRegistration;
 
 const PAGES: [&str; 6] = ["/admin", "/admin/accounts", "/admin/agents", "/admin/days.csv", "/admin/accounts.csv", "/admin/agents.csv"];
 
@@ -120,7 +120,7 @@ async fn accounts_are_found_by_email_external_id_and_id() {
 async fn a19_what_people_and_agents_call_themselves_is_text() {
     let app = app().await;
     let ada = app.human("ada@example.com").await;
-    let agent = app.ask(Ask { agent_name: "<script>alert(1)</script>".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
+    let agent = app.ask(NewRegistration { agent_name: "<script>alert(1)</script>".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
     app.approve(&ada, &agent).await;
     app.poll(&agent).await.unwrap();
     let mut browser = operator(&app).await;
@@ -184,7 +184,8 @@ async fn a_download_holds_every_account_however_many() {
 async fn a_download_is_no_formula() {
     let app = app().await;
     let ada = app.human("ada@example.com").await;
-    let agent = app.ask(Ask { agent_name: "=HYPERLINK(\"http://evil\",\"a\")".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
+    let agent =
+        app.ask(NewRegistration { agent_name: "=HYPERLINK(\"http://evil\",\"a\")".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
     app.approve(&ada, &agent).await;
     app.poll(&agent).await.unwrap();
     app.edit(ada.account, |account| account.external_id = "@SUM(A1)".parse().ok()).await;

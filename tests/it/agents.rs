@@ -2,12 +2,16 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{activity::What, id::GrantId, key::Status, source::Source},
+    api::{
+        agents::{AgentState, AgentView, AgentsRevoked},
+        claims::Delivered,
+        error::Error,
+        verification::Code,
+    },
+    domain::{activity::EventKind, id::GrantId, key::Status, source::Source},
     service::{
-        Error,
-        keys::{Actor, Rotate},
-        verify::Need,
-        view::{AgentState, AgentView, AgentsRevoked, Code, Delivered},
+        caller::{Actor, Requirements},
+        keys::rotate::Rotate,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -21,7 +25,7 @@ async fn revoke(app: &TestApp, actor: &Actor, id: GrantId) -> Result<AgentsRevok
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Need::default()).await.unwrap().code
+    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 /// "Claude" with a key, in the account of Alice.
@@ -45,9 +49,9 @@ async fn a_list_tells_which_agent_on_whose_word_from_where_and_what_it_may() {
     let seen = agents(&app, &human).await.remove(0);
     assert_eq!((seen.agent_name.as_str(), seen.approved_by.as_str(), seen.state), ("Claude", "a•••@example.com", AgentState::Active));
     assert_eq!((seen.approved_from.as_deref(), seen.asked_from.as_deref()), (Some("192.0.2.7"), Some("198.51.100.4")));
-    assert_eq!((seen.scopes.to_string().as_str(), seen.approved_at.0), ("audience:read email:send", app.service.world.now()));
+    assert_eq!((seen.scopes.to_string().as_str(), seen.approved_at.0), ("audience:read email:send", app.service.runtime.now()));
     let its = seen.key.unwrap();
-    assert_eq!((its.id, its.last_used_at.map(|at| at.0)), (key.key_id, Some(app.service.world.now())));
+    assert_eq!((its.id, its.last_used_at.map(|at| at.0)), (key.key_id, Some(app.service.runtime.now())));
 }
 
 #[tokio::test]
@@ -104,9 +108,9 @@ async fn a_revoked_agent_loses_its_key_and_all_that_was_made_with_it() {
     assert_eq!([code(&app, key.access_token.expose()).await, code(&app, child.key.expose()).await], [Code::Revoked; 2]);
     assert_eq!(code(&app, own.key.expose()).await, Code::Valid);
     let gone = agents(&app, &human).await.remove(0);
-    assert_eq!((gone.state, gone.ended_at.map(|at| at.0)), (AgentState::Revoked, Some(app.service.world.now())));
+    assert_eq!((gone.state, gone.ended_at.map(|at| at.0)), (AgentState::Revoked, Some(app.service.runtime.now())));
     let told = app.activity(human.account).await;
-    assert!(told.iter().any(|what| matches!(what, What::AgentRevoked { keys: 2, agent, .. } if agent.as_str() == "Claude")));
+    assert!(told.iter().any(|what| matches!(what, EventKind::AgentRevoked { keys: 2, agent, .. } if agent.as_str() == "Claude")));
 }
 
 #[tokio::test]
@@ -205,7 +209,7 @@ async fn all_agents_of_an_account_go_at_once_and_nobody_elses() {
     assert_eq!([code(&app, first.access_token.expose()).await, code(&app, second.access_token.expose()).await], [Code::Revoked; 2]);
     assert_eq!([code(&app, his.access_token.expose()).await, code(&app, own.key.expose()).await], [Code::Valid; 2]);
     let told = app.activity(alice.account).await;
-    assert_eq!(told.iter().filter(|what| matches!(what, What::AgentRevoked { .. })).count(), 2);
+    assert_eq!(told.iter().filter(|what| matches!(what, EventKind::AgentRevoked { .. })).count(), 2);
 }
 
 #[tokio::test]
@@ -257,7 +261,7 @@ async fn an_agent_that_waits_for_its_key_is_told_at_once_that_it_was_sent_away()
 #[tokio::test]
 async fn an_agents_key_that_was_disabled_says_so() {
     let (app, human, key, _) = agent().await;
-    let off = countersign::service::keys::Edit { disabled: Some(true), ..Default::default() };
+    let off = countersign::service::keys::edit::Edit { disabled: Some(true), ..Default::default() };
     assert_eq!(app.service.edit_key(&human.actor(), key.key_id, off, Source::Local).await.unwrap().status, Status::Disabled);
     assert_eq!(agents(&app, &human).await[0].state, AgentState::Disabled);
 }

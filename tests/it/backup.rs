@@ -6,7 +6,7 @@ use super::{
     seals::unsealed_journal,
 };
 use crate::support::*;
-use countersign::store::{Store, rows};
+use countersign::store::{handle::Store, rows};
 use serde_json::Value;
 use std::{
     fs,

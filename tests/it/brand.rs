@@ -1,7 +1,7 @@
 //! Pages and documents that look like the service's own.
 
 use crate::support::*;
-use countersign::config::{Config, Sources};
+use countersign::config::{load::Sources, settings::Config};
 
 fn refused(setting: &'static str, value: &str) -> String {
     Config::load(&Sources { flags: vec![(setting, value.to_owned())], ..Sources::default() }).unwrap_err().to_string()

@@ -2,18 +2,19 @@
 
 use crate::support::*;
 use countersign::{
+    api::{claims::Delivered, error::Error, verification::Code},
     domain::{
-        activity::What,
-        registration::Registration,
+        activity::EventKind,
+        registration::transitions::Registration,
         secret::{ClaimToken, CodeVerifier, PickupToken},
         source::Source,
     },
     service::{
-        Error,
-        claim::{Ask, Registrant},
-        review::Decision,
-        verify::Need,
-        view::{Code, Delivered},
+        caller::Requirements,
+        claims::{
+            decide::Decision,
+            register::{NewRegistration, Registrant},
+        },
     },
     store::rows,
 };
@@ -36,7 +37,7 @@ async fn a_registration_grants_nothing_and_names_code_and_link() {
 #[tokio::test]
 async fn a06_omitted_scopes_give_the_least_default() {
     let app = app().await;
-    let agent = app.ask(Ask { scopes: None, ..asks(&[]) }).await.unwrap();
+    let agent = app.ask(NewRegistration { scopes: None, ..asks(&[]) }).await.unwrap();
     assert_eq!(agent.post_claim_scopes.to_string(), "audience:read");
 }
 
@@ -68,7 +69,7 @@ async fn a05_nothing_left_is_refused_and_names_what_there_is() {
 async fn a05_more_than_64_scopes_are_refused() {
     let app = app().await;
     let many: Vec<String> = (0..5000).map(|n| format!("audience:read{n}")).collect();
-    assert_err!(app.ask(Ask { scopes: Some(many), ..asks(&[]) }).await, Error::Invalid { field, .. } if field == "scope");
+    assert_err!(app.ask(NewRegistration { scopes: Some(many), ..asks(&[]) }).await, Error::Invalid { field, .. } if field == "scope");
 }
 
 #[tokio::test]
@@ -82,17 +83,17 @@ async fn unknown_scopes_are_refused_where_so_configured() {
 async fn a04_deceptive_agent_names_are_refused() {
     let app = app().await;
     for name in ["", "   ", &"x".repeat(65), "Cla\u{202e}ude", "Cla\u{200b}ude", "\u{1b}[31mClaude", "Cla\nude", "Claude\0"] {
-        let asked = app.ask(Ask { agent_name: name.to_owned(), ..asks(&["audience:read"]) }).await;
+        let asked = app.ask(NewRegistration { agent_name: name.to_owned(), ..asks(&["audience:read"]) }).await;
         assert_err!(asked, Error::Invalid { field, .. } if field == "agent_name");
     }
     let longest = "é".repeat(64);
-    app.ask(Ask { agent_name: longest, ..asks(&["audience:read"]) }).await.unwrap();
+    app.ask(NewRegistration { agent_name: longest, ..asks(&["audience:read"]) }).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_hint_that_is_no_email_is_refused() {
     let app = app().await;
-    let asked = app.ask(Ask { login_hint: Some("alice".to_owned()), ..asks(&["audience:read"]) }).await;
+    let asked = app.ask(NewRegistration { login_hint: Some("alice".to_owned()), ..asks(&["audience:read"]) }).await;
     assert_err!(asked, Error::InvalidLoginHint);
 }
 
@@ -102,7 +103,7 @@ async fn a07_a_hint_at_a_known_account_looks_like_any_other() {
     app.human("alice@example.com").await;
     let mut shapes = Vec::new();
     for hint in ["alice@example.com", "nobody@example.com"] {
-        let agent = app.ask(Ask { login_hint: Some(hint.to_owned()), ..asks(&["audience:read"]) }).await.unwrap();
+        let agent = app.ask(NewRegistration { login_hint: Some(hint.to_owned()), ..asks(&["audience:read"]) }).await.unwrap();
         let mut json = serde_json::to_value(&agent).unwrap();
         for secret in ["registration_id", "claim_token", "next"] {
             json[secret] = serde_json::Value::Null;
@@ -116,8 +117,8 @@ async fn a07_a_hint_at_a_known_account_looks_like_any_other() {
 #[tokio::test]
 async fn an_environment_that_is_not_offered_is_refused() {
     let app = app().await;
-    let test = Some(countersign::domain::key::Environment::Test);
-    let asked = app.ask(Ask { environment: test, ..asks(&["audience:read"]) }).await;
+    let test = Some(countersign::domain::environment::Environment::Test);
+    let asked = app.ask(NewRegistration { environment: test, ..asks(&["audience:read"]) }).await;
     assert_err!(asked, Error::Invalid { field, .. } if field == "environment");
 }
 
@@ -468,7 +469,7 @@ async fn a_decided_or_over_registration_has_no_new_attempt() {
 #[tokio::test]
 async fn a_new_attempt_takes_no_other_hint() {
     let app = app().await;
-    let agent = app.ask(Ask { login_hint: Some("alice@example.com".to_owned()), ..asks(&["audience:read"]) }).await.unwrap();
+    let agent = app.ask(NewRegistration { login_hint: Some("alice@example.com".to_owned()), ..asks(&["audience:read"]) }).await.unwrap();
     app.advance(10);
     let other = app.service.new_attempt(&token(&agent), Some("bob@example.com".to_owned()), false).await;
     assert_err!(other, Error::Invalid { field, .. } if field == "login_hint");
@@ -477,7 +478,7 @@ async fn a_new_attempt_takes_no_other_hint() {
 
 // Code challenge: the same key again.
 
-async fn approved_with_challenge(app: &TestApp) -> (Human, countersign::service::view::Registered) {
+async fn approved_with_challenge(app: &TestApp) -> (Human, countersign::api::claims::Registered) {
     let human = app.human("alice@example.com").await;
     let agent = app.register_with_challenge().await;
     app.approve(&human, &agent).await;
@@ -541,7 +542,7 @@ async fn a37_a_verification_is_a_use_too() {
     let app = app().await;
     let (_, agent) = approved_with_challenge(&app).await;
     let key = app.poll_with(&agent, &verifier()).await.unwrap();
-    let verdict = app.service.verify_as_operator(key.access_token.expose(), Need::call()).await.unwrap();
+    let verdict = app.service.verify_as_operator(key.access_token.expose(), Requirements::call()).await.unwrap();
     assert_eq!(verdict.code, Code::Valid);
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
 }
@@ -562,7 +563,7 @@ async fn a36_a_wrong_or_missing_verifier_is_refused_and_its_owner_told() {
     let (human, agent) = approved_with_challenge(&app).await;
     assert_err!(app.poll(&agent).await, Error::InvalidGrant);
     assert_err!(app.poll_with(&agent, &CodeVerifier::new([1; 32])).await, Error::InvalidGrant);
-    let told = app.activity(human.account).await.iter().filter(|what| matches!(what, What::WrongVerifier { .. })).count();
+    let told = app.activity(human.account).await.iter().filter(|what| matches!(what, EventKind::WrongVerifier { .. })).count();
     assert_eq!(told, 2);
     app.poll_with(&agent, &verifier()).await.unwrap();
     assert_err!(app.poll(&agent).await, Error::InvalidGrant);
@@ -575,7 +576,7 @@ async fn a36_polls_without_the_verifier_do_not_fill_the_activity() {
     for _ in 0..50 {
         assert_err!(app.poll(&agent).await, Error::InvalidGrant);
     }
-    let told = app.activity(human.account).await.iter().filter(|what| matches!(what, What::WrongVerifier { .. })).count();
+    let told = app.activity(human.account).await.iter().filter(|what| matches!(what, EventKind::WrongVerifier { .. })).count();
     assert!((2..=10).contains(&told), "{told}");
 }
 
@@ -647,7 +648,7 @@ async fn a86_a_second_redemption_revokes_the_key_and_tells_the_owner() {
     assert_err!(app.service.pickup(pickup, at("192.0.2.66")).await, Error::InvalidGrant);
     assert_err!(app.call(key.access_token.expose()).await, Error::Unauthorized { presented: true });
     let told = app.activity(human.account).await;
-    assert!(told.iter().any(|what| matches!(what, What::PickupReplayed { key: replayed, .. } if *replayed == key.key_id)));
+    assert!(told.iter().any(|what| matches!(what, EventKind::PickupReplayed { key: replayed, .. } if *replayed == key.key_id)));
 }
 
 #[tokio::test]
@@ -670,7 +671,7 @@ async fn a_pickup_token_lives_two_minutes_and_its_end_costs_nothing() {
     let agent = app.register().await;
     app.approve(&human, &agent).await;
     let (late, expires) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    assert_eq!(expires.duration_since(app.service.world.now()).as_secs(), 120);
+    assert_eq!(expires.duration_since(app.service.runtime.now()).as_secs(), 120);
     app.advance(120);
     assert_err!(app.service.pickup(late, Source::Local).await, Error::InvalidGrant);
     let (fresh, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
@@ -717,7 +718,7 @@ async fn a_disabled_approver_delivers_nothing() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
 }
@@ -773,7 +774,7 @@ async fn a86_repeating_a_spent_pickup_token_writes_one_line_and_no_more() {
         assert_err!(app.service.pickup(token.clone(), Source::Local).await, Error::InvalidGrant);
     }
     let told = app.events(human.account).await;
-    assert_eq!(told.iter().filter(|event| matches!(event.what, What::PickupReplayed { .. })).count(), 1);
+    assert_eq!(told.iter().filter(|event| matches!(event.what, EventKind::PickupReplayed { .. })).count(), 1);
 }
 
 #[tokio::test]
@@ -784,7 +785,10 @@ async fn a37_a_use_that_is_refused_ends_the_redelivery_too() {
     app.approve(&human, &agent).await;
     let key = app.poll_with(&agent, &verifier()).await.unwrap().access_token.clone();
     let presented = countersign::domain::secret::ApiKey::presented(key.expose());
-    assert_err!(app.service.authenticate(presented.as_ref(), &Need::call().scope("keys:write")).await, Error::InsufficientScope { .. });
+    assert_err!(
+        app.service.authenticate(presented.as_ref(), &Requirements::call().scope("keys:write")).await,
+        Error::InsufficientScope { .. }
+    );
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
 }
 

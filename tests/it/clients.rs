@@ -111,7 +111,7 @@ fn f28_nothing_is_made_under_a_name_that_was_to_be_replaced() {
 fn f28_a_file_of_variables_has_a_path_too() {
     let folder = tempfile::TempDir::new().unwrap();
     for path in ["~/.env", "${workspaceFolder}/.env", "$HOME/.env", "file:///x/.env"] {
-        let refused = countersign::credentials::EnvFile::new(folder.path(), path, "KEY").err().unwrap().to_string();
+        let refused = countersign::local_keys::env_file::EnvFile::new(folder.path(), path, "KEY").err().unwrap().to_string();
         assert!(refused.contains("env_path"), "{refused}");
     }
 }
@@ -364,7 +364,7 @@ fn f32_a_service_called_countersign_stops_no_pod() {
 
 #[test]
 fn f32_no_setting_has_a_name_that_kubernetes_gives() {
-    let config = toml::Table::try_from(countersign::config::Config::default()).unwrap();
+    let config = toml::Table::try_from(countersign::config::settings::Config::default()).unwrap();
     for name in ["port", "service_host", "service_port"] {
         assert!(!config.contains_key(name), "{name}");
     }

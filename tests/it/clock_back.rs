@@ -2,19 +2,18 @@
 
 use crate::support::*;
 use countersign::{
+    api::{error::Error, verification::Code},
     domain::key::Status,
     service::{
-        Error,
-        keys::{NewKey, Rotate},
-        verify::Need,
-        view::Code,
+        caller::Requirements,
+        keys::{create::NewKey, rotate::Rotate},
     },
 };
 
 const HOUR: i64 = 3600;
 
 async fn code_of(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Need::default()).await.unwrap().code
+    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 fn lives(seconds: i64) -> NewKey {
@@ -114,11 +113,11 @@ async fn a100_in_one_process_time_goes_on_when_the_clock_is_set_back() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.service.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
-    let before = app.service.world.now();
+    let before = app.service.runtime.now();
     app.clock.set_by(-3 * HOUR);
-    assert_eq!(app.service.world.now(), before);
+    assert_eq!(app.service.runtime.now(), before);
     app.advance(10);
-    assert_eq!(app.service.world.now().duration_since(before).as_secs(), 10);
+    assert_eq!(app.service.runtime.now().duration_since(before).as_secs(), 10);
     app.advance(HOUR);
     assert_err!(app.call(key.key.expose()).await, Error::Unauthorized { .. });
     // Once the clock has caught up it counts again.

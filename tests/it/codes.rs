@@ -2,14 +2,15 @@
 
 use crate::support::*;
 use countersign::{
-    config::LoginHint,
+    api::{claims::Registered, error::Error},
+    config::settings::LoginHint,
     domain::{
-        activity::What,
-        limit::{GUESSES, Limit},
+        activity::EventKind,
         source::Source,
+        throttle::{GUESSES, Throttle},
     },
-    service::{Error, review::Decision, view::Registered},
-    store::Table,
+    service::claims::decide::Decision,
+    store::table::Table,
 };
 
 const HOUR: i64 = 3600;
@@ -219,7 +220,7 @@ async fn a97_past_the_brake_right_and_wrong_codes_are_answered_and_charged_alike
     answers.dedup();
     assert_eq!(answers, [serde_json::to_string(&Error::FreshCodeNeeded).unwrap()]);
     assert_err!(app.enter(&mallory, &agent).await, Error::TooMany { .. });
-    assert!(app.activity(mallory.account).await.contains(&What::TooManyWrongCodes));
+    assert!(app.activity(mallory.account).await.contains(&EventKind::TooManyWrongCodes));
     // Neither to him nor to a friend, when the hour is over: the code that was right is dead.
     app.advance(HOUR - 120);
     let mallory = app.again(&mallory).await;
@@ -296,7 +297,10 @@ async fn a97_a_hint_that_binds_is_asked_of_the_second_code() {
         wrong_codes(&app, format!("g{n}@example.net"), 48 * HOUR, v6(n, 1)).await;
     }
     let mallory = app.human_of_age("mallory@example.net", 48 * HOUR, at("203.0.113.66")).await;
-    let ask = countersign::service::claim::Ask { login_hint: Some("alice@example.com".to_owned()), ..asks(&["audience:read"]) };
+    let ask = countersign::service::claims::register::NewRegistration {
+        login_hint: Some("alice@example.com".to_owned()),
+        ..asks(&["audience:read"])
+    };
     let agent = app.ask(ask).await.unwrap();
     assert_err!(app.enter(&mallory, &agent).await, Error::FreshCodeNeeded);
 }
@@ -333,7 +337,7 @@ fn a97_the_odds_stay_below_a_hit_in_ten_years() {
         disabled_at: None,
     };
     for pending in [1_u64, 100, 1_000, 10_000, 100_000, 1_000_000] {
-        let together = |age| u64::from(Limit::shared_wrong_codes(&account(age), &v6(1, 1), now, pending)[0].max);
+        let together = |age| u64::from(Throttle::shared_wrong_codes(&account(age), &v6(1, 1), now, pending)[0].max);
         // Straight away: what all accounts together may enter, and the one that is on its way when the allowance ends.
         let straight = (together(1) + together(48)) as f64;
         let years = CODES / (straight * pending as f64 * HOURS_A_YEAR);

@@ -1,6 +1,6 @@
 //! One configuration: working defaults, and words that help when something is wrong.
 
-use countersign::config::{Config, ConfigError, Sources};
+use countersign::config::{error::ConfigError, load::Sources, settings::Config};
 
 fn file(text: &str) -> Result<Config, ConfigError> {
     Config::load(&Sources { file: Some(("countersign.toml".into(), text.to_owned())), ..Sources::default() })
@@ -192,7 +192,7 @@ fn keys_can_live_until_they_are_revoked() {
 
 #[test]
 fn unlisted_environments_are_not_offered() {
-    use countersign::domain::key::Environment::{Live, Test};
+    use countersign::domain::environment::Environment::{Live, Test};
     assert_eq!(file("").unwrap().offered_environments(), [Live]);
     assert_eq!(file("environment = 'test'").unwrap().offered_environments(), [Test]);
     assert_eq!(file("[keys]\noffered_environments = ['live', 'test']").unwrap().offered_environments(), [Live, Test]);

@@ -6,7 +6,7 @@ use super::{
     process::{Home, ME, Server, asking, text},
 };
 use crate::support::*;
-use countersign::store::{Store, rows};
+use countersign::store::{handle::Store, rows};
 use serde_json::json;
 use std::{
     collections::{HashMap, HashSet},

@@ -127,7 +127,8 @@ async fn initialize_and_the_tools_are_answered_while_another_program_has_the_sto
     let home = Home::new();
     home.account();
     // Nobody answers for it: as during a start, or a command.
-    let countersign::store::lock::Acquired::Mine(lock) = countersign::store::lock::OwnerLock::acquire(&home.data()).unwrap() else {
+    let countersign::instance::lock::Acquired::Mine(lock) = countersign::instance::lock::InstanceLock::acquire(&home.data()).unwrap()
+    else {
         panic!("the directory is free")
     };
     let mut client = Client::start(&home).await;

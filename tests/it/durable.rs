@@ -4,12 +4,13 @@ use super::process::{Home, ME, Server, asking};
 use crate::support::*;
 use countersign::{
     domain::{
+        environment::Environment,
         id::{AccountId, KeyId},
-        key::{Environment, Key, Origin},
-        secret::Purpose,
+        key::{Key, Origin},
+        server_secret::Purpose,
     },
-    service::schema::{self, SCHEMA},
-    store::{Store, StoreError, Table, rows},
+    service::admin::migrations::{self, SCHEMA},
+    store::{error::StoreError, handle::Store, rows, table::Table},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -116,7 +117,10 @@ async fn a_disk_that_fails_takes_writes_away_and_gives_them_back_without_a_resta
 
 impl Home {
     /// Changes rows of the stopped store.
-    pub(super) async fn edit_store(&self, edit: impl Fn(&mut dyn countersign::store::Write) -> Result<(), StoreError> + Send + 'static) {
+    pub(super) async fn edit_store(
+        &self,
+        edit: impl Fn(&mut dyn countersign::store::engine::Write) -> Result<(), StoreError> + Send + 'static,
+    ) {
         let store = Store::new(Arc::new(reopen(&self.data())));
         store.write(edit).await.unwrap();
         store.close().await;
@@ -145,7 +149,7 @@ async fn the_doctor_finds_rows_and_index_entries_that_lead_nowhere() {
     home.key("audience:read");
     assert!(home.run(&["doctor"], "").out().contains("rows hang together"));
     home.edit_store(|rows| {
-        let (hash, _) = rows.scan(Table::KeyHashes, &[], None, countersign::store::Order::Ascending, 1)?.remove(0);
+        let (hash, _) = rows.scan(Table::KeyHashes, &[], None, countersign::store::engine::Order::Ascending, 1)?.remove(0);
         rows.remove(Table::KeyHashes, &hash);
         rows.put(Table::Emails, b"nobody@example.com", b"acc_nobody".to_vec());
         rows.put(Table::Grants, b"torn", b"{".to_vec());
@@ -187,9 +191,9 @@ async fn a75_data_of_the_first_form_moves_forward_and_its_keys_go_on() {
 
 #[tokio::test]
 async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
-    use countersign::store::Order::Ascending;
+    use countersign::store::engine::Order::Ascending;
     // Marks two rows a batch; the third batch fails while the store says so.
-    const STEPS: &[schema::Migration] = &[|rows, after| {
+    const STEPS: &[migrations::Migration] = &[|rows, after| {
         if after.as_deref() == Some(&[3]) && rows.get(Table::Counters, b"stop")?.is_some() {
             return Err(StoreError::Unavailable("as a kill would".to_owned()));
         }
@@ -199,19 +203,19 @@ async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
     }];
     let dir = tempfile::TempDir::new().unwrap();
     let store = Store::new(Arc::new(reopen(dir.path())));
-    let put = |rows: &mut dyn countersign::store::Write| {
+    let put = |rows: &mut dyn countersign::store::engine::Write| {
         (0..5u8).for_each(|n| rows.put(Table::Usage, &[n], b"x".to_vec()));
         rows.put(Table::Counters, b"stop", Vec::new());
         rows::save_meta(rows, "schema", &1)
     };
     store.write(put).await.unwrap();
-    assert!(schema::migrate(&store, STEPS).await.is_err());
-    let go_on = |rows: &mut dyn countersign::store::Write| {
+    assert!(migrations::migrate(&store, STEPS).await.is_err());
+    let go_on = |rows: &mut dyn countersign::store::engine::Write| {
         rows.remove(Table::Counters, b"stop");
         Ok::<_, StoreError>(())
     };
     store.write(go_on).await.unwrap();
-    schema::migrate(&store, STEPS).await.unwrap();
+    migrations::migrate(&store, STEPS).await.unwrap();
     let values = store.read(|rows| rows.scan(Table::Usage, &[], None, Ascending, 9)).await.unwrap();
     assert!(values.len() == 5 && values.iter().all(|(_, value)| value == b"x!"), "each row once: {values:?}");
     assert_eq!(store.read(|rows| rows::meta::<u32>(rows, "schema")).await.unwrap(), Some(2));

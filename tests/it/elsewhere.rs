@@ -145,9 +145,9 @@ async fn a82_a_planted_socket_gets_no_byte() {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "not a socket").unwrap();
     }
-    let client = countersign::owner::SocketClient::of(&home.data()).unwrap();
-    let call = countersign::owner::Call::CheckScope {
-        credential: countersign::service::view::Revealed::new("cs_live_mine"),
+    let client = countersign::instance::control::client::SocketClient::of(&home.data()).unwrap();
+    let call = countersign::instance::control::request::ControlRequest::CheckScope {
+        credential: countersign::api::values::Revealed::new("cs_live_mine"),
         scopes: Vec::new(),
         environment: None,
     };

@@ -3,20 +3,16 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{
-        account::Session,
-        secret::{Purpose, SessionToken},
-        source::Source,
-    },
+    api::{claims::Registered, error::Error, keys::Created},
+    domain::{secret::SessionToken, server_secret::Purpose, session::BrowserSession, source::Source},
     service::{
-        Error,
-        keys::{Actor, Edit, Rotate},
-        operator::Change,
-        portal::Visit,
-        review::Decision,
-        view::{Created, Registered},
+        accounts::portal::PortalUser,
+        admin::accounts::Change,
+        caller::Actor,
+        claims::decide::Decision,
+        keys::{edit::Edit, rotate::Rotate},
     },
-    store::{Order, Table, rows},
+    store::{engine::Order, rows, table::Table},
 };
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 use tokio::{
@@ -122,9 +118,9 @@ impl World {
     }
 
     /// A browser's session that was last seen two minutes ago, so that looking at it shows in its row.
-    async fn cookie(&self) -> (String, Session) {
-        let (now, token) = (self.app.service.world.now(), SessionToken::new(self.app.service.world.bytes()));
-        let session = Session {
+    async fn cookie(&self) -> (String, BrowserSession) {
+        let (now, token) = (self.app.service.runtime.now(), SessionToken::new(self.app.service.runtime.bytes()));
+        let session = BrowserSession {
             token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
             account: self.human.account,
             created_at: now,
@@ -147,7 +143,7 @@ impl World {
                 for table in tables {
                     all.extend(rows.scan(table, &[], None, Order::Ascending, usize::MAX)?);
                 }
-                Ok::<_, countersign::store::StoreError>(all)
+                Ok::<_, countersign::store::error::StoreError>(all)
             })
             .await
             .unwrap()
@@ -155,7 +151,7 @@ impl World {
 
     /// Sends a form, but for its last bytes; once the server has looked who comes, `end` happens, and then the rest is
     /// sent. Returns the answer's status and the things before and after the rest.
-    async fn held_back(&self, form: &Filled, end: impl AsyncFnOnce(&Self, &Session)) -> (u16, bool) {
+    async fn held_back(&self, form: &Filled, end: impl AsyncFnOnce(&Self, &BrowserSession)) -> (u16, bool) {
         let (cookie, session) = self.cookie().await;
         let token = self.app.service.form_token(&cookie);
         let mut body = form_urlencoded::Serializer::new(String::new());
@@ -172,9 +168,9 @@ impl World {
         );
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (hash, now) = (session.token, self.app.service.world.now());
+        let (hash, now) = (session.token, self.app.service.runtime.now());
         loop {
-            let seen = self.app.store.read(|rows| rows::load::<Session>(rows, hash.as_bytes())).await.unwrap();
+            let seen = self.app.store.read(|rows| rows::load::<BrowserSession>(rows, hash.as_bytes())).await.unwrap();
             if seen.is_some_and(|session| session.seen_at == now) {
                 break;
             }
@@ -192,58 +188,59 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a92_no_form_does_anything_that_is_finished_after_its_session_ended() {
-    let world = World::new().await;
-    let filled = world.filled().await;
+    let runtime = World::new().await;
+    let filled = runtime.filled().await;
     let known: BTreeSet<String> = filled.iter().map(|form| form.route).chain(OPEN).map(str::to_owned).collect();
     assert_eq!(forms(), known, "a new form belongs into this table");
     for form in &filled {
-        let everywhere = async |world: &World, _: &Session| {
-            let other = world.app.human_again(world.human.account).await;
-            world.app.service.sign_out_everywhere(&other.session, Source::Local).await.unwrap();
+        let everywhere = async |runtime: &World, _: &BrowserSession| {
+            let other = runtime.app.human_again(runtime.human.account).await;
+            runtime.app.service.sign_out_everywhere(&other.session, Source::Local).await.unwrap();
         };
-        assert_eq!(world.held_back(form, everywhere).await, (401, true), "signed out everywhere: {}", form.path);
-        let disabled = async |world: &World, _: &Session| {
-            world.app.service.change_account("alice@example.com", Change::Disable, None).await.unwrap();
+        assert_eq!(runtime.held_back(form, everywhere).await, (401, true), "signed out everywhere: {}", form.path);
+        let disabled = async |runtime: &World, _: &BrowserSession| {
+            runtime.app.service.change_account("alice@example.com", Change::Disable, None).await.unwrap();
         };
-        assert_eq!(world.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
-        world.app.service.change_account("alice@example.com", Change::Enable, None).await.unwrap();
-        let expired = async |world: &World, session: &Session| {
-            let row = Session { seen_at: session.seen_at - Session::IDLE, ..session.clone() };
-            world.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
+        assert_eq!(runtime.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
+        runtime.app.service.change_account("alice@example.com", Change::Enable, None).await.unwrap();
+        let expired = async |runtime: &World, session: &BrowserSession| {
+            let row = BrowserSession { seen_at: session.seen_at - BrowserSession::IDLE, ..session.clone() };
+            runtime.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
         };
-        assert_eq!(world.held_back(form, expired).await, (401, true), "expired: {}", form.path);
+        assert_eq!(runtime.held_back(form, expired).await, (401, true), "expired: {}", form.path);
     }
     for form in filled.iter().filter(|form| form.route.starts_with("/admin")) {
-        let demoted = async |world: &World, _: &Session| world.app.edit(world.human.account, |account| account.operator = false).await;
-        assert_eq!(world.held_back(form, demoted).await, (404, true), "no operator any more: {}", form.path);
-        world.app.edit(world.human.account, |account| account.operator = true).await;
+        let demoted =
+            async |runtime: &World, _: &BrowserSession| runtime.app.edit(runtime.human.account, |account| account.operator = false).await;
+        assert_eq!(runtime.held_back(form, demoted).await, (404, true), "no operator any more: {}", form.path);
+        runtime.app.edit(runtime.human.account, |account| account.operator = true).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a92_a_form_that_was_held_back_over_a_change_of_the_password_does_nothing() {
-    let world = World::new().await;
-    let filled = world.filled().await;
+    let runtime = World::new().await;
+    let filled = runtime.filled().await;
     let form = filled.iter().find(|form| form.route == "/settings/keys/new").unwrap();
-    let changed = async |world: &World, _: &Session| {
-        let other = world.app.human_again(world.human.account).await;
+    let changed = async |runtime: &World, _: &BrowserSession| {
+        let other = runtime.app.human_again(runtime.human.account).await;
         let new = password("another horse battery staple");
-        world.app.service.change_password(&other.session, password(PASSWORD), new, Source::Local).await.unwrap();
+        runtime.app.service.change_password(&other.session, password(PASSWORD), new, Source::Local).await.unwrap();
     };
-    assert_eq!(world.held_back(form, changed).await, (401, true));
+    assert_eq!(runtime.held_back(form, changed).await, (401, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a92_a_form_whose_session_lives_does_what_it_says() {
     // The test above could not fail if nothing of this worked.
-    let world = World::new().await;
-    for form in world
+    let runtime = World::new().await;
+    for form in runtime
         .filled()
         .await
         .iter()
         .filter(|form| ["/claim", "/settings/keys/new", "/admin/accounts/{id}/verify-email"].contains(&form.route))
     {
-        let (status, same) = world.held_back(form, async |_: &World, _: &Session| ()).await;
+        let (status, same) = runtime.held_back(form, async |_: &World, _: &BrowserSession| ()).await;
         assert!((200..400).contains(&status) && !same, "{}: {status}", form.path);
     }
 }
@@ -323,7 +320,7 @@ async fn a92_a_service_whose_key_was_revoked_signs_nobody_in_with_the_request_it
     let caller = app.caller(&key).await;
     app.service.revoke_presented(&key, Source::Local).await.unwrap();
     let rows = app.row_counts().await;
-    let visit = Visit { external_id: "u-1".to_owned(), email: "ada@example.com".to_owned(), ..Visit::default() };
+    let visit = PortalUser { external_id: "u-1".to_owned(), email: "ada@example.com".to_owned(), ..PortalUser::default() };
     assert!(app.service.open_portal(&caller, visit).await.is_err());
     assert_eq!(app.row_counts().await, rows);
 }

@@ -4,15 +4,16 @@
 use super::process::Home;
 use crate::support::*;
 use countersign::{
-    cli::serve::Pages,
-    config::{Config, Sources},
-    owner::{Mine, Role},
-    service::Service,
-    store::{
-        Store, StoreError, Table,
-        lock::{Acquired, OwnerLock},
+    config::{load::Sources, settings::Config},
+    instance::{
+        control::status::Role,
+        lock::{Acquired, InstanceLock},
+        open::Instance,
     },
-    world::World,
+    platform::runtime::Runtime,
+    server::run::Pages,
+    service::context::Service,
+    store::{error::StoreError, handle::Store, table::Table},
 };
 use serde_json::{Value, json};
 use std::{
@@ -151,7 +152,7 @@ async fn a88_an_approval_for_ever_and_a_day_that_was_stored_before_is_delivered(
         let id = agent.registration_id;
         app.store
             .write(move |rows| {
-                let Some(countersign::domain::registration::Registration::Approved { request, mut approval, pickup }) =
+                let Some(countersign::domain::registration::transitions::Registration::Approved { request, mut approval, pickup }) =
                     countersign::store::rows::registration(rows, id)?
                 else {
                     return Ok(());
@@ -159,7 +160,7 @@ async fn a88_an_approval_for_ever_and_a_day_that_was_stored_before_is_delivered(
                 approval.key_lifetime = Some(seconds);
                 countersign::store::rows::save(
                     rows,
-                    &countersign::domain::registration::Registration::Approved { request, approval, pickup },
+                    &countersign::domain::registration::transitions::Registration::Approved { request, approval, pickup },
                 )
             })
             .await
@@ -182,7 +183,7 @@ async fn a88_a_clock_at_either_end_of_the_calendar_starts_and_serves() {
         let agent = app.register().await;
         assert_err!(
             app.poll(&agent).await,
-            countersign::service::Error::AuthorizationPending { .. } | countersign::service::Error::ExpiredToken { .. }
+            countersign::api::error::Error::AuthorizationPending { .. } | countersign::api::error::Error::ExpiredToken { .. }
         );
         app.service.purge().await.unwrap();
         for path in ["/", "/claim", "/login", "/readyz", "/auth.md", "/.well-known/oauth-authorization-server"] {
@@ -203,7 +204,7 @@ async fn a88_a_clock_at_either_end_of_the_calendar_starts_and_serves() {
 #[tokio::test]
 async fn a88_a_store_whose_writer_is_dead_makes_the_server_say_so_and_end() {
     let dir = TempDir::new().unwrap();
-    let Acquired::Mine(lock) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("it is free") };
+    let Acquired::Mine(lock) = InstanceLock::acquire(dir.path()).unwrap() else { panic!("it is free") };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let flags = vec![("listen", address.to_string()), ("public_url", format!("http://{address}"))];
@@ -213,8 +214,8 @@ async fn a88_a_store_whose_writer_is_dead_makes_the_server_say_so_and_end() {
     let kills = Arc::new(AtomicBool::new(false));
     let when = kills.clone();
     store.observe(move |_| assert!(!when.load(SeqCst), "on purpose"));
-    let service = Arc::new(Service::open(config, store.clone(), server_secret(), World::system()).await.unwrap());
-    let mut mine = Mine::over(service, Role::Serve, lock);
+    let service = Arc::new(Service::open(config, store.clone(), server_secret(), Runtime::system()).await.unwrap());
+    let mut mine = Instance::over(service, Role::Serve, lock);
     let pages = Pages::start(&mut mine, listener).unwrap();
     let ready = async || Http::over(address).get("/readyz").send().await.status;
     assert_eq!(ready().await, 200);

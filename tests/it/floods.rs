@@ -2,7 +2,7 @@
 
 use super::process::{Home, Server, asking};
 use crate::support::*;
-use countersign::store::Table;
+use countersign::store::table::Table;
 use std::{
     collections::BTreeMap,
     fs,

@@ -1,7 +1,7 @@
 //! `/functions/v1/*` as programs written for the voice product call them.
 
 use crate::support::*;
-use countersign::{domain::key::Environment, service::keys::NewKey};
+use countersign::{domain::environment::Environment, service::keys::create::NewKey};
 use serde_json::{Value, json};
 
 /// The product, its human, and a token of a session of theirs.

@@ -2,7 +2,7 @@
 
 use super::process::{Home, PROGRAM};
 use crate::support::*;
-use countersign::{config::Config, guide};
+use countersign::{config::settings::Config, guide};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 use toml::Table;

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use countersign::store::Table;
+use countersign::store::table::Table;
 use serde_json::{Value, json};
 
 /// A deployment behind an https address, with a name for the programs beside it, and a key that may verify.
@@ -206,7 +206,7 @@ async fn f35_the_published_names_and_further_ones_open_no_password_to_another() 
 
 #[test]
 fn f35_hosts_are_hosts() {
-    use countersign::config::{Config, Sources};
+    use countersign::config::{load::Sources, settings::Config};
     let load = |text: &str| Config::load(&Sources { file: Some(("countersign.toml".into(), text.to_owned())), ..Sources::default() });
     for (written, read) in [
         ("countersign:4080", "countersign:4080"),

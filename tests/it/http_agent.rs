@@ -1,7 +1,7 @@
 //! `/agent/*` and `/oauth2/*` as an agent sees them, against http.md §§1 and 3.
 
 use crate::support::*;
-use countersign::domain::activity::What;
+use countersign::domain::activity::EventKind;
 use serde_json::{Value, json};
 
 fn asking(scope: &str) -> Value {
@@ -321,7 +321,7 @@ async fn a_new_attempt_has_a_fresh_code_and_the_old_one_is_dead() {
     assert_eq!((&body["status"], body["claim_attempt"] == body["attempt"]), (&json!("initiated"), true));
     assert!(body["claim_attempt_id"].is_string() && body["expires_at"].is_string() && body["next"].is_string());
     let human = app.human("alice@example.com").await;
-    assert_err!(app.type_code(&human, &old).await, countersign::service::Error::WrongCode);
+    assert_err!(app.type_code(&human, &old).await, countersign::api::error::Error::WrongCode);
     app.type_code(&human, body["attempt"]["user_code"].as_str().unwrap()).await.unwrap();
 }
 
@@ -521,7 +521,7 @@ async fn a36_a_stolen_claim_token_without_its_verifier_is_worth_nothing_and_the_
     let human = approved(&app, &code).await;
     app.http().poll(&token).await.oauth_error(400, "invalid_grant");
     app.http().poll_with(&token, &"x".repeat(43)).await.oauth_error(400, "invalid_grant");
-    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::WrongVerifier { .. })));
+    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, EventKind::WrongVerifier { .. })));
     app.http().poll_with(&token, verifier().expose()).await.ok();
 }
 
@@ -648,7 +648,7 @@ async fn a86_a_second_redemption_of_a_pickup_token_revokes_the_key_and_tells_the
     app.http().projects(&key).await.ok();
     redeem().await.oauth_error(400, "invalid_grant");
     assert_eq!(app.http().projects(&key).await.status, 401);
-    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::PickupReplayed { .. })));
+    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, EventKind::PickupReplayed { .. })));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `/v1/*` as callers with a key see it, against http.md §4.
 
 use crate::support::*;
-use countersign::domain::activity::What;
+use countersign::domain::activity::EventKind;
 use serde_json::{Value, json};
 
 const CHALLENGE: &str = "resource_metadata=\"http://127.0.0.1:4080/.well-known/oauth-protected-resource\"";
@@ -178,7 +178,7 @@ async fn unknown_revoked_expired_and_malformed_keys_look_the_same() {
     let human = app.human("alice@example.com").await;
     let (revoked, expiring) = (
         app.key(&human, &["audience:read"]).await,
-        countersign::service::keys::NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) },
+        countersign::service::keys::create::NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) },
     );
     let expired = app.service.create_key(human.actor(), human.account, expiring, human.source).await.unwrap();
     app.service.revoke_key(&human.actor(), revoked.view.id, None, human.source).await.unwrap();
@@ -198,15 +198,15 @@ async fn unknown_revoked_expired_and_malformed_keys_look_the_same() {
 async fn a49_a_test_key_on_a_live_resource_is_any_invalid_key_and_the_owner_reads_why() {
     let app = app_with("keys.offered_environments", "[\"live\", \"test\"]").await;
     let human = app.human("alice@example.com").await;
-    let new = countersign::service::keys::NewKey {
-        environment: Some(countersign::domain::key::Environment::Test),
+    let new = countersign::service::keys::create::NewKey {
+        environment: Some(countersign::domain::environment::Environment::Test),
         ..new_key(&["audience:read"])
     };
     let test = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
     assert!(test.starts_with("cs_test_"));
     let (wrong, unknown) = (app.http().projects(&test).await, app.http().projects("cs_live_x").await);
     assert_eq!((wrong.status, wrong.text()), (unknown.status, unknown.text()));
-    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::WrongEnvironment { .. })));
+    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, EventKind::WrongEnvironment { .. })));
     assert_eq!(data(&app.http().get("/v1/whoami").bearer(&test).send().await)["key"]["environment"], "test");
     let verifier = app.key(&human, &["keys:verify"]).await;
     let asked = app.http().post("/v1/keys/verify").bearer(verifier.key.expose()).json(&json!({"key": test})).send().await;
@@ -343,7 +343,7 @@ async fn a45_another_accounts_key_answers_like_an_unknown_one() {
 async fn a46_a_key_makes_nothing_wider_longer_or_elsewhere() {
     let app = app_with("keys.offered_environments", "[\"live\", \"test\"]").await;
     let human = app.human("alice@example.com").await;
-    let new = countersign::service::keys::NewKey { expires_in: Some(3600), ..new_key(&["keys:write", "audience:read"]) };
+    let new = countersign::service::keys::create::NewKey { expires_in: Some(3600), ..new_key(&["keys:write", "audience:read"]) };
     let key = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
     let before = app.row_counts().await;
     for wish in [
@@ -547,7 +547,7 @@ async fn every_answer_to_a_key_carries_where_its_limit_stands() {
         answer.ok();
         assert_eq!((answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")), ("10", remaining.to_string().as_str()));
         let reset: i64 = answer.header("x-ratelimit-reset").parse().unwrap();
-        assert!((1..=60).contains(&(reset - app.service.world.now().as_second())));
+        assert!((1..=60).contains(&(reset - app.service.runtime.now().as_second())));
         assert!(answer.headers.contains_key("ratelimit") && answer.headers.contains_key("ratelimit-policy"));
     }
     let refused = app.http().projects(&key).await;

@@ -2,9 +2,17 @@
 
 use crate::support::*;
 use countersign::{
+    api::error::Error,
     domain::source::Source,
-    service::{Error, Operation, Service, accounts::hash_password},
-    store::{Engine, Observer, ReadJob, SledEngine, Snapshot, Store, StoreError, Table, WriteJob},
+    service::{accounts::passwords::hash_password, context::Service, idempotency::Operation},
+    store::{
+        changes::Observer,
+        engine::{Engine, ReadJob, Snapshot, WriteJob},
+        error::StoreError,
+        handle::Store,
+        sled::engine::SledEngine,
+        table::Table,
+    },
 };
 use futures::{FutureExt, future::BoxFuture};
 use std::sync::{
@@ -364,15 +372,15 @@ async fn a101_a_known_and_an_unknown_account_cost_the_same_writes_and_read_the_s
     app.human_of_age("alice@example.com", 48 * HOUR, Source::Local).await;
     let gone = app.human_of_age("gone@example.com", 48 * HOUR, Source::Local).await;
     let bare = app.human_of_age("bare@example.com", 48 * HOUR, Source::Local).await;
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     app.edit(gone.account, move |account| account.disabled_at = Some(now)).await;
     app.edit(bare.account, |account| account.password = None).await;
     app.service.close().await;
-    let (config, world) = (app.service.config.clone(), app.service.world.clone());
+    let (config, runtime) = (app.service.config.clone(), app.service.runtime.clone());
     let dir = app.closed();
     let writes = Arc::new(AtomicUsize::new(0));
     let store = Store::new(Arc::new(Counting(reopen(dir.path()), writes.clone())));
-    let service = Service::open(config, store, server_secret(), world).await.unwrap();
+    let service = Service::open(config, store, server_secret(), runtime).await.unwrap();
     let mut seen = Vec::new();
     for email in ["alice@example.com", "nobody@example.com", "gone@example.com", "bare@example.com"] {
         for text in ["something else again", DECOMPOSED, &"x".repeat(400)] {

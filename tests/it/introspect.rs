@@ -1,7 +1,7 @@
 //! RFC 7662: what resource servers ask.
 
 use crate::support::*;
-use countersign::{domain::key::Environment, service::keys::NewKey};
+use countersign::{domain::environment::Environment, service::keys::create::NewKey};
 use serde_json::{Value, json};
 
 async fn ask(app: &TestApp, caller: &str, token: &str) -> Answer {
@@ -21,7 +21,7 @@ async fn a_good_key_is_told_in_the_words_of_the_rfc() {
     let agent = app.delivered(&ada, &["audience:read"]).await;
     let answer = ask(&app, &service, agent.access_token.expose()).await;
     let told = answer.not_stored().ok();
-    let now = app.service.world.now().as_second();
+    let now = app.service.runtime.now().as_second();
     assert_eq!(told["client_id"].as_str().map(|id| &id[..4]), Some("reg_"));
     let mut told = told.as_object().unwrap().clone();
     told.remove("client_id");

@@ -6,10 +6,13 @@ use crate::{
 };
 use axum::{Json, Router, routing};
 use countersign::{
-    credentials::{Credential, Credentials, EnvFile},
-    domain::{id::KeyId, key::Environment, scope::ScopeSet},
-    service::view::{Revealed, Time},
-    world::World,
+    api::values::{Revealed, Time},
+    domain::{environment::Environment, id::KeyId, scope::ScopeSet},
+    local_keys::{
+        env_file::EnvFile,
+        keys::{StoredKey, StoredKeys},
+    },
+    platform::runtime::Runtime,
 };
 use serde_json::{Value, json};
 use std::{
@@ -22,10 +25,10 @@ use std::{
 const HERE: &str = "http://127.0.0.1:4080";
 
 /// A key as a client that got one keeps it: `cs_live_of_` and its profile.
-fn stored(home: &Home, profile: &str, origin: &str) -> Credential {
-    let world = World::system();
-    let credential = Credential {
-        key_id: KeyId::new(world.now(), world.bytes()),
+fn stored(home: &Home, profile: &str, origin: &str) -> StoredKey {
+    let runtime = Runtime::system();
+    let credential = StoredKey {
+        key_id: KeyId::new(runtime.now(), runtime.bytes()),
         key: Revealed::new(&format!("cs_live_of_{profile}")),
         prefix: "cs_live_of".to_owned(),
         origin: origin.to_owned(),
@@ -34,16 +37,16 @@ fn stored(home: &Home, profile: &str, origin: &str) -> Credential {
         scopes: ScopeSet::default(),
         environment: Environment::Live,
         expires_at: None,
-        stored_at: Time(world.now()),
+        stored_at: Time(runtime.now()),
         elsewhere: false,
     };
-    Credentials::new(&home.data()).store(&credential).unwrap();
+    StoredKeys::new(&home.data()).store(&credential).unwrap();
     credential
 }
 
-fn kept(home: &Home, credential: &Credential) -> bool {
-    let found = Credentials::new(&home.data()).list().unwrap();
-    let same = |found: &Credential| (&found.origin, found.key_id) == (&credential.origin, credential.key_id);
+fn kept(home: &Home, credential: &StoredKey) -> bool {
+    let found = StoredKeys::new(&home.data()).list().unwrap();
+    let same = |found: &StoredKey| (&found.origin, found.key_id) == (&credential.origin, credential.key_id);
     found.into_iter().find(same).is_some_and(|found| found.key.expose() == credential.key.expose())
 }
 

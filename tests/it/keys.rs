@@ -2,18 +2,15 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{
-        activity::What,
-        id::KeyId,
-        key::{Environment, Status},
-        secret::ApiKey,
-        source::Source,
+    api::{
+        error::Error,
+        keys::CreatedBy,
+        verification::{Code, Verification},
     },
+    domain::{activity::EventKind, environment::Environment, id::KeyId, key::Status, secret::ApiKey, source::Source},
     service::{
-        Error,
-        keys::{Actor, Filter, NewKey},
-        verify::Need,
-        view::{Code, CreatedBy, Verdict},
+        caller::{Actor, Requirements},
+        keys::{create::NewKey, list::KeyFilter},
     },
 };
 use std::collections::BTreeSet;
@@ -30,11 +27,11 @@ async fn operator(app: &TestApp) -> Human {
     human
 }
 
-async fn verdict(app: &TestApp, key: &str, need: Need) -> Verdict {
+async fn verdict(app: &TestApp, key: &str, need: Requirements) -> Verification {
     app.service.verify_as_operator(key, need).await.unwrap()
 }
 
-async fn code_of(app: &TestApp, key: &str, need: Need) -> Code {
+async fn code_of(app: &TestApp, key: &str, need: Requirements) -> Code {
     verdict(app, key, need).await.code
 }
 
@@ -100,7 +97,7 @@ async fn pages_are_newest_first_and_follow_one_another() {
     made.reverse();
     let (mut cursor, mut seen, mut pages) = (None, Vec::new(), 0);
     loop {
-        let filter = Filter { limit: Some(3), cursor: cursor.clone(), ..Filter::default() };
+        let filter = KeyFilter { limit: Some(3), cursor: cursor.clone(), ..KeyFilter::default() };
         let page = app.service.list_keys(&human.actor(), Some(human.account), &filter).await.unwrap();
         seen.extend(page.keys.into_iter().map(|key| key.id));
         (cursor, pages) = (page.next_cursor, pages + 1);
@@ -118,7 +115,7 @@ async fn a_last_page_that_is_full_has_no_cursor() {
     for _ in 0..4 {
         app.key(&human, &["audience:read"]).await;
     }
-    let page = |limit| Filter { limit: Some(limit), ..Filter::default() };
+    let page = |limit| KeyFilter { limit: Some(limit), ..KeyFilter::default() };
     assert_eq!(app.service.list_keys(&human.actor(), Some(human.account), &page(4)).await.unwrap().next_cursor, None);
     assert!(app.service.list_keys(&human.actor(), Some(human.account), &page(3)).await.unwrap().next_cursor.is_some());
 }
@@ -136,7 +133,7 @@ async fn filters_hold_across_pages() {
         }
     }
     let list = |status, environment| {
-        let (actor, filter) = (human.actor(), Filter { status, environment, limit: Some(100), ..Filter::default() });
+        let (actor, filter) = (human.actor(), KeyFilter { status, environment, limit: Some(100), ..KeyFilter::default() });
         let app = &app;
         async move { app.service.list_keys(&actor, Some(human.account), &filter).await.unwrap().keys.len() }
     };
@@ -150,10 +147,10 @@ async fn limits_and_cursors_nobody_gave_are_refused() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     for limit in [0, 101] {
-        let filter = Filter { limit: Some(limit), ..Filter::default() };
+        let filter = KeyFilter { limit: Some(limit), ..KeyFilter::default() };
         assert_err!(app.service.list_keys(&human.actor(), Some(human.account), &filter).await, Error::Invalid { field, .. } if field == "limit");
     }
-    let filter = Filter { cursor: Some("../acc".to_owned()), ..Filter::default() };
+    let filter = KeyFilter { cursor: Some("../acc".to_owned()), ..KeyFilter::default() };
     assert_err!(app.service.list_keys(&human.actor(), Some(human.account), &filter).await, Error::Invalid { field, .. } if field == "cursor");
 }
 
@@ -165,7 +162,7 @@ async fn a45_another_accounts_key_is_not_found_like_an_unknown_one() {
     let (alice, bob) = (app.human("alice@example.com").await, app.human("bob@example.com").await);
     let hers = app.key(&alice, &["audience:read"]).await;
     let his = app.key(&bob, &["keys:read", "keys:revoke", "keys:write", "keys:verify"]).await;
-    let unknown = KeyId::new(app.service.world.now(), [1; 16]);
+    let unknown = KeyId::new(app.service.runtime.now(), [1; 16]);
     for actor in [bob.actor(), app.key_actor(his.key.expose()).await] {
         for id in [hers.view.id, unknown] {
             assert_err!(app.service.get_key(&actor, id).await, Error::NotFound { .. });
@@ -183,7 +180,7 @@ async fn a45_an_actor_stays_in_its_account_whatever_is_named() {
     let his = app.key(&bob, &["audience:read", "keys:read", "keys:write"]).await;
     for actor in [bob.actor(), app.key_actor(his.key.expose()).await] {
         for named in [None, Some(alice.account)] {
-            let list = app.service.list_keys(&actor, named, &Filter::default()).await.unwrap();
+            let list = app.service.list_keys(&actor, named, &KeyFilter::default()).await.unwrap();
             assert_eq!(list.keys.iter().map(|key| key.id).collect::<Vec<_>>(), [his.view.id]);
         }
         let made = app.service.create_key(actor, alice.account, new_key(&["audience:read"]), Source::Local).await;
@@ -198,7 +195,7 @@ async fn a45_another_accounts_cursor_shows_nothing_of_it() {
     app.key(&alice, &["audience:read"]).await;
     let newest = app.key(&alice, &["audience:read"]).await;
     let his = app.key(&bob, &["audience:read"]).await;
-    let filter = Filter { cursor: Some(newest.view.id.to_string()), ..Filter::default() };
+    let filter = KeyFilter { cursor: Some(newest.view.id.to_string()), ..KeyFilter::default() };
     let list = app.service.list_keys(&bob.actor(), None, &filter).await.unwrap();
     assert!(list.keys.iter().all(|key| key.id == his.view.id));
 }
@@ -211,7 +208,7 @@ async fn without_management_scopes_a_key_sees_and_revokes_itself() {
     let human = app.human("alice@example.com").await;
     let (mine, sibling) = (app.key(&human, &["audience:read"]).await, app.key(&human, &["audience:read"]).await);
     let actor = app.key_actor(mine.key.expose()).await;
-    let list = app.service.list_keys(&actor, Some(human.account), &Filter::default()).await.unwrap();
+    let list = app.service.list_keys(&actor, Some(human.account), &KeyFilter::default()).await.unwrap();
     assert_eq!(list.keys.iter().map(|key| key.id).collect::<Vec<_>>(), [mine.view.id]);
     assert_err!(app.service.get_key(&actor, sibling.view.id).await, Error::NotFound { .. });
     assert_err!(revoke(&app, &actor, sibling.view.id).await, Error::NotFound { .. });
@@ -227,7 +224,7 @@ async fn keys_read_sees_all_and_revokes_none() {
     let human = app.human("alice@example.com").await;
     let (reader, sibling) = (app.key(&human, &["keys:read"]).await, app.key(&human, &["audience:read"]).await);
     let actor = app.key_actor(reader.key.expose()).await;
-    assert_eq!(app.service.list_keys(&actor, Some(human.account), &Filter::default()).await.unwrap().keys.len(), 2);
+    assert_eq!(app.service.list_keys(&actor, Some(human.account), &KeyFilter::default()).await.unwrap().keys.len(), 2);
     app.service.get_key(&actor, sibling.view.id).await.unwrap();
     assert_err!(revoke(&app, &actor, sibling.view.id).await, Error::InsufficientScope { missing } if missing.has("keys:revoke"));
 }
@@ -270,7 +267,7 @@ async fn a46_a_child_is_never_wider_than_its_parent() {
     let longer = NewKey { expires_in: Some(HOUR + 1), ..new_key(&["audience:read"]) };
     assert_err!(app.child(parent, longer).await, Error::Forbidden { .. });
     let child = app.child(parent, new_key(&["audience:read"])).await.unwrap();
-    assert_eq!(child.view.expires_at.map(|at| at.0), Some(app.service.world.now() + jiff::SignedDuration::from_hours(1)));
+    assert_eq!(child.view.expires_at.map(|at| at.0), Some(app.service.runtime.now() + jiff::SignedDuration::from_hours(1)));
     app.advance(HOUR);
     assert_err!(app.call(child.key.expose()).await, Error::Unauthorized { .. });
 }
@@ -299,9 +296,9 @@ async fn a81_every_descendant_is_dead_before_the_reply() {
     }
     assert_eq!(revoke(&app, &human.actor(), root.view.id).await.unwrap(), 10);
     for key in &line {
-        assert_eq!(code_of(&app, key, Need::call()).await, Code::Revoked);
+        assert_eq!(code_of(&app, key, Requirements::call()).await, Code::Revoked);
     }
-    let active = Filter { status: Some(Status::Active), ..Filter::default() };
+    let active = KeyFilter { status: Some(Status::Active), ..KeyFilter::default() };
     assert!(app.service.list_keys(&human.actor(), None, &active).await.unwrap().keys.is_empty());
 }
 
@@ -334,8 +331,8 @@ async fn revoking_twice_keeps_the_first_time_and_one_line_in_the_activity() {
     app.advance(60);
     let second = app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     assert_eq!(first.revoked_at, second.revoked_at);
-    let lines: Vec<_> = app.activity(human.account).await.into_iter().filter(|what| matches!(what, What::KeyRevoked { .. })).collect();
-    assert!(matches!(&lines[..], [What::KeyRevoked { reason: Some(reason), .. }] if reason.as_str() == "leaked"));
+    let lines: Vec<_> = app.activity(human.account).await.into_iter().filter(|what| matches!(what, EventKind::KeyRevoked { .. })).collect();
+    assert!(matches!(&lines[..], [EventKind::KeyRevoked { reason: Some(reason), .. }] if reason.as_str() == "leaked"));
 }
 
 #[tokio::test]
@@ -358,8 +355,8 @@ async fn revocation_survives_a_restart() {
     let (gone, kept) = (app.key(&human, &["audience:read"]).await, app.key(&human, &["audience:read"]).await);
     revoke(&app, &human.actor(), gone.view.id).await.unwrap();
     let app = app.restart().await;
-    assert_eq!(code_of(&app, gone.key.expose(), Need::call()).await, Code::Revoked);
-    assert_eq!(code_of(&app, kept.key.expose(), Need::call()).await, Code::Valid);
+    assert_eq!(code_of(&app, gone.key.expose(), Requirements::call()).await, Code::Revoked);
+    assert_eq!(code_of(&app, kept.key.expose(), Requirements::call()).await, Code::Valid);
 }
 
 // At most so many keys.
@@ -405,19 +402,19 @@ async fn every_code_of_a_verdict() {
     };
     let key = make(new_key(&["audience:read"])).await;
     let secret = key.key.expose();
-    assert_eq!(code_of(&app, secret, Need::call().scope("email:send")).await, Code::InsufficientScope);
-    assert_eq!(code_of(&app, secret, Need::call().in_environment(Environment::Test)).await, Code::WrongEnvironment);
-    assert_eq!(code_of(&app, secret, Need::call().scope("audience:read")).await, Code::Valid);
-    assert_eq!(code_of(&app, secret, Need::call()).await, Code::RateLimited);
-    assert_eq!(code_of(&app, "cs_live_000000000000000000000000000000000000", Need::call()).await, Code::NotFound);
+    assert_eq!(code_of(&app, secret, Requirements::call().scope("email:send")).await, Code::InsufficientScope);
+    assert_eq!(code_of(&app, secret, Requirements::call().in_environment(Environment::Test)).await, Code::WrongEnvironment);
+    assert_eq!(code_of(&app, secret, Requirements::call().scope("audience:read")).await, Code::Valid);
+    assert_eq!(code_of(&app, secret, Requirements::call()).await, Code::RateLimited);
+    assert_eq!(code_of(&app, "cs_live_000000000000000000000000000000000000", Requirements::call()).await, Code::NotFound);
     let short = make(NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) }).await;
     app.advance(60);
-    assert_eq!(code_of(&app, short.key.expose(), Need::call()).await, Code::Expired);
+    assert_eq!(code_of(&app, short.key.expose(), Requirements::call()).await, Code::Expired);
     revoke(&app, &human.actor(), short.view.id).await.unwrap();
-    assert_eq!(code_of(&app, short.key.expose(), Need::call()).await, Code::Revoked);
-    let now = app.service.world.now();
+    assert_eq!(code_of(&app, short.key.expose(), Requirements::call()).await, Code::Revoked);
+    let now = app.service.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
-    assert_eq!(code_of(&app, secret, Need::call()).await, Code::Disabled);
+    assert_eq!(code_of(&app, secret, Requirements::call()).await, Code::Disabled);
 }
 
 #[tokio::test]
@@ -425,7 +422,8 @@ async fn a_verdict_names_all_that_is_missing() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    let found = verdict(&app, key.key.expose(), Need::call().scope("email:send").scope("audience:read").scope("campaign:write")).await;
+    let found =
+        verdict(&app, key.key.expose(), Requirements::call().scope("email:send").scope("audience:read").scope("campaign:write")).await;
     assert_eq!((found.valid, found.missing_scopes.to_string().as_str()), (false, "campaign:write email:send"));
 }
 
@@ -437,9 +435,9 @@ async fn keys_verify_answers_for_its_own_account_and_an_operators_for_all() {
     let his = app.key(&bob, &["audience:read"]).await;
     let all = app.key(&operator, &["keys:verify"]).await;
     let (as_alice, as_operator) = (app.caller(hers.key.expose()).await, app.caller(all.key.expose()).await);
-    let ask = |caller, key: &countersign::service::view::Created| {
+    let ask = |caller, key: &countersign::api::keys::Created| {
         let (service, key) = (app.service.clone(), key.key.expose().to_owned());
-        async move { service.verify(caller, &key, Need::call()).await.unwrap() }
+        async move { service.verify(caller, &key, Requirements::call()).await.unwrap() }
     };
     assert_eq!(ask(&as_alice, &hers).await.code, Code::Valid);
     let foreign = ask(&as_alice, &his).await;
@@ -454,7 +452,7 @@ async fn verifying_takes_keys_verify() {
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     let caller = app.caller(key.key.expose()).await;
-    assert_err!(app.service.verify(&caller, key.key.expose(), Need::call()).await, Error::InsufficientScope { missing } if missing.has("keys:verify"));
+    assert_err!(app.service.verify(&caller, key.key.expose(), Requirements::call()).await, Error::InsufficientScope { missing } if missing.has("keys:verify"));
 }
 
 #[tokio::test]
@@ -470,11 +468,11 @@ async fn a50_unknown_revoked_expired_disabled_and_wrong_environment_look_the_sam
     app.advance(60);
     let unknown = "cs_live_000000000000000000000000000000000000";
     for key in [revoked.key.expose(), expired.key.expose(), test.key.expose(), unknown, "nonsense"] {
-        let need = Need::call().in_environment(Environment::Live);
+        let need = Requirements::call().in_environment(Environment::Live);
         let answer = app.service.authenticate(ApiKey::presented(key).as_ref(), &need).await;
         assert_err!(answer, Error::Unauthorized { presented: true });
     }
-    assert_err!(app.service.authenticate(None, &Need::call()).await, Error::Unauthorized { presented: false });
+    assert_err!(app.service.authenticate(None, &Requirements::call()).await, Error::Unauthorized { presented: false });
 }
 
 #[tokio::test]
@@ -482,15 +480,16 @@ async fn a49_a_key_in_the_wrong_environment_is_noted_once_an_hour() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    let noted =
-        || async { app.activity(human.account).await.iter().filter(|what| **what == What::WrongEnvironment { key: key.view.id }).count() };
+    let noted = || async {
+        app.activity(human.account).await.iter().filter(|what| **what == EventKind::WrongEnvironment { key: key.view.id }).count()
+    };
     for _ in 0..20 {
-        let found = verdict(&app, key.key.expose(), Need::call().in_environment(Environment::Test)).await;
+        let found = verdict(&app, key.key.expose(), Requirements::call().in_environment(Environment::Test)).await;
         assert_eq!(found.code, Code::WrongEnvironment);
     }
     assert_eq!(noted().await, 1);
     app.advance(HOUR);
-    code_of(&app, key.key.expose(), Need::call().in_environment(Environment::Test)).await;
+    code_of(&app, key.key.expose(), Requirements::call().in_environment(Environment::Test)).await;
     assert_eq!(noted().await, 2);
 }
 
@@ -509,7 +508,7 @@ async fn a51_a_thousand_parallel_verifications_of_a_100_a_minute_key_accept_a_hu
     let key = on_plan(&app, "pro").await;
     let verifications = (0..1000).map(|_| {
         let (service, key) = (app.service.clone(), key.clone());
-        tokio::spawn(async move { service.verify_as_operator(&key, Need::call()).await.unwrap().code })
+        tokio::spawn(async move { service.verify_as_operator(&key, Requirements::call()).await.unwrap().code })
     });
     let codes: Vec<_> = futures::future::join_all(verifications).await.into_iter().map(|code| code.unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == Code::Valid).count(), 100);
@@ -520,7 +519,7 @@ async fn a51_a_thousand_parallel_verifications_of_a_100_a_minute_key_accept_a_hu
 async fn the_headers_of_a_limit_count_down_and_say_when_to_come_back() {
     let app = app().await;
     let key = on_plan(&app, "free").await;
-    let now = app.service.world.now().as_second();
+    let now = app.service.runtime.now().as_second();
     for left in (0..10).rev() {
         let limit = app.call(&key).await.unwrap().ratelimit.unwrap();
         assert_eq!((limit.limit, limit.remaining, limit.retry_after), (10, left, None));
@@ -536,30 +535,30 @@ async fn a54_refused_calls_cost_nothing() {
     let app = app().await;
     let key = on_plan(&app, "free").await;
     for _ in 0..50 {
-        assert_eq!(code_of(&app, &key, Need::call().scope("email:send")).await, Code::InsufficientScope);
-        assert_eq!(code_of(&app, &key, Need::call().in_environment(Environment::Test)).await, Code::WrongEnvironment);
+        assert_eq!(code_of(&app, &key, Requirements::call().scope("email:send")).await, Code::InsufficientScope);
+        assert_eq!(code_of(&app, &key, Requirements::call().in_environment(Environment::Test)).await, Code::WrongEnvironment);
     }
     for _ in 0..10 {
-        assert_eq!(code_of(&app, &key, Need::call()).await, Code::Valid);
+        assert_eq!(code_of(&app, &key, Requirements::call()).await, Code::Valid);
     }
     for _ in 0..50 {
-        assert_eq!(code_of(&app, &key, Need::call()).await, Code::RateLimited);
+        assert_eq!(code_of(&app, &key, Requirements::call()).await, Code::RateLimited);
     }
     app.advance(60);
-    assert_eq!(code_of(&app, &key, Need { cost: 10, ..Need::default() }).await, Code::Valid);
+    assert_eq!(code_of(&app, &key, Requirements { cost: 10, ..Requirements::default() }).await, Code::Valid);
 }
 
 #[tokio::test]
 async fn a_cost_above_the_limit_is_an_error_and_zero_costs_nothing() {
     let app = app().await;
     let key = on_plan(&app, "free").await;
-    let over = app.service.verify_as_operator(&key, Need { cost: 11, ..Need::default() }).await;
+    let over = app.service.verify_as_operator(&key, Requirements { cost: 11, ..Requirements::default() }).await;
     assert_err!(over, Error::Invalid { field, .. } if field == "cost");
     for _ in 0..50 {
-        assert_eq!(code_of(&app, &key, Need::default()).await, Code::Valid);
+        assert_eq!(code_of(&app, &key, Requirements::default()).await, Code::Valid);
     }
-    assert_eq!(code_of(&app, &key, Need { cost: 10, ..Need::default() }).await, Code::Valid);
-    assert_eq!(code_of(&app, &key, Need { cost: 1, ..Need::default() }).await, Code::RateLimited);
+    assert_eq!(code_of(&app, &key, Requirements { cost: 10, ..Requirements::default() }).await, Code::Valid);
+    assert_eq!(code_of(&app, &key, Requirements { cost: 1, ..Requirements::default() }).await, Code::RateLimited);
 }
 
 #[tokio::test]
@@ -610,7 +609,7 @@ async fn uses_are_counted_and_survive_a_restart() {
     app.call(key.key.expose()).await.unwrap();
     let app = app.restart().await;
     let seen = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
-    assert_eq!((seen.usage.total, seen.last_used_at.map(|at| at.0)), (4, Some(app.service.world.now())));
+    assert_eq!((seen.usage.total, seen.last_used_at.map(|at| at.0)), (4, Some(app.service.runtime.now())));
 }
 
 #[tokio::test]
@@ -656,7 +655,7 @@ async fn a_key_that_writes_sees_what_it_made_and_nothing_else() {
     let (parent, other) = (app.key(&human, &["keys:write", "audience:read"]).await, app.key(&human, &["audience:read"]).await);
     let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
     let actor = app.key_actor(parent.key.expose()).await;
-    assert_eq!(app.service.list_keys(&actor, None, &Filter::default()).await.unwrap().keys.len(), 2);
+    assert_eq!(app.service.list_keys(&actor, None, &KeyFilter::default()).await.unwrap().keys.len(), 2);
     app.service.get_key(&actor, child.view.id).await.unwrap();
     assert_err!(app.service.get_key(&actor, other.view.id).await, Error::NotFound { .. });
 }

@@ -2,11 +2,15 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{activity::What, id::KeyId, key::Status, source::Source},
+    api::{
+        error::Error,
+        keys::{Created, KeyView},
+        verification::Code,
+    },
+    domain::{activity::EventKind, id::KeyId, key::Status, source::Source},
     service::{
-        Error,
-        keys::{Actor, Edit, NewKey},
-        view::{Code, Created, KeyView},
+        caller::Actor,
+        keys::{create::NewKey, edit::Edit},
     },
 };
 use serde_json::json;
@@ -48,8 +52,8 @@ async fn a_human_renames_a_key_and_changes_what_it_may() {
     assert_eq!((edited.name.as_str(), edited.scopes.to_string().as_str()), ("Deploy", "email:send"));
     let caller = app.caller(key.key.expose()).await;
     assert!(caller.has("email:send") && !caller.has("audience:read"));
-    let told = app.activity(human.account).await.into_iter().find(|what| matches!(what, What::KeyEdited { .. }));
-    let Some(What::KeyEdited { was, added, removed, .. }) = told else { panic!("the edit is told") };
+    let told = app.activity(human.account).await.into_iter().find(|what| matches!(what, EventKind::KeyEdited { .. }));
+    let Some(EventKind::KeyEdited { was, added, removed, .. }) = told else { panic!("the edit is told") };
     assert_eq!(
         (was.unwrap().as_str(), added.to_string(), removed.to_string()),
         ("A key", "email:send".to_owned(), "audience:read".to_owned())
@@ -156,7 +160,7 @@ async fn a45_another_accounts_key_is_not_found_by_any_change() {
     let (hers, his) = (app.key(&alice, &["audience:read"]).await, app.key(&bob, &["keys:write", "keys:read", "keys:revoke"]).await);
     for (path, body) in [("", json!({"name": "mine"})), ("/rotate", json!({}))] {
         let method = if path.is_empty() { "PATCH" } else { "POST" };
-        let unknown = KeyId::new(app.service.world.now(), [1; 16]);
+        let unknown = KeyId::new(app.service.runtime.now(), [1; 16]);
         let call = async |id: KeyId| {
             let answer = app.http().call(method, &format!("/v1/keys/{id}{path}")).bearer(his.key.expose()).json(&body).send().await;
             (answer.status, answer.text())
@@ -330,7 +334,7 @@ async fn what_is_taken_from_a_rotated_key_is_taken_from_the_one_that_works_on() 
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let old = app.key(&human, &["audience:read", "email:send"]).await;
-    let how = countersign::service::keys::Rotate { grace_seconds: Some(3600), expires_in: None };
+    let how = countersign::service::keys::rotate::Rotate { grace_seconds: Some(3600), expires_in: None };
     let new = app.service.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
     edit(&app, &human.actor(), new.view.id, scopes(&["audience:read"])).await.unwrap();
     assert_eq!(scopes_of(&app, old.view.id).await, "audience:read");

@@ -2,12 +2,15 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{activity::What, id::KeyId, key::Status, source::Source},
+    api::{
+        error::Error,
+        keys::{CreatedBy, Issued, KeyView},
+        verification::Code,
+    },
+    domain::{activity::EventKind, id::KeyId, key::Status, source::Source},
     service::{
-        Error,
-        keys::{Actor, Edit, NewKey, Rotate},
-        verify::Need,
-        view::{Code, CreatedBy, Issued, KeyView},
+        caller::{Actor, Requirements},
+        keys::{create::NewKey, edit::Edit, rotate::Rotate},
     },
 };
 use serde_json::json;
@@ -33,7 +36,7 @@ fn secret(issued: &Issued) -> &str {
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Need::default()).await.unwrap().code
+    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 async fn seen(app: &TestApp, id: KeyId) -> KeyView {
@@ -108,7 +111,7 @@ async fn the_new_key_is_what_the_old_one_was_and_both_name_each_other() {
     assert_eq!((&new.name, &new.scopes, new.environment), (&old.name, &old.scopes, old.environment));
     assert_eq!((new.requests_per_minute, new.replaces, old.replaced_by), (Some(5), Some(old.id), Some(new.id)));
     // A lifetime like the old one's from now on; the old one has the default day.
-    let seconds = |view: &KeyView| view.expires_at.unwrap().0.duration_since(app.service.world.now()).as_secs();
+    let seconds = |view: &KeyView| view.expires_at.unwrap().0.duration_since(app.service.runtime.now()).as_secs();
     assert_eq!((seconds(&new), seconds(&old)), (30 * DAY, DAY));
     assert!(new.prefix != old.prefix && new.last_used_at.is_none());
 }
@@ -270,8 +273,8 @@ async fn the_owner_reads_that_a_key_was_rotated_and_how_long_the_old_one_works()
     let human = app.human("alice@example.com").await;
     let old = app.key(&human, &["audience:read"]).await.view.id;
     let new = rotate(&app, &human.actor(), old, grace(HOUR)).await.unwrap();
-    let told = app.activity(human.account).await.into_iter().find(|what| matches!(what, What::KeyRotated { .. }));
-    let Some(What::KeyRotated { key, to, until, .. }) = told else { panic!("the rotation is told") };
+    let told = app.activity(human.account).await.into_iter().find(|what| matches!(what, EventKind::KeyRotated { .. }));
+    let Some(EventKind::KeyRotated { key, to, until, .. }) = told else { panic!("the rotation is told") };
     assert_eq!((key, to, until), (old, new.view.id, new.replaced.unwrap().expires_at.map(|at| at.0)));
 }
 

@@ -3,9 +3,9 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{id::RegistrationId, registration::Registration, source::Source},
-    service::{Error, view::Registered},
-    store::{StoreError, Table},
+    api::{claims::Registered, error::Error},
+    domain::{id::RegistrationId, registration::transitions::Registration, source::Source},
+    store::{error::StoreError, table::Table},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -230,12 +230,12 @@ async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
             let call = http.call(method, &format!("/v1/keys/{}{rest}", key.view.id)).bearer(&boss);
             (if change.is_null() { call } else { call.json(&change) }, key)
         };
-        let look = async |key: countersign::service::view::Created, _: Option<Answer>| {
+        let look = async |key: countersign::api::keys::Created, _: Option<Answer>| {
             // What verification keeps in memory is what is stored.
             let id = key.view.id;
             let row = app.store.read(|rows| countersign::store::rows::key(rows, id)).await.unwrap().unwrap();
             let works = app.call(key.key.expose()).await.is_ok();
-            assert_eq!(works, row.is_active(app.service.world.now()), "{method} {rest}");
+            assert_eq!(works, row.is_active(app.service.runtime.now()), "{method} {rest}");
             app.service.revoke_key(&human.actor(), id, None, human.source).await.expect("it is revoked");
         };
         left_everywhere(&app, &format!("{method} {rest}"), made, look).await;

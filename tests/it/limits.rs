@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
     routing::get,
 };
-use countersign::http::listen::{self, Limits};
+use countersign::server::listen::{self, ConnectionLimits};
 use futures::{StreamExt, stream};
 use serde_json::json;
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
@@ -254,7 +254,7 @@ async fn a_program_that_is_out_of_files_goes_on_and_takes_connections_again() {
 }
 
 /// A router of our own behind the listener, with little patience.
-pub(super) async fn listening(router: Router, limits: Limits) -> (SocketAddr, CancellationToken) {
+pub(super) async fn listening(router: Router, limits: ConnectionLimits) -> (SocketAddr, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     tokio::spawn(listen::serve(listener, router, limits, stop.clone()));
@@ -264,7 +264,7 @@ pub(super) async fn listening(router: Router, limits: Limits) -> (SocketAddr, Ca
 #[tokio::test]
 async fn a77_what_does_nothing_is_ended_and_what_answers_is_not() {
     const IDLE: Duration = Duration::from_secs(1);
-    let limits = Limits { head: IDLE, idle: IDLE, ..Limits::default() };
+    let limits = ConnectionLimits { head: IDLE, idle: IDLE, ..ConnectionLimits::default() };
     let ticks = || stream::unfold((), |()| async { Some((Ok::<_, Infallible>(Bytes::from("x")), tokio::time::sleep(IDLE / 2).await)) });
     let streams = get(move || async move { Body::from_stream(ticks().take(8)) });
     let waits = get(move || async move {

@@ -4,6 +4,11 @@
 use super::process::{Home, ME};
 use crate::support::*;
 use countersign::{
+    api::{
+        error::Error,
+        keys::{Created, Issued},
+        verification::Code,
+    },
     domain::{
         id::KeyId,
         key::{Key, Status},
@@ -11,10 +16,8 @@ use countersign::{
         source::Source,
     },
     service::{
-        Error,
-        keys::{Actor, Edit, NewKey, Rotate},
-        verify::Need,
-        view::{Code, Created, Issued},
+        caller::{Actor, Requirements},
+        keys::{create::NewKey, edit::Edit, rotate::Rotate},
     },
     store::rows,
 };
@@ -43,7 +46,7 @@ async fn rotate(app: &TestApp, id: KeyId, grace: i64) -> Result<Issued, Error> {
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Need::default()).await.unwrap().code
+    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 async fn row(app: &TestApp, id: KeyId) -> Key {
@@ -52,7 +55,7 @@ async fn row(app: &TestApp, id: KeyId) -> Key {
 
 /// Puts a key below another, as one that an older version let a key make in its grace.
 async fn reparent(app: &TestApp, child: KeyId, parent: KeyId) {
-    let put = move |rows: &mut dyn countersign::store::Write| {
+    let put = move |rows: &mut dyn countersign::store::engine::Write| {
         let mut key = rows::key(rows, child)?.unwrap();
         key.parent = Some(parent);
         rows::save(rows, &key)
@@ -101,7 +104,7 @@ async fn a89_what_is_taken_from_a_key_is_taken_from_its_predecessor_and_what_tha
     let tree = Tree::grown().await;
     edit(&tree.app, tree.b.view.id, scopes(&["audience:read"])).await.unwrap();
     for secret in tree.secrets() {
-        let need = Need::default().scope("email:send");
+        let need = Requirements::default().scope("email:send");
         assert_eq!(tree.app.service.verify_as_operator(secret, need).await.unwrap().code, Code::InsufficientScope);
     }
     let tree = Tree::grown().await;
@@ -134,17 +137,20 @@ async fn a89_a_dead_key_in_the_middle_of_a_chain_stops_no_taking() {
     // As older versions left it: rotated in an emergency, and the first one of the chain works on.
     let new = rotate(&tree.app, tree.b.view.id, 0).await.unwrap();
     let (a, b) = (tree.a.view.id, tree.b.view.id);
-    let living_a = move |rows: &mut dyn countersign::store::Write| {
+    let living_a = move |rows: &mut dyn countersign::store::engine::Write| {
         let mut key = rows::key(rows, a)?.unwrap();
         key.revoked = None;
         rows::save(rows, &key)
     };
     tree.app.store.write(living_a).await.unwrap();
-    assert_eq!((row(&tree.app, a).await.is_active(tree.app.service.world.now()), row(&tree.app, b).await.revoked.is_some()), (true, true));
+    assert_eq!(
+        (row(&tree.app, a).await.is_active(tree.app.service.runtime.now()), row(&tree.app, b).await.revoked.is_some()),
+        (true, true)
+    );
     edit(&tree.app, new.view.id, scopes(&["audience:read"])).await.unwrap();
     assert_eq!(row(&tree.app, a).await.scopes.to_string(), "audience:read");
     edit(&tree.app, new.view.id, disabled(true)).await.unwrap();
-    assert_eq!(row(&tree.app, a).await.status(tree.app.service.world.now()), Status::Disabled);
+    assert_eq!(row(&tree.app, a).await.status(tree.app.service.runtime.now()), Status::Disabled);
 }
 
 #[tokio::test]
@@ -208,7 +214,7 @@ async fn a89_a_key_in_its_grace_makes_nothing_by_any_way() {
     rotate(&app, b.view.id, HOUR).await.unwrap();
     let made = app.service.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local).await;
     assert_err!(made, Error::Forbidden { .. });
-    let keys = |counts: &BTreeMap<u8, usize>| counts[&(countersign::store::Table::Keys as u8)];
+    let keys = |counts: &BTreeMap<u8, usize>| counts[&(countersign::store::table::Table::Keys as u8)];
     assert_eq!(keys(&app.row_counts().await), keys(&before) + 2, "only the key and its successor");
 }
 
@@ -235,7 +241,7 @@ async fn a89_all_that_a_restore_suspended_is_resumed_in_whatever_order_it_was_ma
     // E is younger than B, which made it; B is younger than A. Moved below a younger key still, as rotations do.
     let f = rotate(&tree.app, tree.e.view.id, HOUR).await.unwrap();
     let ids = [tree.a.view.id, tree.b.view.id, tree.c.view.id, tree.d.view.id, tree.e.view.id, f.view.id];
-    let suspend = move |rows: &mut dyn countersign::store::Write| {
+    let suspend = move |rows: &mut dyn countersign::store::engine::Write| {
         ids.iter().try_for_each(|id| {
             let mut key = rows::key(rows, *id)?.unwrap();
             (key.disabled_at, key.disabled_reason) = (Some(key.created_at), Some(countersign::domain::key::RESTORED.to_owned()));
@@ -344,7 +350,7 @@ impl Wood {
                 let scopes = held.scopes.iter().map(ToString::to_string).enumerate();
                 let scopes = scopes.filter(|(n, scope)| *n != without % 6 || scope == "keys:write").map(|(_, scope)| scope).collect();
                 let new = NewKey { name: "A key".to_owned(), scopes, ..NewKey::default() };
-                match held.is_active(app.service.world.now()) && held.replaced_by.is_none() {
+                match held.is_active(app.service.runtime.now()) && held.replaced_by.is_none() {
                     true => Some(grown(app.child(secret, new).await.unwrap())),
                     false => None,
                 }
@@ -358,7 +364,7 @@ impl Wood {
                 if let Some(parent) = key.parent
                     && let Some(before) = row(app, parent).await.replaces
                     // A key that is dead made nothing.
-                    && row(app, before).await.is_active(app.service.world.now())
+                    && row(app, before).await.is_active(app.service.runtime.now())
                 {
                     reparent(app, key.id, before).await;
                 }
@@ -401,7 +407,7 @@ fn through(keys: &BTreeMap<KeyId, Key>, from: &[KeyId]) -> BTreeSet<KeyId> {
 async fn taken(steps: &[Grow], from: usize, take: Take) {
     let wood = Wood::grown(steps).await;
     let (app, before) = (&wood.app, wood.rows().await);
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     let living: Vec<KeyId> = before.values().filter(|key| key.is_active(now)).map(|key| key.id).collect();
     let Some(id) = (!living.is_empty()).then(|| living[from % living.len()]) else { return };
     let possible = match take {

@@ -3,10 +3,10 @@
 use crate::process::*;
 use axum::{Router, body::Body, extract::Request, response::Response, routing};
 use countersign::{
-    credentials::{Credential, Credentials},
-    domain::{id::KeyId, key::Environment, scope::ScopeSet},
-    service::view::{Revealed, Time},
-    world::World,
+    api::values::{Revealed, Time},
+    domain::{environment::Environment, id::KeyId, scope::ScopeSet},
+    local_keys::keys::{StoredKey, StoredKeys},
+    platform::runtime::Runtime,
 };
 use futures::stream;
 use std::{
@@ -29,9 +29,9 @@ async fn echoed(home: &Home) -> String {
         Response::builder().header("x-echo", &sent).body(Body::from_stream(body)).unwrap()
     };
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(routing::any(echo))).await });
-    let world = World::system();
-    let credential = Credential {
-        key_id: KeyId::new(world.now(), world.bytes()),
+    let runtime = Runtime::system();
+    let credential = StoredKey {
+        key_id: KeyId::new(runtime.now(), runtime.bytes()),
         key: Revealed::new(KEY),
         prefix: "cs_live_0".to_owned(),
         origin: origin.clone(),
@@ -40,10 +40,10 @@ async fn echoed(home: &Home) -> String {
         scopes: ScopeSet::default(),
         environment: Environment::Live,
         expires_at: None,
-        stored_at: Time(world.now()),
+        stored_at: Time(runtime.now()),
         elsewhere: true,
     };
-    Credentials::new(&home.data()).store(&credential).unwrap();
+    StoredKeys::new(&home.data()).store(&credential).unwrap();
     origin
 }
 

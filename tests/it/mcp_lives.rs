@@ -6,7 +6,7 @@ use super::{
 };
 use crate::support::*;
 use axum::body::{Body, BodyDataStream};
-use countersign::store::Table;
+use countersign::store::table::Table;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;

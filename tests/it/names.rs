@@ -2,9 +2,10 @@
 
 use crate::support::*;
 use countersign::{
+    api::error::Error,
     domain::name::{InvalidName, Name},
-    service::{Error, keys::Edit},
-    store::{Order, StoreError, Table},
+    service::keys::edit::Edit,
+    store::{engine::Order, error::StoreError, table::Table},
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -155,7 +156,7 @@ async fn a104_every_door_asks_the_same_of_a_name() {
         assert_err!(app.service.revoke_key(&human.actor(), parent.view.id, Some(bad.clone()), human.source).await, Error::Invalid { .. });
         let config = |text: String| {
             let file = Some(("countersign.toml".into(), text));
-            countersign::config::Config::load(&countersign::config::Sources { file, ..Default::default() }).map(drop)
+            countersign::config::settings::Config::load(&countersign::config::load::Sources { file, ..Default::default() }).map(drop)
         };
         let quoted = serde_json::to_string(&bad).unwrap();
         assert!(config(format!("service_name = {quoted}")).unwrap_err().to_string().contains("service_name"));
@@ -197,7 +198,7 @@ async fn a104_what_was_stored_before_is_shown_and_draws_over_nothing() {
     let stored = format!("Cla\u{e000}ude\u{1bca0}\u{202e}{}\u{feff}", MARKS.repeat(5));
     renamed(&app, &stored).await;
     let agents = app.service.list_agents(&human.actor(), None, None, None).await.unwrap().agents;
-    let keys = app.service.list_keys(&human.actor(), None, &countersign::service::keys::Filter::default()).await.unwrap().keys;
+    let keys = app.service.list_keys(&human.actor(), None, &countersign::service::keys::list::KeyFilter::default()).await.unwrap().keys;
     let shown = "Cla□ude□□\u{300}\u{301}□";
     assert_eq!((agents[0].agent_name.as_str(), keys[0].name.contains(shown)), (shown, true), "{}", keys[0].name);
     for page in ["/settings/agents", "/settings/keys", "/activity"] {

@@ -19,7 +19,7 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 
 /// The paths the router knows, read off its own description.
 fn routed(app: &TestApp) -> Vec<String> {
-    let router = format!("{:?}", countersign::http::Front::new(app.service.clone()).router);
+    let router = format!("{:?}", countersign::server::entry::Front::new(app.service.clone()).router);
     let programs = ["/agent/", "/oauth2/", "/v1/", "/auth", "/functions/", "/.well-known/"];
     let words = router.split('"').filter(|word| programs.iter().any(|start| word.starts_with(start)) && !word.contains('*'));
     words.map(|word| word.replace("{__private__axum_nest_tail_param}", "")).collect()

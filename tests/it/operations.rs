@@ -2,21 +2,26 @@
 
 use crate::support::*;
 use countersign::{
+    api::{error::Error, values::Revealed},
     domain::{operation, scope::KEYS_READ},
-    owner::{Call, Local, Reply, Role},
-    service::{Error, Operation, view::Revealed},
-    store::{Order, StoreError, Table},
+    instance::control::{
+        dispatch::Local,
+        request::{ControlRequest, ControlResponse},
+        status::Role,
+    },
+    service::idempotency::Operation,
+    store::{engine::Order, error::StoreError, table::Table},
 };
 use serde_json::Value;
 
 impl TestApp {
-    async fn asked(&self, call: &Call, name: &str) -> Result<Reply, Error> {
+    async fn asked(&self, call: &ControlRequest, name: &str) -> Result<ControlResponse, Error> {
         let here = Local::new(self.service.clone(), Role::Mcp, self.dir.path().to_owned());
         call.clone().run(&here, Operation::of(name.as_bytes())).await
     }
 
     /// The same operation twice, with a restart between: an owner that died after it had written its answer.
-    async fn asked_twice(self, call: Call) -> (Self, Value) {
+    async fn asked_twice(self, call: ControlRequest) -> (Self, Value) {
         let first = self.asked(&call, "one").await.unwrap();
         self.advance(3);
         let app = self.restart().await;
@@ -33,8 +38,8 @@ impl TestApp {
     }
 }
 
-fn registering() -> Call {
-    Call::Register {
+fn registering() -> ControlRequest {
+    ControlRequest::Register {
         agent_name: "Claude".to_owned(),
         scopes: Some(vec!["audience:read".to_owned()]),
         login_hint: None,
@@ -43,8 +48,8 @@ fn registering() -> Call {
     }
 }
 
-fn creating(account: &str) -> Call {
-    Call::CreateKey {
+fn creating(account: &str) -> ControlRequest {
+    ControlRequest::CreateKey {
         account: account.to_owned(),
         name: "a key".to_owned(),
         scopes: vec![KEYS_READ.to_owned()],
@@ -75,7 +80,7 @@ async fn a_fresh_code_asked_for_twice_is_one() {
     let app = app().await;
     let agent = app.register().await;
     app.advance(31);
-    let call = Call::NewAttempt { claim_token: agent.claim_token.clone(), login_hint: None };
+    let call = ControlRequest::NewAttempt { claim_token: agent.claim_token.clone(), login_hint: None };
     let (app, answer) = app.asked_twice(call).await;
     let fresh = code(answer["attempt"]["user_code"].as_str().unwrap());
     assert!(fresh.is_some() && answer["attempt"]["user_code"] != agent.claim.user_code.expose());
@@ -101,7 +106,7 @@ async fn a_key_rotated_twice_is_rotated_once_and_the_new_secret_is_told_again() 
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    let call = Call::RotateKey { key_id: key.view.id.to_string(), grace_seconds: Some(0), expires_in: None };
+    let call = ControlRequest::RotateKey { key_id: key.view.id.to_string(), grace_seconds: Some(0), expires_in: None };
     let (app, answer) = app.asked_twice(call).await;
     app.caller(answer["key"].as_str().unwrap()).await;
 }
@@ -111,7 +116,7 @@ async fn a_key_that_revoked_itself_is_told_so_again() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    let call = Call::RevokeKey { credential: Revealed::new(key.key.expose()), key_id: key.view.id.to_string(), reason: None };
+    let call = ControlRequest::RevokeKey { credential: Revealed::new(key.key.expose()), key_id: key.view.id.to_string(), reason: None };
     let (app, answer) = app.asked_twice(call.clone()).await;
     assert_eq!(answer["status"], "revoked");
     assert_err!(app.asked(&call, "another").await, Error::Unauthorized { presented: true });
@@ -119,10 +124,10 @@ async fn a_key_that_revoked_itself_is_told_so_again() {
 
 #[tokio::test]
 async fn an_account_made_twice_is_one_and_a_password_reset_twice_ends_no_newer_session() {
-    let make = Call::CreateAccount { email: "new@example.com".to_owned(), password: Revealed::new(PASSWORD), operator: false };
+    let make = ControlRequest::CreateAccount { email: "new@example.com".to_owned(), password: Revealed::new(PASSWORD), operator: false };
     let (app, _) = app().await.asked_twice(make.clone()).await;
     assert_err!(app.asked(&make, "another").await, Error::Conflict { .. });
-    let reset = Call::ResetPassword { email: "new@example.com".to_owned(), password: Revealed::new("another good password") };
+    let reset = ControlRequest::ResetPassword { email: "new@example.com".to_owned(), password: Revealed::new("another good password") };
     app.asked(&reset, "reset").await.unwrap();
     let session = app.service.sign_in("new@example.com", password("another good password"), at("127.0.0.1")).await.unwrap();
     app.asked(&reset, "reset").await.unwrap();

@@ -56,7 +56,7 @@ async fn no_other_file_of_the_data_directory_is_written_through_a_link() {
 fn ids(home: &Home) -> Vec<String> {
     let bytes = fs::read(home.data().join("secret")).unwrap();
     assert!(bytes.len().is_multiple_of(32) && !bytes.is_empty() && mode(home.data().join("secret")) == 0o600, "{} bytes", bytes.len());
-    bytes.as_chunks::<32>().0.iter().map(|secret| countersign::domain::secret::ServerSecret::new(secret).id()).collect()
+    bytes.as_chunks::<32>().0.iter().map(|secret| countersign::domain::server_secret::ServerSecret::new(secret).id()).collect()
 }
 
 fn reported(said: &str) -> String {

@@ -1,7 +1,10 @@
 //! The pages as a browser meets them, against http.md §5.
 
 use crate::support::*;
-use countersign::{domain::activity::What, domain::registration::Registration, service::view::Registered};
+use countersign::{
+    api::claims::Registered,
+    domain::{activity::EventKind, registration::transitions::Registration},
+};
 use serde_json::json;
 
 const HOUR: i64 = 3600;
@@ -531,7 +534,10 @@ async fn a_decision_needs_a_session_and_no_key_will_do() {
 async fn a21_a_hint_of_somebody_else_is_told_or_refused() {
     for (rule, told) in [("display", true), ("bind", false)] {
         let app = app_with("claim.login_hint", rule).await;
-        let ask = countersign::service::claim::Ask { login_hint: Some("alice@example.com".to_owned()), ..asks(&["audience:read"]) };
+        let ask = countersign::service::claims::register::NewRegistration {
+            login_hint: Some("alice@example.com".to_owned()),
+            ..asks(&["audience:read"])
+        };
         let agent = app.ask(ask).await.unwrap();
         let mut bob = app.signed_in("bob@example.com").await;
         bob.open("/claim").await;
@@ -587,7 +593,10 @@ async fn a04_a_name_is_shown_escaped_marked_and_warned_about() {
     for (name, shown, lookalike) in
         [("<script>alert(1)</script>", "&lt;script&gt;alert(1)", false), ("C\u{217c}aude", "C\u{217c}aude", true)]
     {
-        let agent = app.ask(countersign::service::claim::Ask { agent_name: name.to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
+        let agent = app
+            .ask(countersign::service::claims::register::NewRegistration { agent_name: name.to_owned(), ..asks(&["audience:read"]) })
+            .await
+            .unwrap();
         browser.enter(&code_of(&agent)).await;
         let page = browser.page.text();
         assert!(page.contains(shown) && !page.contains("<script") && page.contains("self-declared"), "{page}");
@@ -609,7 +618,7 @@ async fn a26_two_tabs_make_one_key_and_the_second_sees_that_it_is_decided() {
     assert_eq!(third.status, 303);
     app.http().poll(&token_of(&agent)).await.ok();
     let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
-    assert_eq!(app.activity(owner).await.iter().filter(|what| matches!(what, What::Approved { .. })).count(), 1);
+    assert_eq!(app.activity(owner).await.iter().filter(|what| matches!(what, EventKind::Approved { .. })).count(), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `/settings/agents`: which agents were let in, and how they are sent away.
 
 use crate::support::*;
-use countersign::service::view::AgentView;
+use countersign::api::agents::AgentView;
 
 async fn owner(app: &TestApp) -> Human {
     let account = app.service.account_by_email("alice@example.com").await.unwrap().id;

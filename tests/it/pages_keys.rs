@@ -1,7 +1,7 @@
 //! `/settings/keys`: make a key, see its secret once, change it, replace it, end it.
 
 use crate::support::*;
-use countersign::service::{keys::NewKey, view::Created};
+use countersign::{api::keys::Created, service::keys::create::NewKey};
 
 const NEW: &str = "/settings/keys/new";
 
@@ -34,8 +34,8 @@ fn shown(answer: &Answer) -> String {
     secret(&answer.text()).expect("the page shows a secret")
 }
 
-async fn keys_of(app: &TestApp, human: &Human) -> Vec<countersign::service::view::KeyView> {
-    app.service.list_keys(&human.actor(), None, &countersign::service::keys::Filter::default()).await.unwrap().keys
+async fn keys_of(app: &TestApp, human: &Human) -> Vec<countersign::api::keys::KeyView> {
+    app.service.list_keys(&human.actor(), None, &countersign::service::keys::list::KeyFilter::default()).await.unwrap().keys
 }
 
 // Create and reveal.

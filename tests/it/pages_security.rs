@@ -1,7 +1,7 @@
 //! `/settings/security`: the password and the browsers.
 
 use crate::support::*;
-use countersign::domain::activity::What;
+use countersign::domain::activity::EventKind;
 
 const NEW: &str = "a brand new pass phrase";
 const CHANGE: &str = "/settings/security/password";
@@ -28,11 +28,11 @@ async fn a_changed_password_is_the_only_one_that_signs_in() {
     assert!(browser.open(changed.location()).await.text().contains("Your password is changed"));
     assert_err!(
         app.service.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await,
-        countersign::service::Error::WrongPassword
+        countersign::api::error::Error::WrongPassword
     );
     app.service.sign_in("alice@example.com", password(NEW), at("127.0.0.1")).await.unwrap();
     let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
-    assert!(app.activity(owner).await.contains(&What::PasswordChanged));
+    assert!(app.activity(owner).await.contains(&EventKind::PasswordChanged));
 }
 
 #[tokio::test]
@@ -143,10 +143,12 @@ async fn a_page_names_no_session_by_its_token_or_the_hash_it_is_stored_by() {
     let app = app().await;
     let browser = changing(&app).await;
     let (page, token) = (browser.page.text(), browser.cookie("cs_4080").unwrap());
-    let stored = app.store.read(|rows| rows.scan(countersign::store::Table::Sessions, &[], None, countersign::store::Order::Ascending, 10));
+    let stored = app
+        .store
+        .read(|rows| rows.scan(countersign::store::table::Table::Sessions, &[], None, countersign::store::engine::Order::Ascending, 10));
     let stored: Vec<String> = stored
         .await
-        .map_err(|error: countersign::store::StoreError| error)
+        .map_err(|error: countersign::store::error::StoreError| error)
         .unwrap()
         .into_iter()
         .map(|(_, row)| serde_json::from_slice::<serde_json::Value>(&row).unwrap()["token"].as_str().unwrap().to_owned())

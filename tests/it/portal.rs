@@ -1,7 +1,7 @@
 //! Portal sessions: a service's own users, without a second password.
 
 use crate::support::*;
-use countersign::{domain::activity::What, service::view::AccountView};
+use countersign::{api::accounts::AccountView, domain::activity::EventKind};
 use serde_json::{Value, json};
 
 fn visit(external_id: &str, email: &str) -> Value {
@@ -185,7 +185,7 @@ async fn a_later_call_brings_plan_and_email_up_to_date() {
     assert_eq!(account(&app, "u-1").await.plan, "pro", "a plan not said stays");
     let told = app.activity(id).await;
     assert_eq!(told.len(), 3, "{told:?}");
-    for what in [What::SignedUp, What::EmailChanged, What::PlanChanged { plan: "pro".to_owned() }] {
+    for what in [EventKind::SignedUp, EventKind::EmailChanged, EventKind::PlanChanged { plan: "pro".to_owned() }] {
         assert!(told.contains(&what), "{told:?}");
     }
 }
@@ -212,7 +212,7 @@ async fn an_email_verified_on_both_sides_is_one_human() {
     app.advance(1);
     come_in(&app, &path).await;
     assert_eq!(account(&app, "u-1").await.id, ada.account);
-    assert_eq!(app.activity(ada.account).await, [What::SignedIn, What::Linked]);
+    assert_eq!(app.activity(ada.account).await, [EventKind::SignedIn, EventKind::Linked]);
     assert_eq!(ask(&app, &key, &visit("u-2", "ada@example.com")).await.status, 409, "one human, one external id");
 }
 

@@ -490,24 +490,28 @@ fn an_unknown_setting_names_the_nearest_one() {
 
 /// Keeps a made-up key in the home, as a client that got one would; puts a `curl` that tells on itself into PATH.
 fn with_a_stored_key(home: &Home, key: &str) -> std::path::PathBuf {
-    use countersign::{credentials, domain, service::view};
+    use countersign::{
+        api::values,
+        domain::{environment, id, scope},
+        local_keys::keys,
+    };
     fs::create_dir(home.data()).unwrap();
     fs::set_permissions(home.data(), fs::Permissions::from_mode(0o700)).unwrap();
-    let now = countersign::world::World::system().now();
-    let credential = credentials::Credential {
-        key_id: domain::id::KeyId::new(now, [7; 16]),
-        key: view::Revealed::new(key),
+    let now = countersign::platform::runtime::Runtime::system().now();
+    let credential = keys::StoredKey {
+        key_id: id::KeyId::new(now, [7; 16]),
+        key: values::Revealed::new(key),
         prefix: "cs_live_madeup".to_owned(),
         origin: "http://127.0.0.1:4080".to_owned(),
         api_origin: "http://127.0.0.1:4080".to_owned(),
         profile: "default".to_owned(),
-        scopes: domain::scope::ScopeSet::default(),
-        environment: domain::key::Environment::Live,
+        scopes: scope::ScopeSet::default(),
+        environment: environment::Environment::Live,
         expires_at: None,
-        stored_at: view::Time(now),
+        stored_at: values::Time(now),
         elsewhere: true,
     };
-    credentials::Credentials::new(&home.data()).store(&credential).unwrap();
+    keys::StoredKeys::new(&home.data()).store(&credential).unwrap();
     let tools = home.0.path().join("bin");
     fs::create_dir(&tools).unwrap();
     let told = "#!/bin/sh\nprintf '%s\\n' \"$@\" > \"$HOME/argv\"\nenv > \"$HOME/env\"\ncat > \"$HOME/stdin\"\n";

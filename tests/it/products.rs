@@ -3,12 +3,9 @@
 
 use crate::support::*;
 use countersign::{
-    config::{Config, Sources},
-    domain::{
-        activity::What,
-        key::{Body, Environment},
-    },
-    service::keys::NewKey,
+    config::{load::Sources, settings::Config},
+    domain::{activity::EventKind, environment::Environment, key_format::Body},
+    service::keys::create::NewKey,
 };
 use serde_json::{Value, json};
 
@@ -133,7 +130,10 @@ async fn a49_a_key_of_the_other_environment_is_nobody_and_its_owner_reads_why() 
             let (human, wrong) = key(&app, Some(other)).await;
             let refused = app.http().projects(&wrong).await;
             assert_eq!((refused.status, refused.json()), (401, nobody(name)), "{name} on {here}");
-            assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::WrongEnvironment { .. })), "{name} on {here}");
+            assert!(
+                app.activity(human.account).await.iter().any(|what| matches!(what, EventKind::WrongEnvironment { .. })),
+                "{name} on {here}"
+            );
             let asked = app.http().post("/v1/keys/verify").bearer(&wrong).json(&json!({"key": wrong})).send().await.ok();
             let verdict = if name == "migma" { &asked["data"] } else { &asked };
             assert_eq!((&verdict["valid"], &verdict["code"]), (&json!(false), &json!("WRONG_ENVIRONMENT")), "{name} on {here}");

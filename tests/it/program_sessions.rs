@@ -1,7 +1,7 @@
 //! Programs that sign in with their human's password: `/auth/v1/*` and the tokens it gives.
 
 use crate::support::*;
-use countersign::domain::{activity::What, secret::ServerSecret};
+use countersign::domain::{activity::EventKind, server_secret::ServerSecret};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -121,7 +121,7 @@ async fn a_wrong_password_and_an_unknown_account_look_the_same() {
         answers.push(answer.text());
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    assert!(app.activity(human.account).await.contains(&What::SignInRefused));
+    assert!(app.activity(human.account).await.contains(&EventKind::SignInRefused));
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn guessing_a_password_here_uses_up_the_limit_of_the_page() {
     assert!(limited.headers.contains_key("retry-after"));
     assert_err!(
         app.service.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await,
-        countersign::service::Error::TooMany { .. }
+        countersign::api::error::Error::TooMany { .. }
     );
 }
 
@@ -173,7 +173,7 @@ async fn a_refresh_token_buys_the_next_pair_once() {
     assert_eq!((reused.status, &reused.json()["error"]["code"]), (400, &json!("invalid_grant")));
     assert_eq!(list(&app, access(&second)).await.text(), NOBODY);
     assert_eq!(refresh(&app, &second).await.status, 400);
-    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, What::RefreshReused { .. })));
+    assert!(app.activity(human.account).await.iter().any(|what| matches!(what, EventKind::RefreshReused { .. })));
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn whoever_holds_a_token_may_revoke_its_session() {
 async fn a83_a_new_password_or_a_disabled_account_ends_sessions_at_once() {
     let (app, human, pair) = signed_in().await;
     app.service
-        .reset_password("alice@example.com", password("quite another password"), countersign::service::Operation::default())
+        .reset_password("alice@example.com", password("quite another password"), countersign::service::idempotency::Operation::default())
         .await
         .unwrap();
     assert_eq!((list(&app, access(&pair)).await.status, refresh(&app, &pair).await.status), (401, 400));

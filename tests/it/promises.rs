@@ -3,8 +3,11 @@
 
 use crate::support::*;
 use countersign::{
-    domain::key::{Environment, Key, Status},
-    service::keys::NewKey,
+    domain::{
+        environment::Environment,
+        key::{Key, Status},
+    },
+    service::keys::create::NewKey,
 };
 use serde_json::{Value, json};
 
@@ -445,7 +448,7 @@ async fn each_plan_has_its_limit_and_every_answer_says_where_it_stands() {
             let answer = app.http().projects(key.key.expose()).await;
             let headers = ["limit", "remaining"].map(|name| answer.header(&format!("x-ratelimit-{name}")).parse().unwrap());
             assert_eq!((answer.status, headers), (200, [limit, left]), "{plan}");
-            assert!(answer.header("x-ratelimit-reset").parse::<i64>().unwrap() > app.service.world.now().as_second());
+            assert!(answer.header("x-ratelimit-reset").parse::<i64>().unwrap() > app.service.runtime.now().as_second());
         }
         let over = app.http().projects(key.key.expose()).await;
         let body = over.json();
@@ -470,7 +473,7 @@ async fn an_enterprise_contract_sets_a_keys_own_limit() {
             countersign::store::rows::save(rows, &key)
         })
         .await
-        .map_err(|error: countersign::store::StoreError| error)
+        .map_err(|error: countersign::store::error::StoreError| error)
         .unwrap();
     assert_eq!(app.http().projects(made.key.expose()).await.header("x-ratelimit-limit"), "5000");
 }
@@ -570,7 +573,7 @@ async fn an_account_has_ten_active_keys_at_most() {
     let answers = futures::future::join_all((0..11).map(generate)).await;
     let made = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((made, answers.iter().filter(|answer| answer.status == 409).count()), (10, 1));
-    let filter = countersign::service::keys::Filter { status: Some(Status::Active), ..Default::default() };
+    let filter = countersign::service::keys::list::KeyFilter { status: Some(Status::Active), ..Default::default() };
     assert_eq!(app.service.list_keys(&human.actor(), None, &filter).await.unwrap().keys.len(), 10);
 }
 

@@ -3,15 +3,25 @@
 
 use crate::support::*;
 use countersign::{
-    config::{Config, Sources, Ttl},
+    config::{load::Sources, settings::Config, values::Ttl},
     domain::{
+        digest::Digest,
+        environment::Environment,
         id::{AccountId, AttemptId, EventId, GrantId, KeyId, RegistrationId},
-        key::{Body, Environment, KeyFormat},
+        key_format::{Body, KeyFormat},
+        key_stream::KeyStream,
         name::{Email, Name},
-        registration::{Approval, Attempt, Pickup, Poll, Registration, Request, Retry, UserCode},
+        pkce::CodeChallenge,
+        registration::{
+            poll::{NextStep, Poll},
+            request::{Approval, Attempt, Pickup, RegistrationRequest},
+            transitions::Registration,
+        },
         scope::{Scope, ScopeSet},
-        secret::{ApiKey, ClaimHandle, ClaimToken, CodeChallenge, CodeVerifier, Digest, KeyStream, PickupToken, Purpose, SessionToken},
+        secret::{ApiKey, ClaimHandle, ClaimToken, CodeVerifier, PickupToken, SessionToken},
+        server_secret::Purpose,
         source::Source,
+        user_code::UserCode,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -377,7 +387,7 @@ fn set(scopes: &[&str]) -> ScopeSet {
 impl Watched {
     fn new(challenge: bool) -> Self {
         let now = Timestamp::from_second(1_795_262_400).unwrap();
-        let request = Request {
+        let request = RegistrationRequest {
             id: RegistrationId::new(now, [0; 16]),
             created_at: now,
             expires_at: now + SignedDuration::from_hours(1),
@@ -522,7 +532,7 @@ impl Watched {
         if let Poll::Again { key, .. } = &answer {
             assert_eq!(Some(key), self.keys.first(), "another key than was delivered");
         }
-        let terminal = |poll: &Poll| matches!(poll, Poll::Denied | Poll::Spent | Poll::Expired(Retry::Register));
+        let terminal = |poll: &Poll| matches!(poll, Poll::Denied | Poll::Spent | Poll::Expired(NextStep::Register));
         if let Some(last) = self.last_answer.take().filter(terminal) {
             assert_eq!(last, answer, "a terminal answer changed");
         }

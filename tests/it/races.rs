@@ -2,11 +2,11 @@
 
 use crate::support::*;
 use countersign::{
+    api::{claims::Registered, error::Error},
     domain::{
         id::{AccountId, KeyId},
         source::Source,
     },
-    service::{Error, view::Registered},
     store::rows,
 };
 use std::{

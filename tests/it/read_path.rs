@@ -2,10 +2,17 @@
 
 use crate::support::*;
 use countersign::{
+    api::verification::Code,
     domain::secret::ApiKey,
-    service::{Service, verify::Need, view::Code},
-    store::{Engine, Observer, ReadJob, SledEngine, Snapshot, Store, StoreError, WriteJob},
-    world::World,
+    platform::runtime::Runtime,
+    service::{caller::Requirements, context::Service},
+    store::{
+        changes::Observer,
+        engine::{Engine, ReadJob, Snapshot, WriteJob},
+        error::StoreError,
+        handle::Store,
+        sled::engine::SledEngine,
+    },
 };
 use futures::future::BoxFuture;
 use std::sync::{
@@ -52,13 +59,13 @@ async fn counted() -> (TestApp, Arc<AtomicUsize>) {
     let reads = Arc::new(AtomicUsize::new(0));
     let inner = reopen(&app.dir.path().join("counted"));
     app.store = Store::new(Arc::new(Counting { inner, reads: reads.clone() }));
-    let service = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), World::system()).await.unwrap();
+    let service = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), Runtime::system()).await.unwrap();
     app.service = Arc::new(service);
     (app, reads)
 }
 
 async fn verdict(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Need::default()).await.unwrap().code
+    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 #[tokio::test]
@@ -116,7 +123,7 @@ async fn a48_a_key_that_begins_like_a_stored_one_costs_no_other_work_than_any_un
     let before = reads.load(Ordering::SeqCst);
     for shared in 0..30 {
         let random = format!("{}{}", &body[..shared], "z".repeat(30 - shared));
-        let guess = format!("{head}{random}{}", String::from_utf8_lossy(&countersign::domain::key::checksum(&random)));
+        let guess = format!("{head}{random}{}", String::from_utf8_lossy(&countersign::domain::key_format::checksum(&random)));
         assert_eq!(verdict(&app, &guess).await, Code::NotFound);
     }
     assert_eq!(reads.load(Ordering::SeqCst), before, "by its hash alone, from memory");
@@ -130,7 +137,7 @@ async fn what_changes_a_key_or_its_account_holds_at_once() {
     assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "free");
     app.edit(human.account, |account| account.plan = "pro".to_owned()).await;
     assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "pro");
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_eq!(verdict(&app, key.key.expose()).await, Code::Disabled);
     app.edit(human.account, |account| account.disabled_at = None).await;
@@ -163,7 +170,7 @@ async fn a52_no_verification_that_begins_after_a_revocation_accepts() {
                     let mut late = 0;
                     loop {
                         let revoked = over.load(Ordering::SeqCst);
-                        match service.authenticate(Some(&key), &Need::default()).await {
+                        match service.authenticate(Some(&key), &Requirements::default()).await {
                             Ok(_) => late += usize::from(revoked),
                             Err(_) if revoked => return late,
                             Err(_) => {}

@@ -2,9 +2,10 @@
 
 use crate::support::*;
 use countersign::{
-    config::Lifetime,
-    domain::{activity::What, key::Environment, registration::Registration, source::Source},
-    service::{Error, claim::Ask, review::Decision, view::Registered},
+    api::{claims::Registered, error::Error},
+    config::values::Lifetime,
+    domain::{activity::EventKind, environment::Environment, registration::transitions::Registration, source::Source},
+    service::claims::{decide::Decision, register::NewRegistration},
 };
 
 const HOUR: i64 = 3600;
@@ -21,7 +22,7 @@ async fn a12_the_eleventh_wrong_code_stops_its_account_and_nobody_else() {
     }
     assert_err!(app.type_code(&mallory, WRONG_CODE).await, Error::TooMany { retry_after: 3600, .. });
     assert_err!(app.enter(&mallory, &agent).await, Error::TooMany { .. });
-    assert!(app.activity(mallory.account).await.contains(&What::TooManyWrongCodes));
+    assert!(app.activity(mallory.account).await.contains(&EventKind::TooManyWrongCodes));
     assert_err!(app.poll(&agent).await, Error::AuthorizationPending { .. });
     app.approve(&alice, &agent).await;
     app.poll(&agent).await.unwrap();
@@ -142,7 +143,7 @@ async fn given_back_a_code_may_be_entered_by_somebody_else() {
 // Binding hints.
 
 async fn ask_for(app: &TestApp, hint: &str) -> Registered {
-    app.ask(Ask { login_hint: Some(hint.to_owned()), ..asks(&["audience:read"]) }).await.unwrap()
+    app.ask(NewRegistration { login_hint: Some(hint.to_owned()), ..asks(&["audience:read"]) }).await.unwrap()
 }
 
 #[tokio::test]
@@ -219,7 +220,7 @@ async fn a_second_agent_is_no_first() {
 async fn a04_a_name_with_lookalikes_is_marked() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
-    let agent = app.ask(Ask { agent_name: "C\u{217c}aude".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
+    let agent = app.ask(NewRegistration { agent_name: "C\u{217c}aude".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
     assert!(app.reviewed(&human, &agent).await.name_has_lookalikes);
 }
 
@@ -232,7 +233,7 @@ async fn a24_a_disowned_source_is_flagged_for_a_day() {
     let id = app.enter(&alice, &agent).await.unwrap();
     app.service.deny(&alice.session, id, true, alice.source).await.unwrap();
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
-    assert!(app.activity(alice.account).await.iter().any(|what| matches!(what, What::Disowned { .. })));
+    assert!(app.activity(alice.account).await.iter().any(|what| matches!(what, EventKind::Disowned { .. })));
     let again = app.service.register(asks(&["audience:read"]), who).await.unwrap();
     assert!(app.reviewed(&bob, &again).await.flagged);
     app.advance(24 * HOUR);
@@ -383,7 +384,7 @@ async fn approvals_not_yet_picked_up_count_against_the_limit_of_keys() {
 // What is risky takes the code typed and a fresh sign-in.
 
 /// Enters the code by following a link that carried it.
-async fn followed(app: &TestApp, human: &Human, agent: &Registered) -> countersign::service::review::Review {
+async fn followed(app: &TestApp, human: &Human, agent: &Registered) -> countersign::service::claims::review::Review {
     let given = code(agent.claim.user_code.expose());
     let id = app.service.enter_code(&human.session, given, false, human.source).await.unwrap();
     app.service.review(&human.session, id, human.source).await.unwrap()
@@ -485,7 +486,7 @@ async fn a_disabled_account_decides_nothing() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     let review = app.reviewed(&human, &agent).await;
-    let now = app.service.world.now();
+    let now = app.service.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::SignInNeeded);
     assert_err!(app.service.deny(&human.session, review.registration, false, Source::Local).await, Error::SignInNeeded);

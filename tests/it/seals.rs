@@ -2,7 +2,7 @@
 //! name, and an earlier version's is restored if whoever does it says that it may be believed.
 
 use super::process::Home;
-use countersign::store::{Table, backup::Manifest, rows};
+use countersign::store::{backup::Manifest, rows, table::Table};
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -2,21 +2,24 @@
 
 use crate::support::*;
 use countersign::{
+    api::{claims::Registered, error::Error},
     domain::{
         activity::Event,
-        registration::{Registration, UserCode},
+        registration::transitions::Registration,
         secret::{ApiKey, ClaimHandle, CodeVerifier, PortalTicket, SessionToken},
         source::Source,
+        user_code::UserCode,
     },
     service::{
-        Error,
-        claim::{Ask, MadeHandle},
-        keys::Filter,
-        portal::Visit,
-        review::Decision,
-        verify::Need,
-        view::Registered,
+        accounts::portal::PortalUser,
+        caller::Requirements,
+        claims::{
+            decide::Decision,
+            register::{NewHandle, NewRegistration},
+        },
+        keys::list::KeyFilter,
     },
+    store::rows,
 };
 use std::{
     fmt::Debug,
@@ -121,7 +124,7 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     let human = Human { account: account.id, session: row, source: Source::Local };
 
     // Polled without a challenge, with a second attempt, and with a code typed wrong once.
-    let agent = app.ask(Ask { agent_name: "Canary Claude".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
+    let agent = app.ask(NewRegistration { agent_name: "Canary Claude".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
     canary.registered(&agent);
     app.advance(10);
     let fresh = app.service.new_attempt(&token(&agent), None, false).await.unwrap();
@@ -158,12 +161,12 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     // Over MCP: a handle, then a pickup token, redeemed twice.
     let handle = ClaimHandle::new([5; 32]);
     canary.secret("a claim handle", handle.expose());
-    let made = Some(MadeHandle { handle: handle.clone(), bound_to: None });
-    let ask = Ask { handle: made, ..asks(&["audience:read"]) };
+    let made = Some(NewHandle { handle: handle.clone(), bound_to: None });
+    let ask = NewRegistration { handle: made, ..asks(&["audience:read"]) };
     canary.seen(&ask);
     let agent = app.ask(ask).await.unwrap();
     canary.registered(&agent);
-    canary.seen(&app.service.by_handle(&handle, None).await);
+    canary.seen(&app.service.find_by_handle(&handle, None).await);
     app.approve(&human, &agent).await;
     let (pickup, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
     canary.secret("a pickup token", pickup.expose());
@@ -188,9 +191,9 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     let child = app.child(made.key.expose(), new_key(&["audience:read"])).await.unwrap();
     canary.secret("a child's key", child.key.expose());
     let caller = app.call(made.key.expose()).await.unwrap();
-    let verdict = app.service.verify(&caller, child.key.expose(), Need::call()).await.unwrap();
+    let verdict = app.service.verify(&caller, child.key.expose(), Requirements::call()).await.unwrap();
     canary.seen(&(&made, &child, &caller, &verdict, app.service.whoami(&caller).await));
-    canary.seen(&(ApiKey::presented(made.key.expose()), app.service.list_keys(&human.actor(), None, &Filter::default()).await));
+    canary.seen(&(ApiKey::presented(made.key.expose()), app.service.list_keys(&human.actor(), None, &KeyFilter::default()).await));
     let mistyped = format!("{}x", made.key.expose());
     canary.secret("a mistyped key", &mistyped);
     canary.seen(&app.call(&mistyped).await.unwrap_err());
@@ -212,7 +215,7 @@ async fn portal(app: &TestApp, canary: &mut Canary) {
     let key = app.key(&operator, &["keys:write"]).await;
     canary.secret("the operator's key", key.key.expose());
     let caller = app.caller(key.key.expose()).await;
-    let visit = Visit { external_id: "u-1".to_owned(), email: "visitor@example.com".to_owned(), ..Visit::default() };
+    let visit = PortalUser { external_id: "u-1".to_owned(), email: "visitor@example.com".to_owned(), ..PortalUser::default() };
     let opened = app.service.open_portal(&caller, visit.clone()).await.unwrap();
     let ticket = opened.url.expose().split_once("?ticket=").unwrap().1;
     canary.secret("a portal ticket", ticket);
@@ -263,28 +266,27 @@ async fn a74_a_salt_that_is_no_longer_needed_is_not_in_its_row() {
 #[tokio::test]
 async fn a_store_refuses_a_secret_that_is_not_its_own() {
     use countersign::{
-        domain::secret::ServerSecret,
-        service::{OpenError, Service},
-        world::World,
+        domain::server_secret::ServerSecret,
+        platform::runtime::Runtime,
+        service::{context::Service, errors::OpenError},
     };
     let app = app().await;
-    let world = World::new(app.clock.clone(), Arc::new(Seeded::new(1)));
+    let runtime = Runtime::new(app.clock.clone(), Arc::new(Seeded::new(1)));
     let other = ServerSecret::new(&[8; 32]);
-    let opened = Service::open(app.service.config.clone(), app.store.clone(), other, world).await;
+    let opened = Service::open(app.service.config.clone(), app.store.clone(), other, runtime).await;
     assert!(matches!(opened, Err(OpenError::WrongSecret { .. })));
 }
 
 #[tokio::test]
 async fn a75_a_store_of_a_newer_version_is_refused() {
     use countersign::{
-        service::{OpenError, Service},
-        store::rows,
-        world::World,
+        platform::runtime::Runtime,
+        service::{context::Service, errors::OpenError},
     };
     let app = app().await;
-    app.store.write(|rows| rows::save_meta(rows, "schema", &999u32)).await.map_err(|e: countersign::store::StoreError| e).unwrap();
-    let world = World::new(app.clock.clone(), Arc::new(Seeded::new(1)));
-    let opened = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), world).await;
+    app.store.write(|rows| rows::save_meta(rows, "schema", &999u32)).await.map_err(|e: countersign::store::error::StoreError| e).unwrap();
+    let runtime = Runtime::new(app.clock.clone(), Arc::new(Seeded::new(1)));
+    let opened = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), runtime).await;
     assert!(matches!(opened, Err(OpenError::NewerSchema { data: 999, .. })));
 }
 
@@ -298,7 +300,7 @@ fn secrets_have_no_readable_debug() {
 
 #[tokio::test]
 async fn another_server_secret_hashes_and_derives_otherwise() {
-    use countersign::domain::secret::{Purpose, ServerSecret};
+    use countersign::domain::server_secret::{Purpose, ServerSecret};
     let (one, two) = (server_secret(), ServerSecret::new(&[8; 32]));
     assert!(one.hash(Purpose::ApiKey, b"x") != two.hash(Purpose::ApiKey, b"x"));
     assert!(one.hash(Purpose::ApiKey, b"x") != one.hash(Purpose::ClaimToken, b"x"), "each purpose has its own key");

@@ -1,7 +1,14 @@
 //! Ports, sockets, directories and files that are not, or no longer, what they were: who gets a key, and who gets nothing.
 
 use crate::process::*;
-use countersign::owner::{Call, Reply, SecretError, SocketClient, Standing, secret};
+use countersign::instance::{
+    control::{
+        client::SocketClient,
+        request::{ControlRequest, ControlResponse},
+        status::InstanceStatus,
+    },
+    secret_file::{self, SecretError},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -59,9 +66,9 @@ impl Home {
         delivered
     }
 
-    async fn owner(&self) -> Standing {
-        match SocketClient::of(&self.data()).unwrap().call(&Call::Status).await.unwrap() {
-            Reply::Status(standing) => standing,
+    async fn owner(&self) -> InstanceStatus {
+        match SocketClient::of(&self.data()).unwrap().call(&ControlRequest::Status).await.unwrap() {
+            ControlResponse::Status(standing) => standing,
             other => panic!("{other:?}"),
         }
     }
@@ -179,7 +186,7 @@ fn a82_a_secret_lock_or_store_of_another_user_is_refused() {
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = if chown(file.path(), NOBODY, NOBODY).is_ok() { file.path() } else { Path::new("/etc/passwd") };
-    assert!(matches!(secret::read(path), Err(SecretError::Foreign(_))));
+    assert!(matches!(secret_file::read(path), Err(SecretError::Foreign(_))));
 }
 
 // The socket.

@@ -2,12 +2,12 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{account::Session, id::KeyId, source::Source},
+    api::{error::Error, keys::Created},
+    domain::{id::KeyId, session::BrowserSession, source::Source},
     service::{
-        Error,
-        keys::{Actor, Edit, Filter, Rotate},
-        operator::Change,
-        view::Created,
+        admin::accounts::Change,
+        caller::Actor,
+        keys::{edit::Edit, list::KeyFilter, rotate::Rotate},
     },
     store::rows,
 };
@@ -52,7 +52,7 @@ async fn act(app: &TestApp, human: &Human, done: Done) -> Result<(), Error> {
     let (s, actor, here) = (&app.service, human.actor(), Source::Local);
     match done {
         Done::Create(scopes, expires_in) => {
-            let new = countersign::service::keys::NewKey { expires_in, ..new_key(scopes) };
+            let new = countersign::service::keys::create::NewKey { expires_in, ..new_key(scopes) };
             s.create_key(actor, human.account, new, here).await.map(drop)
         }
         Done::Edit(id, edit) => s.edit_key(&actor, id, edit, here).await.map(drop),
@@ -141,7 +141,7 @@ async fn owner(app: &TestApp) -> Human {
 }
 
 async fn names(app: &TestApp) -> Vec<String> {
-    let keys = app.service.list_keys(&Actor::Operator, None, &Filter::default()).await.unwrap().keys;
+    let keys = app.service.list_keys(&Actor::Operator, None, &KeyFilter::default()).await.unwrap().keys;
     keys.into_iter().map(|key| key.name).collect()
 }
 
@@ -261,10 +261,10 @@ async fn a94_a_wrong_password_is_counted_and_a_session_that_ended_is_not_made_fr
     let again = |text: &str| app.service.sign_in_again(&human.session, Some(password(text)), human.source);
     assert_err!(again("not the password").await, Error::WrongPassword);
     let token = human.session.token;
-    let end = move |rows: &mut dyn countersign::store::Write| {
-        let session = rows::load::<Session>(rows, token.as_bytes())?.unwrap();
+    let end = move |rows: &mut dyn countersign::store::engine::Write| {
+        let session = rows::load::<BrowserSession>(rows, token.as_bytes())?.unwrap();
         rows::erase(rows, &session);
-        Ok::<_, countersign::store::StoreError>(())
+        Ok::<_, countersign::store::error::StoreError>(())
     };
     app.store.write(end).await.unwrap();
     assert_err!(again(PASSWORD).await, Error::SignInNeeded);

@@ -3,11 +3,15 @@
 use super::durable::key_row;
 use crate::support::*;
 use countersign::{
-    domain::{account::Account, id::AccountId, key::Key, secret::Purpose},
+    domain::{account::Account, id::AccountId, key::Key, server_secret::Purpose},
+    instance::lock::{Acquired, Holder, InstanceLock},
     store::{
-        Engine, Order, Rows, SledEngine, Store, StoreError, Table, Write,
-        lock::{Acquired, Owner, OwnerLock},
+        engine::{Engine, Order, Rows, Write},
+        error::StoreError,
+        handle::Store,
         rows,
+        sled::engine::SledEngine,
+        table::Table,
     },
 };
 use jiff::Timestamp;
@@ -454,14 +458,14 @@ fn a_half_written_snapshot_is_removed_at_open() {
 #[test]
 fn a_second_process_is_told_who_holds_the_directory() {
     let dir = TempDir::new().unwrap();
-    let Acquired::Mine(mut lock) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("the first takes it") };
-    assert!(matches!(OwnerLock::acquire(dir.path()).unwrap(), Acquired::Theirs(None)));
-    lock.announce(&Owner { pid: 42, role: "serve".to_owned(), url: "http://127.0.0.1:4080".to_owned(), socket: Default::default() })
+    let Acquired::Mine(mut lock) = InstanceLock::acquire(dir.path()).unwrap() else { panic!("the first takes it") };
+    assert!(matches!(InstanceLock::acquire(dir.path()).unwrap(), Acquired::Theirs(None)));
+    lock.announce(&Holder { pid: 42, role: "serve".to_owned(), url: "http://127.0.0.1:4080".to_owned(), socket: Default::default() })
         .unwrap();
-    let Acquired::Theirs(Some(owner)) = OwnerLock::acquire(dir.path()).unwrap() else { panic!("the second is refused") };
+    let Acquired::Theirs(Some(owner)) = InstanceLock::acquire(dir.path()).unwrap() else { panic!("the second is refused") };
     assert_eq!((owner.pid, owner.role.as_str(), owner.url.as_str()), (42, "serve", "http://127.0.0.1:4080"));
     drop(lock);
-    assert!(matches!(OwnerLock::acquire(dir.path()).unwrap(), Acquired::Mine(_)));
+    assert!(matches!(InstanceLock::acquire(dir.path()).unwrap(), Acquired::Mine(_)));
 }
 
 #[test]
@@ -469,7 +473,7 @@ fn a_data_directory_is_its_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::new().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let _lock = OwnerLock::acquire(dir.path()).unwrap();
+    let _lock = InstanceLock::acquire(dir.path()).unwrap();
     assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
@@ -488,6 +492,6 @@ fn a_shared_directory_is_refused_and_stays_as_it_was() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("somebody else's"), "").unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(OwnerLock::acquire(dir.path()).is_err());
+    assert!(InstanceLock::acquire(dir.path()).is_err());
     assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755);
 }

@@ -3,9 +3,9 @@
 
 use crate::{process::*, support::PASSWORD};
 use countersign::{
-    owner::{Call, SocketClient},
-    store::{Order, SledEngine, Store, StoreError, Table, rows},
-    world::World,
+    instance::control::{client::SocketClient, request::ControlRequest},
+    platform::runtime::Runtime,
+    store::{engine::Order, error::StoreError, handle::Store, rows, sled::engine::SledEngine, table::Table},
 };
 use serde_json::{Value, json};
 use std::{
@@ -112,7 +112,8 @@ async fn shell(home: Arc<Home>, seen: Arc<Seen>, stop: CancellationToken) {
 async fn owner(home: &Home) -> i32 {
     loop {
         if let Ok(client) = SocketClient::of(&home.data())
-            && let Ok(Ok(countersign::owner::Reply::Status(standing))) = client.ask(&Call::Status).await
+            && let Ok(Ok(countersign::instance::control::request::ControlResponse::Status(standing))) =
+                client.ask(&ControlRequest::Status).await
         {
             return i32::try_from(standing.pid).unwrap();
         }
@@ -133,7 +134,7 @@ async fn however_often_the_owner_dies_no_call_is_lost_and_nothing_is_done_twice(
         seen.went_on().await;
         let pid = owner(&home).await;
         // At a random moment of the calls that are under way.
-        let [delay] = World::system().bytes();
+        let [delay] = Runtime::system().bytes();
         tokio::time::sleep(Duration::from_millis(u64::from(delay))).await;
         let signal = if kill % 4 == 3 { "-TERM" } else { "-KILL" };
         std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
@@ -153,7 +154,8 @@ async fn however_often_the_owner_dies_no_call_is_lost_and_nothing_is_done_twice(
         task.await.unwrap();
     }
     let store = {
-        let countersign::store::lock::Acquired::Mine(_lock) = countersign::store::lock::OwnerLock::acquire(&home.data()).unwrap() else {
+        let countersign::instance::lock::Acquired::Mine(_lock) = countersign::instance::lock::InstanceLock::acquire(&home.data()).unwrap()
+        else {
             panic!("somebody still has the directory")
         };
         Store::new(Arc::new(SledEngine::open(&home.data(), None).unwrap()))
@@ -163,7 +165,7 @@ async fn however_often_the_owner_dies_no_call_is_lost_and_nothing_is_done_twice(
             let pending = rows.scan(Table::Pending, &[], None, Order::Ascending, usize::MAX)?;
             let mut names = Vec::new();
             for (_, id) in &pending {
-                let found: countersign::domain::registration::Registration = rows::load(rows, id)?.unwrap();
+                let found: countersign::domain::registration::transitions::Registration = rows::load(rows, id)?.unwrap();
                 names.push((String::from_utf8(id.clone()).unwrap(), found.request().agent_name.to_string()));
             }
             let keys = rows.scan(Table::Keys, &[], None, Order::Ascending, usize::MAX)?;

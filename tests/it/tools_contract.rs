@@ -8,7 +8,7 @@ fn folder() -> PathBuf {
 }
 
 fn tools() -> Vec<Value> {
-    countersign::mcp::definitions().iter().map(|tool| serde_json::to_value(tool).unwrap()).collect()
+    countersign::mcp::tools::definitions().iter().map(|tool| serde_json::to_value(tool).unwrap()).collect()
 }
 
 fn name(tool: &Value) -> &str {
@@ -143,7 +143,7 @@ fn every_error_code_a_guide_names_exists() {
         let codes: Vec<_> = errors.split('`').skip(1).step_by(2).collect();
         assert!(!codes.is_empty());
         for code in codes {
-            assert!(countersign::mcp::ERROR_CODES.contains(&code), "{}: `{code}` is no error code", name(&tool));
+            assert!(countersign::mcp::error::CODES.contains(&code), "{}: `{code}` is no error code", name(&tool));
         }
     }
 }

@@ -9,7 +9,7 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use countersign::http::listen::Limits;
+use countersign::server::listen::ConnectionLimits;
 use std::{net::SocketAddr, time::Duration};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -164,7 +164,7 @@ async fn closed(wire: &mut Wire) -> Vec<u8> {
 
 #[tokio::test]
 async fn a90_past_the_bound_those_who_take_nothing_are_ended_and_others_go_on() {
-    let limits = Limits { untaken: 1 << 20, ..Limits::default() };
+    let limits = ConnectionLimits { untaken: 1 << 20, ..ConnectionLimits::default() };
     let (address, _stop) = listening(wasteful(), limits).await;
     // One that reads slowly what it asked for, and is not the worst.
     let mut modest = hoarders(address, 1, 2, 0, |_| asks(address, "/large", "")).await;
@@ -199,7 +199,7 @@ async fn a90_past_the_bound_those_who_take_nothing_are_ended_and_others_go_on() 
 #[tokio::test]
 async fn a90_past_the_bound_a_change_is_still_answered() {
     let router = wasteful().route("/change", post(|| async { vec![b'x'; 20_000] }));
-    let (address, _stop) = listening(router, Limits { untaken: 10_000, ..Limits::default() }).await;
+    let (address, _stop) = listening(router, ConnectionLimits { untaken: 10_000, ..ConnectionLimits::default() }).await;
     let asked = exchange(address, "GET", "/large", &[], b"").await.unwrap();
     assert_eq!((asked.status, asked.header("retry-after")), (503, "1"));
     let changed = exchange(address, "POST", "/change", &[], b"").await.unwrap();
@@ -209,7 +209,7 @@ async fn a90_past_the_bound_a_change_is_still_answered() {
 
 #[tokio::test]
 async fn a90_what_is_counted_is_given_back_however_an_answer_ends() {
-    let limits = Limits { untaken: 400_000, ..Limits::default() };
+    let limits = ConnectionLimits { untaken: 400_000, ..ConnectionLimits::default() };
     let (address, _stop) = listening(wasteful(), limits).await;
     for round in 0..30 {
         // Left before the answer, in the middle of it, reset, and taken to its end: five answers at most are there at once.
@@ -234,7 +234,7 @@ async fn a90_what_is_counted_is_given_back_however_an_answer_ends() {
 #[tokio::test]
 async fn a90_an_answer_of_which_nobody_takes_a_byte_ends_its_connection() {
     let soon = Duration::from_secs(1);
-    let limits = Limits { unread: soon, ..Limits::default() };
+    let limits = ConnectionLimits { unread: soon, ..ConnectionLimits::default() };
     let router = wasteful().route("/huge", get(|| async { vec![b'x'; 40_000_000] }));
     let (address, _stop) = listening(router, limits).await;
     let mut unread = Wire::open(address).await;
@@ -255,7 +255,7 @@ async fn a90_an_answer_of_which_nobody_takes_a_byte_ends_its_connection() {
 
 #[tokio::test]
 async fn a90_one_address_has_not_all_connections() {
-    let limits = Limits { connections_of_one: 3, ..Limits::default() };
+    let limits = ConnectionLimits { connections_of_one: 3, ..ConnectionLimits::default() };
     let (address, _stop) = listening(wasteful(), limits).await;
     let mut held = Vec::new();
     for _ in 0..3 {
@@ -278,7 +278,7 @@ async fn a90_one_address_has_not_all_connections() {
 
 #[tokio::test]
 async fn a90_this_computer_private_networks_and_proxies_share_no_limit() {
-    let limits = Limits { connections_of_one: 3, ..Limits::with_neighbours(&[]) };
+    let limits = ConnectionLimits { connections_of_one: 3, ..ConnectionLimits::with_neighbours(&[]) };
     let (address, _stop) = listening(wasteful(), limits).await;
     let mut held = Vec::new();
     for _ in 0..50 {
@@ -289,7 +289,7 @@ async fn a90_this_computer_private_networks_and_proxies_share_no_limit() {
 }
 
 /// What a connection of HTTP/2 is told of how many requests it may have at once.
-async fn streams(limits: Limits) -> u32 {
+async fn streams(limits: ConnectionLimits) -> u32 {
     let (address, _stop) = listening(wasteful(), limits).await;
     let mut wire = Wire::open(address).await;
     wire.send(with_window(65_535)).await;
@@ -305,15 +305,15 @@ async fn streams(limits: Limits) -> u32 {
 
 #[tokio::test]
 async fn a90_a_stranger_asks_fewer_things_at_once_than_a_proxy() {
-    assert_eq!(streams(Limits::default()).await, 32);
-    assert_eq!(streams(Limits::with_neighbours(&[])).await, 100);
+    assert_eq!(streams(ConnectionLimits::default()).await, 32);
+    assert_eq!(streams(ConnectionLimits::with_neighbours(&[])).await, 100);
 }
 
 #[tokio::test]
 async fn answers_come_whole_in_pieces_over_both_protocols() {
     let router =
         Router::new().route("/large", get(|| async { (0..1_000_000_u32).flat_map(u32::to_be_bytes).take(1_000_003).collect::<Vec<_>>() }));
-    let (address, _stop) = listening(router, Limits::default()).await;
+    let (address, _stop) = listening(router, ConnectionLimits::default()).await;
     let expected: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_be_bytes).take(1_000_003).collect();
     let answer = exchange(address, "GET", "/large", &[], b"").await.unwrap();
     assert_eq!((answer.header("content-length"), answer.bytes == expected), ("1000003", true));

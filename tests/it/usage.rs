@@ -2,16 +2,17 @@
 
 use crate::support::*;
 use countersign::{
+    api::{error::Error, usage::UsageDay},
     domain::{secret::ApiKey, source::Source, usage::Refusal},
-    service::{Error, verify::Need, view::UsageDay},
-    store::{Order, StoreError, Table},
+    service::caller::Requirements,
+    store::{engine::Order, error::StoreError, table::Table},
 };
 use serde_json::json;
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 86_400;
 
-async fn days(app: &TestApp, human: &Human, key: &countersign::service::view::Created, count: u16) -> Vec<UsageDay> {
+async fn days(app: &TestApp, human: &Human, key: &countersign::api::keys::Created, count: u16) -> Vec<UsageDay> {
     app.service.key_usage(&human.actor(), key.view.id, count).await.unwrap().days
 }
 
@@ -23,7 +24,7 @@ async fn a_day_counts_what_was_accepted_and_what_was_refused_by_reason() {
     for _ in 0..12 {
         let _ = app.call(key.key.expose()).await;
     }
-    let _ = app.service.verify_as_operator(key.key.expose(), Need::call().scope("email:send")).await;
+    let _ = app.service.verify_as_operator(key.key.expose(), Requirements::call().scope("email:send")).await;
     let today = days(&app, &human, &key, 1).await.remove(0);
     assert_eq!(today.accepted, 10);
     assert_eq!(today.refused, [(Refusal::InsufficientScope, 1), (Refusal::RateLimited, 2)].into());
@@ -75,10 +76,10 @@ async fn the_last_use_is_shown_with_its_address() {
     let key = app.key(&human, &["audience:read"]).await;
     let from = Some(Source::address("203.0.113.9".parse().unwrap()));
     let presented = ApiKey::presented(key.key.expose());
-    app.service.authenticate_from(presented.as_ref(), &Need::call(), from).await.unwrap();
+    app.service.authenticate_from(presented.as_ref(), &Requirements::call(), from).await.unwrap();
     let view = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
     assert_eq!(view.usage.last_used_from.as_deref(), Some("203.0.113.9"));
-    assert_eq!(view.last_used_at.unwrap().0, app.service.world.now());
+    assert_eq!(view.last_used_at.unwrap().0, app.service.runtime.now());
 }
 
 #[tokio::test]
@@ -198,7 +199,7 @@ async fn a54_a_refused_call_costs_nothing() {
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     for _ in 0..50 {
-        let verdict = app.service.verify_as_operator(key.key.expose(), Need::call().scope("email:send")).await.unwrap();
+        let verdict = app.service.verify_as_operator(key.key.expose(), Requirements::call().scope("email:send")).await.unwrap();
         assert!(!verdict.valid);
     }
     assert_eq!(app.call(key.key.expose()).await.unwrap().ratelimit.unwrap().remaining, 9);
@@ -209,7 +210,7 @@ async fn a56_a_clock_set_back_or_forth_frees_and_blocks_nobody_and_revives_no_ke
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let short = new_key(&["audience:read"]);
-    let short = countersign::service::keys::NewKey { expires_in: Some(3600), ..short };
+    let short = countersign::service::keys::create::NewKey { expires_in: Some(3600), ..short };
     let short = app.service.create_key(human.actor(), human.account, short, human.source).await.unwrap();
     let key = app.key(&human, &["audience:read"]).await;
     for _ in 0..10 {
@@ -230,7 +231,7 @@ async fn a_child_with_a_small_limit_of_its_own_takes_no_more_from_its_parent_tha
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let parent = app.key(&human, &["keys:write", "audience:read"]).await;
-    let child = countersign::service::keys::NewKey { requests_per_minute: Some(1), ..new_key(&["audience:read"]) };
+    let child = countersign::service::keys::create::NewKey { requests_per_minute: Some(1), ..new_key(&["audience:read"]) };
     let child = app.child(parent.key.expose(), child).await.unwrap();
     assert_eq!(app.call(child.key.expose()).await.unwrap().ratelimit.unwrap().remaining, 0);
     assert_err!(app.call(child.key.expose()).await, Error::RateLimited(limit) if limit.limit == 1);
@@ -242,7 +243,7 @@ async fn a_lineage_that_used_all_costs_a_child_nothing_of_its_own() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let parent = app.key(&human, &["keys:write", "audience:read"]).await;
-    let child = countersign::service::keys::NewKey { requests_per_minute: Some(2), ..new_key(&["audience:read"]) };
+    let child = countersign::service::keys::create::NewKey { requests_per_minute: Some(2), ..new_key(&["audience:read"]) };
     let child = app.child(parent.key.expose(), child).await.unwrap();
     for _ in 0..10 {
         app.call(parent.key.expose()).await.unwrap();
@@ -258,7 +259,7 @@ async fn a_limit_of_its_own_holds_for_all_that_a_key_made_together_and_after_a_r
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let root = app.key(&human, &["keys:write", "audience:read"]).await;
-    let small = |scopes: &[&str]| countersign::service::keys::NewKey { requests_per_minute: Some(4), ..new_key(scopes) };
+    let small = |scopes: &[&str]| countersign::service::keys::create::NewKey { requests_per_minute: Some(4), ..new_key(scopes) };
     let child = app.child(root.key.expose(), small(&["keys:write", "audience:read"])).await.unwrap();
     let (one, two) = (
         app.child(child.key.expose(), small(&["audience:read"])).await.unwrap(),
@@ -270,7 +271,7 @@ async fn a_limit_of_its_own_holds_for_all_that_a_key_made_together_and_after_a_r
     for key in [&one, &two, &child] {
         assert_err!(app.call(key.key.expose()).await, Error::RateLimited(_));
     }
-    let how = countersign::service::keys::Rotate { grace_seconds: Some(0), expires_in: None };
+    let how = countersign::service::keys::rotate::Rotate { grace_seconds: Some(0), expires_in: None };
     let next = app.service.rotate_key(&human.actor(), child.view.id, how, human.source, None).await.unwrap();
     assert_err!(app.call(next.key.as_ref().unwrap().expose()).await, Error::RateLimited(_));
     app.call(root.key.expose()).await.unwrap();

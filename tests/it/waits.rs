@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use countersign::{
-    domain::{registration::Registration, source::Source},
-    service::{Error, view::Registered},
+    api::{claims::Registered, error::Error},
+    domain::{registration::transitions::Registration, source::Source},
 };
 use serde_json::json;
 use std::time::Duration;

@@ -1,8 +1,10 @@
 //! One entry of a client's file, in whichever layout, with its variables replaced.
 
-use super::variables::{Expanded, Place};
 use crate::{
-    cli::clients::Client,
+    cli::{
+        clients::Client,
+        mcp_config::variables::{Expanded, Place},
+    },
     domain::{
         pasted::{self, Said},
         place::{self, NoPath},

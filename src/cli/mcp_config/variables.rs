@@ -79,7 +79,11 @@ impl Place {
 
     /// What stands between `${` and `}`.
     fn braced(&self, inner: &str, missing: &mut Vec<String>) -> Option<Value> {
-        use Client::{Claude, Cursor, Gemini, Vscode, Windsurf};
+        use crate::cli::clients::Client::Claude;
+        use crate::cli::clients::Client::Cursor;
+        use crate::cli::clients::Client::Gemini;
+        use crate::cli::clients::Client::Vscode;
+        use crate::cli::clients::Client::Windsurf;
         let is = |clients: &[Client]| self.owner.is_none_or(|owner| clients.contains(&owner));
         if let Some(name) = inner.strip_prefix("env:").filter(|_| is(&[Cursor, Vscode, Windsurf])) {
             return Some(of_environment(name, None, missing));

@@ -1,13 +1,19 @@
 //! New keys.
 
-use super::{Actor, Once, lifetime, lineage::may_make, missing, room_for_one_more};
 use crate::{
-    config::Config,
+    api::{
+        error::Error,
+        keys::{Created, Issued},
+        values::Revealed,
+    },
+    cache::cached_key::CachedKey,
+    config::settings::Config,
     domain::{
         account::Account,
-        activity::What,
+        activity::EventKind,
+        environment::Environment,
         id::AccountId,
-        key::{Environment, Key, Origin},
+        key::{Key, Origin},
         name::Name,
         operation::Outcome,
         scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
@@ -15,11 +21,11 @@ use crate::{
         time::after,
     },
     service::{
-        Error, Operation, Service, acting,
-        facts::KeyFacts,
-        operation::Turn,
-        record,
-        view::{Created, Issued, Revealed},
+        caller::{Actor, active_account},
+        context::Service,
+        idempotency::{Operation, Turn},
+        keys::{access::missing, issue::lifetime, lineage::may_make, once::Once, quota::check_key_quota},
+        record_event::record,
     },
     store::rows,
 };
@@ -72,8 +78,8 @@ impl Service {
         }
         let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = self.known_scopes(&new.scopes)?;
-        let Turn { world, note, done } = self.turn(operation).await?;
-        let now = world.now();
+        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let now = runtime.now();
         let expires_at = lifetime(new.expires_in)?.map(|lifetime| after(now, lifetime));
         let environment = match &actor {
             Actor::Key(key) if new.environment.is_some_and(|e| e != key.environment) => {
@@ -82,7 +88,7 @@ impl Service {
             Actor::Key(key) => key.environment,
             Actor::Owner { .. } | Actor::Program { .. } | Actor::Operator => new.environment.unwrap_or(self.config.environment),
         };
-        let fresh = self.fresh_key(environment, &world);
+        let fresh = self.fresh_key(environment, &runtime);
         let draft = Key {
             id: fresh.id,
             account,
@@ -107,7 +113,7 @@ impl Service {
             redeliverable: None,
         };
         let request = self.request(once, "create", &new)?;
-        let (config, random) = (self.config.clone(), world.bytes());
+        let (config, random) = (self.config.clone(), runtime.bytes());
         let made = self
             .store
             .write(move |rows| {
@@ -120,16 +126,16 @@ impl Service {
                 }
                 may_make(rows, &actor)?;
                 actor.may_give(rows, now)?;
-                let owner = acting(rows, account).map_err(|_| Error::not_found("account"))?;
+                let owner = active_account(rows, account).map_err(|_| Error::not_found("account"))?;
                 let mut key = draft.clone();
                 if let Actor::Key(parent) = &actor {
                     bound(&mut key, parent)?;
                 }
                 within_session(&actor, &owner, &key.scopes)?;
                 within_plan(&config, &actor, &owner.plan, key.requests_per_minute)?;
-                room_for_one_more(rows, account, config.keys.max_active_per_account, None, now)?;
+                check_key_quota(rows, account, config.keys.max_active_per_account, None, now)?;
                 rows::save(rows, &key)?;
-                record(rows, account, Some(source), What::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
+                record(rows, account, Some(source), EventKind::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
                 note.put(rows, Outcome::Drawn)?;
                 if let Some(request) = &request {
                     request.remember(rows, key.id)?;
@@ -142,7 +148,7 @@ impl Service {
 }
 
 /// A child is never wider than its parent in scopes, lifetime and limit; its environment is its parent's.
-fn bound(key: &mut Key, parent: &KeyFacts) -> Result<(), Error> {
+fn bound(key: &mut Key, parent: &CachedKey) -> Result<(), Error> {
     if !parent.scopes.has(KEYS_WRITE) {
         return Err(missing(KEYS_WRITE));
     }
@@ -168,7 +174,7 @@ fn bound(key: &mut Key, parent: &KeyFacts) -> Result<(), Error> {
 
 /// A program's session acts for its human alone. A key of an operator that verifies or makes others' would act for all,
 /// and outlive the session.
-pub(super) fn within_session(actor: &Actor, owner: &Account, scopes: &ScopeSet) -> Result<(), Error> {
+pub fn within_session(actor: &Actor, owner: &Account, scopes: &ScopeSet) -> Result<(), Error> {
     let reaches_others = owner.operator && [KEYS_VERIFY, KEYS_WRITE].into_iter().any(|scope| scopes.has(scope));
     match actor {
         Actor::Program { .. } if reaches_others => Err(Error::Forbidden {

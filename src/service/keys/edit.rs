@@ -1,21 +1,26 @@
 //! Changes to a key that leave its secret alone: name, scopes, whether it works.
 
-use super::{
-    Actor,
-    lineage::{change_reach, successors},
-    room_for_one_more, writable,
-};
 use crate::{
+    api::{error::Error, keys::KeyView},
     domain::{
-        activity::What,
+        activity::EventKind,
         id::KeyId,
         key::{Key, Status},
         name::Name,
         scope::ScopeSet,
         source::Source,
     },
-    service::{Error, Service, record, view::KeyView},
-    store::{Read, rows},
+    service::{
+        caller::Actor,
+        context::Service,
+        keys::{
+            access::{may_enable, writable},
+            lineage::change_reach,
+            quota::check_key_quota,
+        },
+        record_event::record,
+    },
+    store::{engine::Read, rows},
 };
 use jiff::Timestamp;
 
@@ -36,8 +41,8 @@ impl Service {
         let name: Option<Name> =
             edit.name.map(|name| name.parse()).transpose().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = edit.scopes.map(|scopes| self.known_scopes(&scopes)).transpose()?;
-        let (now, actor, disabled) = (self.world.now(), actor.clone(), edit.disabled);
-        let (randoms, max_active) = ([self.world.bytes(), self.world.bytes()], self.config.keys.max_active_per_account);
+        let (now, actor, disabled) = (self.runtime.now(), actor.clone(), edit.disabled);
+        let (randoms, max_active) = ([self.runtime.bytes(), self.runtime.bytes()], self.config.keys.max_active_per_account);
         self.store
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
@@ -51,7 +56,7 @@ impl Service {
                 if let Some(scopes) = &scopes {
                     may_have(rows, &actor, &key, scopes)?;
                     let owner = rows::account(rows, key.account)?.ok_or_else(|| Error::not_found("key"))?;
-                    super::create::within_session(&actor, &owner, scopes)?;
+                    crate::service::keys::create::within_session(&actor, &owner, scopes)?;
                     key.scopes = scopes.clone();
                 }
                 let (added, removed) = (key.scopes.missing_from(&before.scopes), before.scopes.missing_from(&key.scopes));
@@ -67,20 +72,20 @@ impl Service {
                     })?;
                 }
                 if was.is_some() || !added.is_empty() || !removed.is_empty() {
-                    let what = What::KeyEdited { key: id, name: key.name.clone(), was, added, removed };
+                    let what = EventKind::KeyEdited { key: id, name: key.name.clone(), was, added, removed };
                     record(rows, key.account, Some(source), what, now, randoms[0])?;
                 }
                 let what = match disabled {
                     Some(true) => {
                         let suspended = key.disabled_at.is_some();
                         change_reach(rows, id, |other| suspend(other, &key, now))?;
-                        (!suspended).then(|| What::KeyDisabled { key: id, name: key.name.clone() })
+                        (!suspended).then(|| EventKind::KeyDisabled { key: id, name: key.name.clone() })
                     }
                     Some(false) if key.disabled_at.is_some() => {
                         may_enable(rows, &actor, &key, now)?;
                         change_reach(rows, id, |other| resume(other, &key))?;
                         within_limit(rows, &key, max_active, now)?;
-                        Some(What::KeyEnabled { key: id, name: key.name.clone() })
+                        Some(EventKind::KeyEnabled { key: id, name: key.name.clone() })
                     }
                     _ => None,
                 };
@@ -131,23 +136,5 @@ fn resume(other: &mut Key, with: &Key) -> bool {
 /// With all that came back.
 fn within_limit(rows: &dyn Read, key: &Key, max: u32, now: Timestamp) -> Result<(), Error> {
     let too_many = |_| Error::Conflict { detail: format!("the account would have more than {max} active keys: revoke some first") };
-    if max == 0 { Ok(()) } else { room_for_one_more(rows, key.account, max + 1, None, now).map_err(too_many) }
-}
-
-pub(in crate::service) fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
-    if let Actor::Key(_) = actor {
-        return Err(Error::Forbidden { detail: "only a human enables a key again".to_owned() });
-    }
-    if let Some(next) = successors(rows, key)?.pop().filter(|next| !next.is_active(now)) {
-        return Err(Error::Conflict {
-            detail: format!("the key that took its place, {}, is {}: let that one work first", next.id, next.status(now).as_str()),
-        });
-    }
-    actor.may_give(rows, now)?;
-    match key.parent.map(|parent| rows::key(rows, parent)).transpose()?.flatten() {
-        Some(parent) if !parent.is_active(now) => Err(Error::Conflict {
-            detail: format!("the key that made it, {}, is {}: let that one work first", parent.id, parent.status(now).as_str()),
-        }),
-        _ => Ok(()),
-    }
+    if max == 0 { Ok(()) } else { check_key_quota(rows, key.account, max + 1, None, now).map_err(too_many) }
 }

@@ -3,12 +3,16 @@
 //! What is taken from a key is taken from all that has its rights through it: the keys it was rotated from, which may
 //! work on for a grace, and everything any of them has made. There is one walk, and whatever takes something goes it.
 
-use super::Actor;
 use crate::{
+    api::error::Error,
     domain::{id::KeyId, key::Key},
-    service::Error,
-    store::{Read, Write, rows},
+    service::caller::Actor,
+    store::{
+        engine::{Read, Write},
+        rows,
+    },
 };
+use jiff::Timestamp;
 use std::collections::HashSet;
 
 /// The key itself, the keys before it, however long ago it was rotated from them, and all their descendants: each
@@ -28,7 +32,7 @@ pub(in crate::service) fn reach(rows: &dyn Read, of: KeyId) -> Result<Vec<KeyId>
 }
 
 /// Changes every key the walk from `of` reaches, itself too. `change` says whether it changed something.
-pub(super) fn change_reach(rows: &mut dyn Write, of: KeyId, change: impl Fn(&mut Key) -> bool) -> Result<(), Error> {
+pub fn change_reach(rows: &mut dyn Write, of: KeyId, change: impl Fn(&mut Key) -> bool) -> Result<(), Error> {
     for id in reach(rows, of)? {
         if let Some(mut key) = rows::key(rows, id)?
             && change(&mut key)
@@ -40,12 +44,12 @@ pub(super) fn change_reach(rows: &mut dyn Write, of: KeyId, change: impl Fn(&mut
 }
 
 /// The keys a key was rotated from, latest first.
-pub(super) fn predecessors(rows: &dyn Read, key: &Key) -> Result<Vec<Key>, Error> {
+pub fn predecessors(rows: &dyn Read, key: &Key) -> Result<Vec<Key>, Error> {
     chain(rows, key, |key| key.replaces)
 }
 
 /// The keys a key was rotated to, earliest first.
-pub(super) fn successors(rows: &dyn Read, key: &Key) -> Result<Vec<Key>, Error> {
+pub fn successors(rows: &dyn Read, key: &Key) -> Result<Vec<Key>, Error> {
     chain(rows, key, |key| key.replaced_by)
 }
 
@@ -59,7 +63,7 @@ fn chain(rows: &dyn Read, key: &Key, next: impl Fn(&Key) -> Option<KeyId>) -> Re
 }
 
 /// A key that was rotated works on so that nothing is cut off, not to leave more behind than it was.
-pub(super) fn may_make(rows: &dyn Read, actor: &Actor) -> Result<(), Error> {
+pub fn may_make(rows: &dyn Read, actor: &Actor) -> Result<(), Error> {
     let Actor::Key(key) = actor else { return Ok(()) };
     match rows::key(rows, key.id)?.and_then(|key| key.replaced_by) {
         Some(successor) => Err(Error::Forbidden {
@@ -67,4 +71,38 @@ pub(super) fn may_make(rows: &dyn Read, actor: &Actor) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
+}
+
+pub fn descends_from(rows: &dyn Read, key: &Key, ancestor: KeyId) -> Result<bool, Error> {
+    let mut parent = key.parent;
+    while let Some(id) = parent {
+        if id == ancestor {
+            return Ok(true);
+        }
+        parent = rows::key(rows, id)?.and_then(|key| key.parent);
+    }
+    Ok(false)
+}
+
+/// Ends a key and all that has its rights through it ([`reach`]), with their redeliveries and grants, within the
+/// caller's transaction. Returns how many others died.
+pub fn revoke_with_all(rows: &mut dyn Write, id: KeyId, reason: Option<String>, now: Timestamp) -> Result<u32, Error> {
+    let mut died = 0;
+    for next in reach(rows, id)? {
+        let Some(mut key) = rows::key(rows, next)?.filter(|key| key.revoked.is_none()) else { continue };
+        if let Some(registration) = key.redeliverable {
+            crate::service::redelivery::end_redelivery_of_registration(rows, registration)?;
+        }
+        if let Some(grant) = key.origin.grant()
+            && let Some(mut grant) = rows::grant(rows, grant)?.filter(|grant| grant.key == Some(next))
+        {
+            grant.ended_at.get_or_insert(now);
+            rows::save(rows, &grant)?;
+        }
+        let why = if next == id { reason.clone() } else { Some(format!("ended with {id}")) };
+        key.revoke(now, why);
+        rows::save(rows, &key)?;
+        died += u32::from(next != id);
+    }
+    Ok(died)
 }

@@ -1,25 +1,30 @@
 //! Looking at keys: lists, one key, who calls.
 
-use super::{Actor, key_of, sees};
 use crate::{
+    api::{
+        error::Error,
+        keys::{KeyList, KeyView},
+        verification::Whoami,
+    },
     domain::{
+        environment::Environment,
         id::{AccountId, KeyId},
-        key::{Environment, Key, Maker, Status},
+        key::{CreatorKind, Key, Status},
     },
     service::{
-        Error, Service,
-        verify::{Caller, Who},
-        view::{KeyList, KeyView, Whoami},
+        caller::{Actor, Caller, Principal},
+        context::Service,
+        keys::access::{key_of, sees},
     },
-    store::{Order, Table, rows},
+    store::{engine::Order, rows, table::Table},
 };
 
 /// Which keys to list.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct KeyFilter {
     pub status: Option<Status>,
     pub environment: Option<Environment>,
-    pub created_by: Option<Maker>,
+    pub created_by: Option<CreatorKind>,
     /// Part of a key's name or of its shown head, or its whole id; in either case.
     pub q: Option<String>,
     pub cursor: Option<String>,
@@ -28,14 +33,16 @@ pub struct Filter {
 
 pub const MAX_PAGE: usize = 100;
 const DEFAULT_PAGE: usize = 20;
+
 /// Rows looked at per request when a filter leaves most out.
 const SCAN: usize = 500;
+
 /// A name is not longer, and neither is what one looks for.
 const MAX_SEARCH: usize = 64;
 
 impl Service {
     /// A page of keys, newest first. A key without `keys:read` sees itself and its descendants.
-    pub async fn list_keys(&self, actor: &Actor, account: Option<AccountId>, filter: &Filter) -> Result<KeyList, Error> {
+    pub async fn list_keys(&self, actor: &Actor, account: Option<AccountId>, filter: &KeyFilter) -> Result<KeyList, Error> {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
             return Err(Error::invalid("limit", format!("must be 1 to {MAX_PAGE}")));
@@ -48,7 +55,7 @@ impl Service {
         if sought.as_ref().is_some_and(|q| q.chars().count() > MAX_SEARCH) {
             return Err(Error::invalid("q", format!("must have at most {MAX_SEARCH} characters")));
         }
-        let now = self.world.now();
+        let now = self.runtime.now();
         // Whatever a transport names: only the operator sees other accounts, or all of them.
         let account = actor.account().or(account);
         let found = |key: &Key, q: &str| {
@@ -98,7 +105,7 @@ impl Service {
 
     /// One key of the account, or 404 as for unknown ones.
     pub async fn get_key(&self, actor: &Actor, id: KeyId) -> Result<KeyView, Error> {
-        let now = self.world.now();
+        let now = self.runtime.now();
         self.store
             .read(|rows| {
                 let key = key_of(rows, actor, id)?;
@@ -108,20 +115,20 @@ impl Service {
     }
 
     pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
-        let (now, id) = (self.world.now(), caller.account.id);
+        let (now, id) = (self.runtime.now(), caller.account.id);
         let session = match &caller.who {
-            Who::Key(_) => None,
-            Who::Session(id) => Some(self.session_view(*id).await?),
+            Principal::Key(_) => None,
+            Principal::Session(id) => Some(self.session_view(*id).await?),
         };
         self.store
             .read(|rows| {
                 let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
                 let key = match &caller.who {
-                    Who::Key(key) => {
+                    Principal::Key(key) => {
                         let key = rows::key(rows, key.id)?.ok_or(Error::Unauthorized { presented: true })?;
                         Some(self.view(rows, &key, now)?)
                     }
-                    Who::Session(_) => None,
+                    Principal::Session(_) => None,
                 };
                 Ok::<_, Error>(Whoami {
                     account_id: account.id,

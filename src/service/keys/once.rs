@@ -1,15 +1,20 @@
 //! A request that names itself is done once: the name is stored in the transaction that does it, so of two at the
 //! same moment one makes the key and the other finds it made. A retry is answered without the secret: it was shown.
 
-use super::{Error, Service};
 use crate::{
+    api::error::Error,
     domain::{
+        digest::Digest,
         id::KeyId,
-        idempotency::{Done, IdempotencyKey, REMEMBERED},
-        secret::{Digest, Purpose},
+        idempotency::{IdempotencyKey, IdempotencyRecord, REMEMBERED},
+        server_secret::Purpose,
         time::after,
     },
-    store::{Read, Write, rows},
+    service::context::Service,
+    store::{
+        engine::{Read, Write},
+        rows,
+    },
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -41,7 +46,7 @@ impl Service {
         let names = self.secret.hashes(Purpose::Idempotency, name.as_bytes());
         let mut known = names.zip(self.secret.hashes(Purpose::Idempotency, body.as_bytes()));
         let (name, body) = known.next().ok_or(Error::Internal)?;
-        Ok(Some(Request { name, body, ends_at: after(self.world.now(), REMEMBERED), older: known.collect() }))
+        Ok(Some(Request { name, body, ends_at: after(self.runtime.now(), REMEMBERED), older: known.collect() }))
     }
 }
 
@@ -49,7 +54,7 @@ impl Request {
     /// The key this request made before, if it is a retry.
     pub fn done(&self, rows: &dyn Read, now: Timestamp) -> Result<Option<KeyId>, Error> {
         for (name, body) in std::iter::once(&(self.name, self.body)).chain(&self.older) {
-            match rows::load::<Done>(rows, name.as_bytes())?.filter(|done| done.ends_at > now) {
+            match rows::load::<IdempotencyRecord>(rows, name.as_bytes())?.filter(|done| done.ends_at > now) {
                 Some(done) if done.body == *body => return Ok(Some(done.key)),
                 Some(_) => return Err(Error::IdempotencyKeyReused),
                 None => {}
@@ -59,6 +64,6 @@ impl Request {
     }
 
     pub fn remember(&self, rows: &mut dyn Write, key: KeyId) -> Result<(), Error> {
-        Ok(rows::save(rows, &Done { request: self.name, body: self.body, key, ends_at: self.ends_at })?)
+        Ok(rows::save(rows, &IdempotencyRecord { request: self.name, body: self.body, key, ends_at: self.ends_at })?)
     }
 }

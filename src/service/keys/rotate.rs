@@ -6,28 +6,39 @@
 //! and they count as one towards the account's limit. In its grace the old key loses what the new one loses and makes
 //! nothing; a rotation without grace leaves nothing of the chain but the new key.
 
-use super::{
-    Actor, Once, lifetime,
-    lineage::{change_reach, may_make, predecessors},
-    revoke_with_all, writable,
-};
 use crate::{
+    api::{error::Error, keys::Issued},
     domain::{
-        activity::What,
+        activity::EventKind,
         id::KeyId,
         key::{Key, Status},
         operation::Outcome,
         source::Source,
         time::after,
     },
-    service::{Error, Operation, Service, acting, operation::Turn, record, view::Issued},
-    store::{Read, Write, rows},
+    service::{
+        caller::{Actor, active_account},
+        context::Service,
+        idempotency::{Operation, Turn},
+        keys::{
+            access::writable,
+            issue::lifetime,
+            lineage::{change_reach, may_make, predecessors, revoke_with_all},
+            once::Once,
+        },
+        record_event::record,
+    },
+    store::{
+        engine::{Read, Write},
+        rows,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 /// The old key's grace unless one is named: a day, in which a deployment can be rolled out.
 pub const DEFAULT_GRACE: SignedDuration = SignedDuration::from_hours(24);
+
 /// A key that is on its way out must not stay for good.
 pub const MAX_GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -63,11 +74,11 @@ impl Service {
         };
         let asked = lifetime(rotate.expires_in)?;
         let request = self.request(once, &format!("rotate {id}"), &rotate)?;
-        let Turn { world, note, done } = self.turn(operation).await?;
-        let (now, random, actor) = (world.now(), world.bytes(), actor.clone());
+        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let (now, random, actor) = (runtime.now(), runtime.bytes(), actor.clone());
         // Outside the transaction, where the randomness is; an environment never changes.
         let environment = self.store.read(|rows| writable(rows, &actor, id)).await?.environment;
-        let (fresh, secret_id) = (self.fresh_key(environment, &world), self.secret_id.clone());
+        let (fresh, secret_id) = (self.fresh_key(environment, &runtime), self.secret_id.clone());
         let (new_id, hash, shown) = (fresh.id, fresh.hash, fresh.shown);
         let made = self
             .store
@@ -82,7 +93,7 @@ impl Service {
                 }
                 may_make(rows, &actor)?;
                 actor.may_give(rows, now)?;
-                acting(rows, old.account).map_err(|_| Error::not_found("key"))?;
+                active_account(rows, old.account).map_err(|_| Error::not_found("key"))?;
                 may_rotate(rows, &old, grace, now)?;
                 let new = Key {
                     id: new_id,
@@ -105,14 +116,14 @@ impl Service {
                     }
                 }
                 if let Some(registration) = old.redeliverable {
-                    crate::service::delivery::forget_salt(rows, registration)?;
+                    crate::service::redelivery::end_redelivery_of_registration(rows, registration)?;
                 }
                 old.retire(new_id, grace, now);
                 // Nothing that was replaced outlives what replaced it.
                 old.expires_at = [old.expires_at, new.expires_at].into_iter().flatten().min();
                 rows::save(rows, &old)?;
                 let until = old.expires_at.filter(|_| old.revoked.is_none());
-                let what = What::KeyRotated { key: id, name: old.name, to: new_id, until };
+                let what = EventKind::KeyRotated { key: id, name: old.name, to: new_id, until };
                 record(rows, old.account, Some(source), what, now, random)?;
                 note.put(rows, Outcome::Drawn)?;
                 if let Some(request) = &request {

@@ -2,12 +2,12 @@
 //!
 //! sled's own `flush` leaves data in the page cache; `sync_data` on its file makes it real.
 
-use super::{
-    room::{self, Room},
-    view::Changes,
+use crate::store::{
+    error::StoreError,
+    sled::room::{self, Room},
 };
-use crate::store::StoreError;
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     fs::{self, File, OpenOptions},
     io,
@@ -24,13 +24,16 @@ use std::{
 };
 
 const CACHE_BYTES: u64 = 32 << 20;
+
 /// sled writes its file in pieces of this size, and writes one again once all in it is stale. What is still good in a
 /// mostly stale one is moved out by a cleaner that does one segment per flush, and one page per page that is rewritten.
 /// With sled's own 512 KiB it falls behind under constant change: the file grows to some 25 times its rows, up to a
 /// segment for each page. In these so much goes stale by itself, and so much is moved at a time, that it keeps up.
 const SEGMENT: usize = 2 << 20;
+
 /// Databases made with sled's own size keep it: it can't be changed.
 const FORMER_SEGMENT: usize = 512 << 10;
+
 /// Bytes that must fit on the disk for changes, and before a failed database is opened again: a few segments and a
 /// snapshot. As many are kept beside it for changes that take rights away.
 pub const ROOM: usize = 4 * SEGMENT;
@@ -190,3 +193,6 @@ fn remove_half_snapshots(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Stored keys (the table's number first) and their values; `None`: removed.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;

@@ -1,8 +1,11 @@
 //! The store as it was at one moment, read while it changes: the writer leaves the old value of what it is about
 //! to change, and a page puts those over what it read.
 
-use super::{files::Files, view::Changes};
-use crate::store::{Rows, StoreError};
+use crate::store::{
+    engine::Rows,
+    error::StoreError,
+    sled::files::{Changes, Files},
+};
 use std::{
     ops::Bound::{Excluded, Unbounded},
     sync::{Arc, Mutex, PoisonError, Weak},

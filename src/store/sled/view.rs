@@ -1,11 +1,12 @@
 //! What jobs and readers see: the tree, with changes laid over it.
 
-use super::files::Files;
-use crate::store::{Order, Read, Rows, StoreError, Table, Write};
+use crate::store::{
+    engine::{Order, Read, Rows, Write},
+    error::StoreError,
+    sled::files::{Changes, Files},
+    table::Table,
+};
 use std::{collections::BTreeMap, ops::Bound};
-
-/// Stored keys (the table's number first) and their values; `None`: removed.
-pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// The tree under some changes, and what a job adds to them.
 pub struct View<'a> {

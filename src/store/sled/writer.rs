@@ -7,12 +7,19 @@
 //! good. So writers are refused, readers go on seeing what was on disk before that group, and once there is room the
 //! database is dropped and opened again.
 
-use super::{
-    files::{self, Files, Gone},
-    snapshot::{Before, Watched},
-    view::{Changes, View, full_key},
+use crate::store::{
+    changes::{Changed, ChangedRow, Observer},
+    engine::{Snapshot, WriteJob, run_job},
+    error::StoreError,
+    journal::Journal,
+    rows::JOURNAL,
+    sled::{
+        files::{self, Changes, Files, Gone},
+        snapshot::{Before, Watched},
+        view::{View, full_key},
+    },
+    table::Table,
 };
-use crate::store::{Changed, ChangedRow, Observer, Snapshot, StoreError, Table, WriteJob, journal::Journal, rows::JOURNAL, run_job};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -27,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Jobs that share one fsync at most.
 const GROUP: usize = 256;
+
 /// How soon a failed database is tried again: at first, and at most.
 const SOON: Duration = Duration::from_millis(50);
 const LATER: Duration = Duration::from_secs(2);

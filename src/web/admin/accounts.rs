@@ -1,22 +1,30 @@
 //! `/admin/accounts`: everybody, found by e-mail, external id or id, and what an operator may change.
 
-use super::{Operator, agents, download, tabs};
 use crate::{
+    api::{
+        accounts::{AccountList, AccountView},
+        agents::AgentList,
+        error::Error,
+        keys::KeyList,
+    },
     domain::id::AccountId,
-    http::App,
     service::{
-        Error,
-        keys::{Actor, Filter},
-        operator::{AccountFilter, Change, MAX_PAGE},
-        view::{AccountList, AccountView, AgentList, KeyList},
+        admin::accounts::{AccountFilter, Change, MAX_PAGE},
+        caller::Actor,
+        keys::list::KeyFilter,
+        services::App,
     },
     web::{
-        again::{self, Step},
-        error::{Answer, Failure},
+        admin::{
+            agents,
+            operator::{Operator, tabs},
+        },
+        failure::{PageError, PageResult},
         field::{Field, Select},
         form::Form,
         layout::Width,
         session::Visitor,
+        sign_in::step_up::{self, Step},
         time,
     },
 };
@@ -32,11 +40,11 @@ use maud::{Markup, html};
 const SHOWN: usize = 20;
 const HEAD: [&str; 8] = ["id", "email", "email_verified", "external_id", "plan", "active_keys", "created_at", "disabled_at"];
 
-pub async fn list(State(app): State<App>, Operator(human): Operator) -> Answer {
+pub async fn list(State(app): State<App>, Operator(human): Operator) -> PageResult {
     let visitor = human.visitor;
     let search = visitor.query("q").unwrap_or_default().to_owned();
     let filter = AccountFilter { search: search.clone(), cursor: visitor.query("cursor").map(str::to_owned), limit: None };
-    Ok(list_page(&visitor, &app.list_accounts(&filter).await?, &search, app.world.now()))
+    Ok(list_page(&visitor, &app.list_accounts(&filter).await?, &search, app.runtime.now()))
 }
 
 fn url(path: &str, search: &str, cursor: Option<&str>) -> String {
@@ -104,21 +112,21 @@ fn badges(account: &AccountView) -> Markup {
     }
 }
 
-fn account_id(text: &str) -> Result<AccountId, Failure> {
+fn account_id(text: &str) -> Result<AccountId, PageError> {
     Ok(text.parse().map_err(|_| Error::not_found("account"))?)
 }
 
-pub async fn show(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> Answer {
+pub async fn show(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> PageResult {
     let id = account_id(&id)?;
     let account = app.find_account(&id.to_string()).await?;
-    let keys = app.list_keys(&Actor::Operator, Some(id), &Filter { limit: Some(SHOWN), ..Filter::default() }).await?;
+    let keys = app.list_keys(&Actor::Operator, Some(id), &KeyFilter { limit: Some(SHOWN), ..KeyFilter::default() }).await?;
     let agents = app.list_agents(&Actor::Operator, Some(id), None, Some(SHOWN)).await?;
     Ok(account_page(&human.visitor, &account, &keys, &agents))
 }
 
 fn account_page(visitor: &Visitor, account: &AccountView, keys: &KeyList, agents: &AgentList) -> Response {
     let app = &visitor.app;
-    let now = app.world.now();
+    let now = app.runtime.now();
     let here = |what: &str| format!("/admin/accounts/{}/{what}", account.id);
     let plans: Vec<(String, String)> =
         app.config.plans.iter().map(|(name, plan)| (name.clone(), format!("{name}, {} a minute", plan.requests_per_minute))).collect();
@@ -177,7 +185,7 @@ fn keys_table(list: &KeyList, now: Timestamp) -> Markup {
 }
 
 /// One change, and back to the account's page. What gives the account something may take the password first.
-async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change: Change, title: &str) -> Answer {
+async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change: Change, title: &str) -> PageResult {
     let (Operator(mut human), id) = (operator, account_id(id)?);
     let back = format!("/admin/accounts/{id}");
     let plan = match &change {
@@ -185,7 +193,7 @@ async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change:
         Change::VerifyEmail | Change::Disable | Change::Enable => String::new(),
     };
     let carried: &[(&str, &str)] = if plan.is_empty() { &[] } else { &[("plan", &plan)] };
-    let changed = match again::take(app, &mut human, &mut form).await {
+    let changed = match step_up::take(app, &mut human, &mut form).await {
         Ok(()) => app.change_account(&id.to_string(), change, Some(&human.session)).await,
         Err(error) => Err(error),
     };
@@ -195,24 +203,24 @@ async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change:
     }
 }
 
-pub async fn set_plan(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+pub async fn set_plan(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
     let plan = Change::Plan(form.text("plan").to_owned());
     change(&app, operator, &id, form, plan, "Change the plan").await
 }
 
-pub async fn verify_email(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+pub async fn verify_email(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
     change(&app, operator, &id, form, Change::VerifyEmail, "Mark the e-mail as verified").await
 }
 
-pub async fn disable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+pub async fn disable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
     change(&app, operator, &id, form, Change::Disable, "Disable the account").await
 }
 
-pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> Answer {
+pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
     change(&app, operator, &id, form, Change::Enable, "Enable the account").await
 }
 
-pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> Answer {
+pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> PageResult {
     let account = app.find_account(&account_id(&id)?.to_string()).await?;
     let back = format!("/admin/accounts/{}", account.id);
     let content = html! {
@@ -229,9 +237,9 @@ pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, 
     Ok(human.visitor.page(StatusCode::OK, Width::Card, "Disable an account", &content))
 }
 
-pub async fn download(State(app): State<App>, Operator(human): Operator) -> Answer {
+pub async fn download(State(app): State<App>, Operator(human): Operator) -> PageResult {
     let search = human.visitor.query("q").unwrap_or_default().to_owned();
-    download::csv("accounts", &HEAD, move |cursor| {
+    crate::web::admin::download::csv("accounts", &HEAD, move |cursor| {
         let (app, filter) = (app.clone(), AccountFilter { search: search.clone(), cursor, limit: Some(MAX_PAGE) });
         async move {
             let page = app.list_accounts(&filter).await?;

@@ -1,26 +1,29 @@
 //! `/admin/agents`: the agents of all accounts.
 
-use super::{Operator, download, tabs};
 use crate::{
-    http::App,
-    service::{
-        keys::{Actor, MAX_PAGE},
-        view::{AgentList, AgentView},
+    api::agents::{AgentList, AgentView},
+    service::{caller::Actor, keys::list::MAX_PAGE, services::App},
+    web::{
+        admin::operator::{Operator, tabs},
+        failure::PageResult,
+        layout::Width,
+        session::Visitor,
+        time,
     },
-    web::{error::Answer, layout::Width, session::Visitor, time},
 };
 use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
 const SHOWN: usize = 50;
+
 const HEAD: [&str; 10] =
     ["id", "agent", "account", "state", "scopes", "environment", "approved_at", "approved_from", "key", "last_used_at"];
 
-pub async fn list(State(app): State<App>, Operator(human): Operator) -> Answer {
+pub async fn list(State(app): State<App>, Operator(human): Operator) -> PageResult {
     let visitor = human.visitor;
     let agents = app.list_agents(&Actor::Operator, None, visitor.query("cursor"), Some(SHOWN)).await?;
-    Ok(page(&visitor, &agents, app.world.now()))
+    Ok(page(&visitor, &agents, app.runtime.now()))
 }
 
 fn page(visitor: &Visitor, list: &AgentList, now: Timestamp) -> Response {
@@ -63,8 +66,8 @@ pub fn table(agents: &[AgentView], now: Timestamp) -> Markup {
     }
 }
 
-pub async fn download(State(app): State<App>, _: Operator) -> Answer {
-    download::csv("agents", &HEAD, move |cursor| {
+pub async fn download(State(app): State<App>, _: Operator) -> PageResult {
+    crate::web::admin::download::csv("agents", &HEAD, move |cursor| {
         let app = app.clone();
         async move {
             let page = app.list_agents(&Actor::Operator, None, cursor.as_deref(), Some(MAX_PAGE)).await?;

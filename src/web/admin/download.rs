@@ -1,6 +1,6 @@
 //! Lists as CSV (RFC 4180), sent page by page: no list is too long, and none is held in memory.
 
-use crate::{service::Error, web::error::Answer};
+use crate::{api::error::Error, web::failure::PageResult};
 use axum::{body::Body, http::header, response::IntoResponse};
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -22,7 +22,7 @@ fn line(cells: &[String]) -> String {
 
 /// The whole list. The first page is read before anything is sent, so that a store that fails is told as such; later
 /// it breaks the download off.
-pub async fn csv<F>(name: &str, head: &[&str], page: impl Fn(Option<String>) -> F + Send + 'static) -> Answer
+pub async fn csv<F>(name: &str, head: &[&str], page: impl Fn(Option<String>) -> F + Send + 'static) -> PageResult
 where
     F: Future<Output = Result<Page, Error>> + Send + 'static,
 {

@@ -1,11 +1,18 @@
 //! `/admin`: how many, how much, and what was refused.
 
-use super::{Operator, download, tabs};
 use crate::{
     domain::usage::Refusal,
-    http::App,
-    service::overview::{Count, DAYS, DecisionsDay, Overview},
-    web::{error::Answer, layout::Width, plot, session::Visitor},
+    service::{
+        admin::stats::{Count, DAYS, DecisionsDay, Overview},
+        services::App,
+    },
+    web::{
+        admin::operator::{Operator, tabs},
+        failure::PageResult,
+        layout::Width,
+        session::Visitor,
+        usage_chart,
+    },
 };
 use axum::{extract::State, http::StatusCode, response::Response};
 use maud::{Markup, html};
@@ -24,7 +31,7 @@ const REFUSALS: [(Refusal, &str); 6] = [
     (Refusal::RateLimited, "RATE_LIMITED"),
 ];
 
-pub async fn show(State(app): State<App>, Operator(human): Operator) -> Answer {
+pub async fn show(State(app): State<App>, Operator(human): Operator) -> PageResult {
     Ok(page(&human.visitor, &app.overview().await?))
 }
 
@@ -53,7 +60,7 @@ fn page(visitor: &Visitor, overview: &Overview) -> Response {
         }
         section.panel {
             h2 { "Use of all keys in " (DAYS) " days" }
-            (plot::show(&overview.usage))
+            (usage_chart::show(&overview.usage))
         }
     };
     visitor.page(StatusCode::OK, Width::Wide, "Administration", &content)
@@ -128,9 +135,9 @@ fn bars(days: &[DecisionsDay]) -> Markup {
     }
 }
 
-pub async fn download(State(app): State<App>, _: Operator) -> Answer {
+pub async fn download(State(app): State<App>, _: Operator) -> PageResult {
     let head = [["day", "requested", "approved", "denied", "accepted"].as_slice(), &REFUSALS.map(|(_, name)| name)].concat();
-    download::csv("days", &head, move |_| {
+    crate::web::admin::download::csv("days", &head, move |_| {
         let app = app.clone();
         async move {
             let overview = app.overview().await?;

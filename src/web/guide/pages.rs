@@ -2,13 +2,11 @@
 
 use crate::{
     guide::{SAMPLES, TOPICS, Topic},
-    http::{
-        App,
-        openapi::{Call, Document},
-    },
+    http::openapi::{Call, document::Document},
+    service::services::App,
     web::{
         docs,
-        error::Answer,
+        failure::PageResult,
         guide::{
             frame::{Here, framed},
             markdown::{Section, render},
@@ -49,7 +47,7 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     made.collect()
 });
 
-async fn start(visitor: Visitor, Extension(document): Extension<Document>) -> Answer {
+async fn start(visitor: Visitor, Extension(document): Extension<Document>) -> PageResult {
     let calls = docs::pages(&visitor, &document);
     match visitor.query("q").map(str::trim).filter(|asked| !asked.is_empty()) {
         Some(asked) => {
@@ -61,7 +59,7 @@ async fn start(visitor: Visitor, Extension(document): Extension<Document>) -> An
     }
 }
 
-async fn page(visitor: Visitor, Extension(document): Extension<Document>, Path(name): Path<String>) -> Answer {
+async fn page(visitor: Visitor, Extension(document): Extension<Document>, Path(name): Path<String>) -> PageResult {
     if let Some(page) = PAGES.iter().find(|page| page.topic.name == name) {
         return Ok(visitor.page_around(Width::Guide, page.topic.title(), page.content.clone()));
     }

@@ -1,21 +1,22 @@
 //! A key made by hand, for a program of one's own.
 
-use super::reveal;
 use crate::{
-    domain::{idempotency::IdempotencyKey, key::Environment},
-    http::App,
+    api::error::Error,
+    domain::{environment::Environment, idempotency::IdempotencyKey},
     service::{
-        Error,
-        keys::{NewKey, Once},
+        keys::{create::NewKey, once::Once},
+        services::App,
     },
     web::{
-        again,
-        error::{Answer, with_retry_after},
+        error_page::with_retry_after,
+        failure::PageResult,
         field::{self, Field, Problem, Select},
         form::Form,
+        keys::reveal,
         layout::Width,
         scopes,
         session::{Human, Visitor},
+        sign_in::step_up,
         time,
     },
 };
@@ -38,15 +39,15 @@ struct Typed {
     requests_per_minute: String,
 }
 
-pub async fn show(State(app): State<App>, human: Human) -> Answer {
+pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     // What an agent would get by default is offered first here, too.
     let expires_in = app.config.claim.key_ttl.0.map(|lifetime| lifetime.as_secs().to_string()).unwrap_or_default();
     Ok(page(&human, &Typed { expires_in, ..Typed::default() }, None))
 }
 
-pub async fn create(State(app): State<App>, mut human: Human, mut form: Form) -> Answer {
+pub async fn create(State(app): State<App>, mut human: Human, mut form: Form) -> PageResult {
     let typed = Typed::of(&form);
-    let proven = again::take(&app, &mut human, &mut form).await;
+    let proven = step_up::take(&app, &mut human, &mut form).await;
     let created = match (typed.read(&app), once(&app, &human, &form), proven) {
         (Ok(new), Ok(once), Ok(())) => {
             let (actor, account) = (human.actor(), human.account.id);
@@ -56,7 +57,7 @@ pub async fn create(State(app): State<App>, mut human: Human, mut form: Form) ->
     };
     match created {
         Err(error @ Error::SignInNeeded) => Err(error.into()),
-        Ok(issued) => Ok(reveal::page(&human.visitor, &issued, app.world.now())),
+        Ok(issued) => Ok(reveal::page(&human.visitor, &issued, app.runtime.now())),
         Err(error) => Ok(with_retry_after(page(&human, &typed, Some(&Problem::of(&error))), &error)),
     }
 }
@@ -95,7 +96,7 @@ impl Typed {
 
 /// A form names its one key: sent again, by a reload or a second click, it makes no other and shows nothing twice.
 pub fn form_id(visitor: &Visitor) -> Markup {
-    let id = URL_SAFE_NO_PAD.encode(visitor.app.world.bytes::<16>());
+    let id = URL_SAFE_NO_PAD.encode(visitor.app.runtime.bytes::<16>());
     html! { input type="hidden" name="form_id" value=(id); }
 }
 
@@ -126,7 +127,7 @@ fn page(human: &Human, typed: &Typed, problem: Option<&Problem>) -> Response {
                     (environment(visitor, typed.environment))
                 }
                 (limit(human, typed, problem))
-                (again::field(human, ", and this makes a key", problem))
+                (step_up::field(human, ", and this makes a key", problem))
                 button.primary.full type="submit" { "Create key" }
             }
         }
@@ -146,12 +147,12 @@ fn lifetime(chosen: &str) -> Markup {
 
 fn environment(visitor: &Visitor, chosen: Option<Environment>) -> Markup {
     let (offered, own) = (visitor.app.config.offered_environments(), visitor.app.config.environment);
-    let options: Vec<_> = offered.iter().map(|e| (e.to_string(), super::capital(e.as_str()))).collect();
+    let options: Vec<_> = offered.iter().map(|e| (e.to_string(), crate::web::keys::parts::capital(e.as_str()))).collect();
     html! {
         @if options.len() > 1 {
             (Select { name: "environment", label: "Environment", hint: "", options: &options, chosen: chosen.unwrap_or(own).as_str() }.show())
         } @else {
-            div.field { span.label { "Environment" } p.fixed { @for e in &offered { span.badge.(e.as_str()) { (super::capital(e.as_str())) } } } }
+            div.field { span.label { "Environment" } p.fixed { @for e in &offered { span.badge.(e.as_str()) { (crate::web::keys::parts::capital(e.as_str())) } } } }
         }
     }
 }

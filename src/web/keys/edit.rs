@@ -1,18 +1,19 @@
 //! A key's name and permissions, and whether it works.
 
-use super::{key_id, url};
 use crate::{
+    api::{error::Error, keys::KeyView},
     domain::id::KeyId,
-    http::App,
-    service::{Error, keys::Edit, view::KeyView},
+    service::{keys::edit::Edit, services::App},
     web::{
-        again::{self, Step},
-        error::{Answer, with_retry_after},
+        error_page::with_retry_after,
+        failure::PageResult,
         field::{self, Field, Problem},
         form::Form,
+        keys::parts::{key_id, url},
         layout::Width,
         scopes,
         session::Human,
+        sign_in::step_up::{self, Step},
     },
 };
 use axum::{
@@ -22,18 +23,18 @@ use axum::{
 };
 use maud::html;
 
-pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let key = app.get_key(&human.actor(), key_id(&id)?).await?;
     let held: Vec<String> = key.scopes.iter().map(ToString::to_string).collect();
     Ok(page(&human, &key, &key.name, &held, None))
 }
 
-pub async fn edit(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> Answer {
+pub async fn edit(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> PageResult {
     let (actor, id) = (human.actor(), key_id(&id)?);
     let key = app.get_key(&actor, id).await?;
     let (name, scopes) = (form.text("name").to_owned(), form.all("scopes"));
     let edit = Edit { name: Some(name.clone()), scopes: Some(scopes.clone()), ..Edit::default() };
-    let edited = match again::take(&app, &mut human, &mut form).await {
+    let edited = match step_up::take(&app, &mut human, &mut form).await {
         Ok(()) => app.edit_key(&actor, id, edit, human.visitor.source).await,
         Err(error) => Err(error),
     };
@@ -44,13 +45,13 @@ pub async fn edit(State(app): State<App>, mut human: Human, Path(id): Path<Strin
     }
 }
 
-pub async fn disable(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> Answer {
+pub async fn disable(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> PageResult {
     Ok(switch(&app, &human, key_id(&id)?, true).await?)
 }
 
-pub async fn enable(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> Answer {
+pub async fn enable(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> PageResult {
     let id = key_id(&id)?;
-    let enabled = match again::take(&app, &mut human, &mut form).await {
+    let enabled = match step_up::take(&app, &mut human, &mut form).await {
         Ok(()) => switch(&app, &human, id, false).await,
         Err(error) => Err(error),
     };
@@ -77,7 +78,7 @@ fn page(human: &Human, key: &KeyView, name: &str, ticked: &[String], problem: Op
                 (visitor.token_field())
                 (Field { name: "name", label: "Name", kind: "text", value: name, autocomplete: "off", ..Field::default() }.show(problem))
                 (scopes::choose(visitor.app.catalogue(), |scope| ticked.iter().any(|s| s == scope.as_str()), problem))
-                (again::field(human, ": it takes your password to give this key more than it has", problem))
+                (step_up::field(human, ": it takes your password to give this key more than it has", problem))
                 div.decide {
                     button.choice.primary type="submit" { "Save" }
                     a.button.choice href=(url(key.id)) { "Leave it" }

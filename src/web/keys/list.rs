@@ -1,17 +1,17 @@
 //! All keys, newest first.
 
-use super::{facts, title, url};
 use crate::{
-    domain::key::{Environment, Maker, Status},
-    http::App,
-    service::{
-        keys::{Actor, Filter},
-        view::{KeyList, KeyView},
+    api::keys::{KeyList, KeyView},
+    domain::{
+        environment::Environment,
+        key::{CreatorKind, Status},
     },
+    service::{caller::Actor, keys::list::KeyFilter, services::App},
     web::{
-        error::Answer,
+        failure::PageResult,
         field::Select,
         home,
+        keys::parts::{facts, title, url},
         layout::Width,
         session::{Human, Visitor},
     },
@@ -21,21 +21,21 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 const STATUSES: [Status; 4] = [Status::Active, Status::Expired, Status::Disabled, Status::Revoked];
-const MAKERS: [(Maker, &str); 3] = [(Maker::Human, "You"), (Maker::Agent, "An agent"), (Maker::Key, "Another key")];
+const MAKERS: [(CreatorKind, &str); 3] = [(CreatorKind::Human, "You"), (CreatorKind::Agent, "An agent"), (CreatorKind::Key, "Another key")];
 
-pub async fn show(State(app): State<App>, human: Human) -> Answer {
+pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     let actor = human.actor();
     let Human { visitor, account, .. } = human;
     let filter = filter(&visitor);
     let keys = app.list_keys(&actor, Some(account.id), &filter).await?;
     let revoked = just_revoked(&app, &visitor, &actor).await;
-    Ok(page(&visitor, &filter, &keys, revoked.as_ref(), app.world.now()))
+    Ok(page(&visitor, &filter, &keys, revoked.as_ref(), app.runtime.now()))
 }
 
 /// What the address asks for. Values nobody offers ask for nothing.
-fn filter(visitor: &Visitor) -> Filter {
+fn filter(visitor: &Visitor) -> KeyFilter {
     let asked = |name: &str| visitor.query(name).map(str::trim).filter(|text| !text.is_empty());
-    Filter {
+    KeyFilter {
         q: asked("q").map(|text| text.chars().take(64).collect()),
         status: asked("status").and_then(|text| STATUSES.into_iter().find(|status| status.as_str() == text)),
         environment: asked("environment").and_then(|text| text.parse().ok()),
@@ -46,12 +46,12 @@ fn filter(visitor: &Visitor) -> Filter {
 }
 
 /// The address of a page of the list.
-fn address(filter: &Filter, cursor: Option<&str>) -> String {
+fn address(filter: &KeyFilter, cursor: Option<&str>) -> String {
     let asked = [
         ("q", filter.q.as_deref()),
         ("status", filter.status.map(Status::as_str)),
         ("environment", filter.environment.map(Environment::as_str)),
-        ("made_by", filter.created_by.map(Maker::as_str)),
+        ("made_by", filter.created_by.map(CreatorKind::as_str)),
         ("cursor", cursor),
     ];
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -65,7 +65,7 @@ async fn just_revoked(app: &App, visitor: &Visitor, actor: &Actor) -> Option<Key
     app.get_key(actor, id).await.ok().filter(|key| key.status == Status::Revoked)
 }
 
-fn page(visitor: &Visitor, filter: &Filter, list: &KeyList, revoked: Option<&KeyView>, now: Timestamp) -> Response {
+fn page(visitor: &Visitor, filter: &KeyFilter, list: &KeyList, revoked: Option<&KeyView>, now: Timestamp) -> Response {
     let narrowed = filter.q.is_some() || filter.status.is_some() || filter.environment.is_some() || filter.created_by.is_some();
     let first_page = filter.cursor.is_none();
     let none_at_all = list.keys.is_empty() && first_page && !narrowed && list.next_cursor.is_none();
@@ -106,13 +106,14 @@ fn empty(visitor: &Visitor) -> Markup {
     }
 }
 
-fn narrow(visitor: &Visitor, filter: &Filter, narrowed: bool) -> Markup {
+fn narrow(visitor: &Visitor, filter: &KeyFilter, narrowed: bool) -> Markup {
     let any = || (String::new(), "Any".to_owned());
     let option = |value: &str, label: &str| (value.to_owned(), label.to_owned());
-    let statuses: Vec<_> = std::iter::once(any()).chain(STATUSES.map(|s| option(s.as_str(), &super::capital(s.as_str())))).collect();
+    let statuses: Vec<_> =
+        std::iter::once(any()).chain(STATUSES.map(|s| option(s.as_str(), &crate::web::keys::parts::capital(s.as_str())))).collect();
     let makers: Vec<_> = std::iter::once(any()).chain(MAKERS.map(|(maker, label)| option(maker.as_str(), label))).collect();
     let worlds: Vec<_> = std::iter::once(any())
-        .chain([Environment::Live, Environment::Test].map(|e| option(e.as_str(), &super::capital(e.as_str()))))
+        .chain([Environment::Live, Environment::Test].map(|e| option(e.as_str(), &crate::web::keys::parts::capital(e.as_str()))))
         .collect();
     html! {
         form.filter method="get" action="/settings/keys" role="search" aria-label="Keys" {
@@ -124,7 +125,7 @@ fn narrow(visitor: &Visitor, filter: &Filter, narrowed: bool) -> Markup {
             @if visitor.app.config.keys.environments {
                 (Select { name: "environment", label: "Environment", hint: "", options: &worlds, chosen: filter.environment.map_or("", Environment::as_str) }.show())
             }
-            (Select { name: "made_by", label: "Made by", hint: "", options: &makers, chosen: filter.created_by.map_or("", Maker::as_str) }.show())
+            (Select { name: "made_by", label: "Made by", hint: "", options: &makers, chosen: filter.created_by.map_or("", CreatorKind::as_str) }.show())
             div.go {
                 button type="submit" { "Filter" }
                 @if narrowed { a.button.quiet href="/settings/keys" { "Clear" } }

@@ -1,10 +1,17 @@
 //! The one page that shows a secret: the answer to the form that made the key. It has no address of its own, so
 //! nothing can be opened, bookmarked or shared that would show it again.
 
-use super::{badges, facts, url};
 use crate::{
-    service::view::{Issued, KeyView, Revealed},
-    web::{layout::Width, session::Visitor, time},
+    api::{
+        keys::{Issued, KeyView},
+        values::Revealed,
+    },
+    web::{
+        keys::parts::{badges, facts, url},
+        layout::Width,
+        session::Visitor,
+        time,
+    },
 };
 use axum::{http::StatusCode, response::Response};
 use jiff::Timestamp;

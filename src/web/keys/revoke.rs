@@ -1,14 +1,14 @@
 //! Ending a key, after its name was typed: what it cuts off can't be joined again.
 
-use super::{facts, key_id, url};
 use crate::{
+    api::{error::Error, keys::KeyView},
     domain::{id::KeyId, key::Status},
-    http::App,
-    service::{Error, view::KeyView},
+    service::services::App,
     web::{
-        error::Answer,
+        failure::PageResult,
         field::{self, Field, Problem},
         form::Form,
+        keys::parts::{facts, key_id, url},
         layout::Width,
         session::{Human, Visitor},
     },
@@ -21,20 +21,20 @@ use axum::{
 use jiff::Timestamp;
 use maud::html;
 
-pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let key = app.get_key(&human.actor(), key_id(&id)?).await?;
     if key.status == Status::Revoked {
         return Ok(back_to_list(key.id));
     }
-    Ok(page(&human.visitor, &key, app.world.now(), None))
+    Ok(page(&human.visitor, &key, app.runtime.now(), None))
 }
 
-pub async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> Answer {
+pub async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> PageResult {
     let actor = human.actor();
     let key = app.get_key(&actor, key_id(&id)?).await?;
     if form.text("confirm").trim() != key.name {
         let error = Error::invalid("confirm", "is not the key's name");
-        return Ok(page(&human.visitor, &key, app.world.now(), Some(&Problem::of(&error))));
+        return Ok(page(&human.visitor, &key, app.runtime.now(), Some(&Problem::of(&error))));
     }
     let revoked = app.revoke_key(&actor, key.id, None, human.visitor.source).await?;
     Ok(back_to_list(revoked.id))

@@ -1,16 +1,21 @@
 //! A new secret for the same purpose: the old key goes on for a while, so that nothing is cut off.
 
-use super::{create, facts, key_id, reveal, url};
 use crate::{
-    http::App,
-    service::{Error, keys::Rotate, view::KeyView},
+    api::{error::Error, keys::KeyView},
+    service::{keys::rotate::Rotate, services::App},
     web::{
-        again,
-        error::{Answer, with_retry_after},
+        error_page::with_retry_after,
+        failure::PageResult,
         field::{self, Problem},
         form::Form,
+        keys::{
+            create,
+            parts::{facts, key_id, url},
+            reveal,
+        },
         layout::Width,
         session::Human,
+        sign_in::step_up,
     },
 };
 use axum::{
@@ -29,17 +34,17 @@ const GRACES: [(i64, &str, &str); 4] = [
     (0, "Not at all", "It stops at once. Choose this if the old key leaked."),
 ];
 
-pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let key = app.get_key(&human.actor(), key_id(&id)?).await?;
-    Ok(page(&human, &key, GRACES[0].0, app.world.now(), None))
+    Ok(page(&human, &key, GRACES[0].0, app.runtime.now(), None))
 }
 
-pub async fn rotate(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> Answer {
+pub async fn rotate(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> PageResult {
     let (actor, id) = (human.actor(), key_id(&id)?);
     let key = app.get_key(&actor, id).await?;
     let once = create::once(&app, &human, &form)?;
     let grace = GRACES.iter().map(|(seconds, ..)| *seconds).find(|seconds| seconds.to_string() == form.text("grace_seconds"));
-    let rotated = match (grace, again::take(&app, &mut human, &mut form).await) {
+    let rotated = match (grace, step_up::take(&app, &mut human, &mut form).await) {
         (_, Err(error)) => Err(error),
         (Some(grace), Ok(())) => {
             let rotate = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
@@ -47,7 +52,7 @@ pub async fn rotate(State(app): State<App>, mut human: Human, Path(id): Path<Str
         }
         (None, Ok(())) => Err(Error::invalid("grace_seconds", "must be one of the choices")),
     };
-    let now = app.world.now();
+    let now = app.runtime.now();
     match rotated {
         Ok(issued) => Ok(reveal::page(&human.visitor, &issued, now)),
         Err(error @ Error::SignInNeeded) => Err(error.into()),
@@ -80,7 +85,7 @@ fn page(human: &Human, key: &KeyView, chosen: i64, now: Timestamp, problem: Opti
                         }
                     }
                 }
-                (again::field(human, ", and this makes a key", problem))
+                (step_up::field(human, ", and this makes a key", problem))
                 div.decide {
                     button.choice.primary type="submit" { "Rotate key" }
                     a.button.choice href=(url(key.id)) { "Leave it" }

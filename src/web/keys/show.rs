@@ -1,20 +1,20 @@
 //! One key: what it is, what it may do, what it is used for.
 
-use super::{badges, end, key_id, maker, url};
 use crate::{
+    api::{keys::KeyView, usage::UsageDays},
     domain::{
         id::KeyId,
         key::Status,
         scope::{Catalogue, Risk},
     },
-    http::App,
-    service::view::{KeyView, UsageDays},
+    service::services::App,
     web::{
-        error::Answer,
+        failure::PageResult,
+        keys::parts::{badges, end, key_id, maker, url},
         layout::Width,
-        plot, scopes,
+        scopes,
         session::{Human, Visitor},
-        time,
+        time, usage_chart,
     },
 };
 use axum::{
@@ -28,11 +28,11 @@ use maud::{Markup, html};
 /// How far back the plot looks.
 const DAYS: u16 = 30;
 
-pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> Answer {
+pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let (actor, id) = (human.actor(), key_id(&id)?);
     let key = app.get_key(&actor, id).await?;
     let usage = app.key_usage(&actor, id, DAYS).await?;
-    Ok(page(&human.visitor, &key, &usage, app.world.now()))
+    Ok(page(&human.visitor, &key, &usage, app.runtime.now()))
 }
 
 fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> Response {
@@ -57,7 +57,7 @@ fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> 
         }
         section.panel {
             h2 { "Use in the last " (DAYS) " days" }
-            (plot::show(usage))
+            (usage_chart::show(usage))
         }
     };
     visitor.page(StatusCode::OK, Width::Wide, &key.name, &content)

@@ -6,7 +6,7 @@ use axum::{
     extract::ConnectInfo,
     http::{HeaderMap, HeaderValue, Request},
 };
-use countersign::http::Front;
+use countersign::server::entry::Front;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use std::{

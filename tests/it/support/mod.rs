@@ -2,32 +2,36 @@
 
 mod http;
 mod people;
+mod runtime;
 mod wire;
-mod world;
 
 pub use http::*;
 pub use people::*;
+pub use runtime::*;
 pub use wire::*;
-pub use world::*;
 
 use countersign::{
-    config::{Config, Sources},
+    api::{
+        claims::{Delivered, Registered},
+        error::Error,
+    },
+    config::{load::Sources, settings::Config},
     domain::{
-        activity::{Event, What},
+        activity::{Event, EventKind},
         id::{AccountId, RegistrationId},
-        registration::Registration,
-        secret::{ApiKey, ClaimToken, CodeVerifier, ServerSecret},
+        registration::transitions::Registration,
+        secret::{ApiKey, ClaimToken, CodeVerifier},
+        server_secret::ServerSecret,
         source::Source,
     },
+    platform::runtime::Runtime,
     service::{
-        Error, Service,
-        activity::Filter,
-        claim::{Ask, Registrant},
-        verify::{Caller, Need},
-        view::{Delivered, Registered},
+        accounts::activity::ActivityFilter,
+        caller::{Caller, Requirements},
+        claims::register::{NewRegistration, Registrant},
+        context::Service,
     },
-    store::{Order, Store, StoreError, Table, rows},
-    world::World,
+    store::{engine::Order, error::StoreError, handle::Store, rows, table::Table},
 };
 use std::{
     collections::BTreeMap,
@@ -115,15 +119,15 @@ impl Builder {
         let clock = Arc::new(ManualClock::new());
         clock.set_by(self.clock_off);
         let randomness = Arc::new(Seeded::new(self.seed));
-        let world = World::new(clock.clone(), randomness.clone());
-        let (store, service) = open(dir.path(), self.config(), world).await;
+        let runtime = Runtime::new(clock.clone(), randomness.clone());
+        let (store, service) = open(dir.path(), self.config(), runtime).await;
         TestApp { service, store, clock, randomness, dir, builder: self, front: Mutex::default() }
     }
 }
 
-async fn open(dir: &Path, config: Config, world: World) -> (Store, Arc<Service>) {
+async fn open(dir: &Path, config: Config, runtime: Runtime) -> (Store, Arc<Service>) {
     let store = Store::new(Arc::new(reopen(dir)));
-    let service = Service::open(Arc::new(config), store.clone(), server_secret(), world).await.expect("the service opens");
+    let service = Service::open(Arc::new(config), store.clone(), server_secret(), runtime).await.expect("the service opens");
     (store, Arc::new(service))
 }
 
@@ -145,7 +149,7 @@ pub struct TestApp {
     randomness: Arc<Seeded>,
     pub dir: TempDir,
     builder: Builder,
-    front: Mutex<Option<(Arc<Service>, countersign::http::Front)>>,
+    front: Mutex<Option<(Arc<Service>, countersign::server::entry::Front)>>,
 }
 
 pub const LOCAL: Registrant = Registrant { source: Source::Local, account: None };
@@ -156,8 +160,12 @@ pub fn from(ip: &str) -> Registrant {
 }
 
 /// What "Claude" asks for: these scopes.
-pub fn asks(scopes: &[&str]) -> Ask {
-    Ask { agent_name: "Claude".to_owned(), scopes: Some(scopes.iter().map(|s| (*s).to_owned()).collect()), ..Ask::default() }
+pub fn asks(scopes: &[&str]) -> NewRegistration {
+    NewRegistration {
+        agent_name: "Claude".to_owned(),
+        scopes: Some(scopes.iter().map(|s| (*s).to_owned()).collect()),
+        ..NewRegistration::default()
+    }
 }
 
 /// A verifier, for `Ask::challenge` and the polls.
@@ -165,8 +173,8 @@ pub fn verifier() -> CodeVerifier {
     CodeVerifier::new([9; 32])
 }
 
-pub fn asks_with_challenge(scopes: &[&str]) -> Ask {
-    Ask { challenge: Some(verifier().challenge()), ..asks(scopes) }
+pub fn asks_with_challenge(scopes: &[&str]) -> NewRegistration {
+    NewRegistration { challenge: Some(verifier().challenge()), ..asks(scopes) }
 }
 
 impl TestApp {
@@ -179,7 +187,7 @@ impl TestApp {
         self.ask(asks_with_challenge(&["audience:read"])).await.expect("the registration is accepted")
     }
 
-    pub async fn ask(&self, ask: Ask) -> Result<Registered, Error> {
+    pub async fn ask(&self, ask: NewRegistration) -> Result<Registered, Error> {
         self.service.register(ask, LOCAL).await
     }
 
@@ -200,12 +208,12 @@ impl TestApp {
 
     /// Lets a key in as any call would, without a charge.
     pub async fn caller(&self, key: &str) -> Caller {
-        self.service.authenticate(ApiKey::presented(key).as_ref(), &Need::default()).await.expect("the key is good")
+        self.service.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default()).await.expect("the key is good")
     }
 
     /// One ordinary call with a key.
     pub async fn call(&self, key: &str) -> Result<Caller, Error> {
-        self.service.authenticate(ApiKey::presented(key).as_ref(), &Need::call()).await
+        self.service.authenticate(ApiKey::presented(key).as_ref(), &Requirements::call()).await
     }
 
     pub fn advance(&self, seconds: i64) {
@@ -244,22 +252,22 @@ impl TestApp {
     }
 
     async fn opened_again(self) -> TestApp {
-        let world = World::new(self.clock.clone(), self.randomness.clone());
-        self.opened_again_in(world).await
+        let runtime = Runtime::new(self.clock.clone(), self.randomness.clone());
+        self.opened_again_in(runtime).await
     }
 
     /// Stops, and opens again by that clock and randomness.
-    pub async fn restart_in(self, world: World) -> TestApp {
+    pub async fn restart_in(self, runtime: Runtime) -> TestApp {
         self.service.close().await;
-        self.opened_again_in(world).await
+        self.opened_again_in(runtime).await
     }
 
-    async fn opened_again_in(self, world: World) -> TestApp {
+    async fn opened_again_in(self, runtime: Runtime) -> TestApp {
         let Self { service, store, clock, randomness, dir, builder, front } = self;
         drop(front);
         drop(service);
         drop(store);
-        let (store, service) = open(dir.path(), builder.config(), world).await;
+        let (store, service) = open(dir.path(), builder.config(), runtime).await;
         TestApp { service, store, clock, randomness, dir, builder, front: Mutex::default() }
     }
 
@@ -269,13 +277,13 @@ impl TestApp {
     }
 
     /// What the owner reads, newest first.
-    pub async fn activity(&self, account: AccountId) -> Vec<What> {
+    pub async fn activity(&self, account: AccountId) -> Vec<EventKind> {
         self.events(account).await.into_iter().map(|event| event.what).collect()
     }
 
     /// All lines of an account's activity, page by page.
     pub async fn events(&self, account: AccountId) -> Vec<Event> {
-        let (mut events, mut filter) = (Vec::new(), Filter::default());
+        let (mut events, mut filter) = (Vec::new(), ActivityFilter::default());
         loop {
             let page = self.service.activity(account, &filter).await.expect("the store answers");
             events.extend(page.lines.into_iter().map(|line| line.event));

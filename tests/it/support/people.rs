@@ -2,23 +2,25 @@
 
 use super::{TestApp, server_secret};
 use countersign::{
+    api::{accounts::AccountView, claims::Registered, error::Error, keys::Created},
     domain::{
-        account::{Account, Session},
+        account::Account,
         id::{AccountId, ProgramSessionId, RegistrationId},
         program_session::ProgramSession,
-        registration::UserCode,
-        secret::{Password, Purpose, SessionToken},
+        secret::{Password, SessionToken},
+        server_secret::Purpose,
+        session::BrowserSession,
         source::Source,
+        user_code::UserCode,
     },
     service::{
-        Error,
-        accounts::hash_password,
-        keys::{Actor, NewKey},
-        operator::AccountFilter,
-        review::{Decision, Review},
-        view::{AccountView, Created, Registered},
+        accounts::passwords::hash_password,
+        admin::accounts::AccountFilter,
+        caller::Actor,
+        claims::{decide::Decision, review::Review},
+        keys::create::NewKey,
     },
-    store::{StoreError, rows},
+    store::{error::StoreError, rows},
 };
 use std::sync::OnceLock;
 
@@ -32,7 +34,7 @@ pub fn password(text: &str) -> Password {
 #[derive(Debug, Clone)]
 pub struct Human {
     pub account: AccountId,
-    pub session: Session,
+    pub session: BrowserSession,
     pub source: Source,
 }
 
@@ -64,9 +66,9 @@ impl TestApp {
     pub async fn human_of_age(&self, email: &str, age_seconds: i64, source: Source) -> Human {
         static HASH: OnceLock<String> = OnceLock::new();
         let hash = HASH.get_or_init(|| hash_password(&password(PASSWORD), [3; 16]).expect("a hash")).clone();
-        let now = self.service.world.now();
+        let now = self.service.runtime.now();
         let account = Account {
-            id: AccountId::new(now, self.service.world.bytes()),
+            id: AccountId::new(now, self.service.runtime.bytes()),
             email: email.parse().expect("an e-mail"),
             email_verified: false,
             password: Some(hash),
@@ -76,8 +78,8 @@ impl TestApp {
             created_at: now - jiff::SignedDuration::from_secs(age_seconds),
             disabled_at: None,
         };
-        let token = SessionToken::new(self.service.world.bytes());
-        let session = Session {
+        let token = SessionToken::new(self.service.runtime.bytes());
+        let session = BrowserSession {
             token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
             account: account.id,
             created_at: now,
@@ -182,8 +184,8 @@ impl TestApp {
 
     /// A new session of somebody who has an account.
     pub async fn human_again(&self, account: AccountId) -> Human {
-        let (now, token) = (self.service.world.now(), SessionToken::new(self.service.world.bytes()));
-        let session = Session {
+        let (now, token) = (self.service.runtime.now(), SessionToken::new(self.service.runtime.bytes()));
+        let session = BrowserSession {
             token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
             account,
             created_at: now,
@@ -215,9 +217,9 @@ impl TestApp {
 impl TestApp {
     /// A program that signed in with a human's password.
     pub async fn program(&self, human: &Human) -> Actor {
-        let (now, account) = (self.service.world.now(), human.account);
-        let id = ProgramSessionId::new(now, self.service.world.bytes());
-        let salt = self.service.world.bytes();
+        let (now, account) = (self.service.runtime.now(), human.account);
+        let id = ProgramSessionId::new(now, self.service.runtime.bytes());
+        let salt = self.service.runtime.bytes();
         let row = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt, source: human.source };
         self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
         Actor::Program { account, session: id }

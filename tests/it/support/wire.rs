@@ -3,8 +3,8 @@
 use super::{Answer, Builder, TestApp};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use countersign::{
-    http::listen::{self, Limits},
-    world::World,
+    platform::runtime::Runtime,
+    server::listen::{self, ConnectionLimits},
 };
 use std::net::SocketAddr;
 use tokio::{
@@ -28,7 +28,7 @@ impl Builder {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         // A store tells one service of its changes: this one needs a store of its own.
-        let app = self.set("listen", &address.to_string()).start().await.restart_in(World::system()).await;
+        let app = self.set("listen", &address.to_string()).start().await.restart_in(Runtime::system()).await;
         app.serve(listener);
         (app, address)
     }
@@ -36,8 +36,8 @@ impl Builder {
 
 impl TestApp {
     fn serve(&self, listener: TcpListener) {
-        let front = countersign::http::Front::new(self.service.clone());
-        tokio::spawn(listen::serve(listener, front, Limits::default(), CancellationToken::new()));
+        let front = countersign::server::entry::Front::new(self.service.clone());
+        tokio::spawn(listen::serve(listener, front, ConnectionLimits::default(), CancellationToken::new()));
     }
 }
 

@@ -1,0 +1,11 @@
+//! What travels over the wire, whichever transport carries it: types and the one error catalogue.
+
+pub mod accounts;
+pub mod agents;
+pub mod claims;
+pub mod error;
+pub mod error_catalogue;
+pub mod keys;
+pub mod usage;
+pub mod values;
+pub mod verification;

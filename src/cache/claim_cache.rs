@@ -1,0 +1,74 @@
+//! Registrations that wait for their human, so that polling one touches no store, however many there are.
+//!
+//! As with [keys](super::known): the store tells of every change before it is acknowledged, and what was read before a
+//! change is not kept after it.
+
+use crate::{
+    cache::{
+        generation::Generation,
+        key_cache::{Fingerprint, fingerprint},
+    },
+    domain::{digest::Digest, registration::poll::PollPace},
+    platform::huge_pages,
+    store::{changes::Changed, table::Table},
+};
+use dashmap::DashMap;
+use jiff::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// From so many on, what is held is spread over more pages than the processor remembers the places of.
+const MANY: usize = 1_000;
+
+#[derive(Default)]
+pub struct ClaimCache {
+    /// By the hash of the claim token. No more than may wait: what ends a claim changes its row.
+    held: DashMap<Fingerprint, CachedClaim>,
+    pub epoch: Generation,
+}
+
+pub struct CachedClaim {
+    pub waiting: PollPace,
+    /// The last poll that proved itself, in milliseconds of Unix time; 0: none.
+    polled: AtomicI64,
+}
+
+impl CachedClaim {
+    /// Notes a poll; whether the one before was less than `interval` seconds ago.
+    pub fn polled_too_early(&self, interval: u16, now: Timestamp) -> bool {
+        let now = now.as_millisecond();
+        now.saturating_sub(self.polled.swap(now, Ordering::Relaxed)) < i64::from(interval) * 1_000
+    }
+}
+
+impl ClaimCache {
+    pub fn read<T>(&self, token: &Digest, read: impl FnOnce(&CachedClaim) -> T) -> Option<T> {
+        self.held.get(&fingerprint(token.as_bytes())?).map(|open| read(&open))
+    }
+
+    /// Keeps what was read, unless something changed since the epoch `since`.
+    pub fn keep(&self, token: &Digest, waiting: PollPace, polled: Option<Timestamp>, since: u64) {
+        if let Some(of) = fingerprint(token.as_bytes()) {
+            let open = CachedClaim { waiting, polled: AtomicI64::new(polled.unwrap_or_default().as_millisecond()) };
+            self.epoch.keep(since, || self.held.insert(of, open));
+            if self.held.len() == MANY {
+                huge_pages::huge_pages();
+            }
+        }
+    }
+
+    /// Drops what a change in the store made untrue.
+    pub fn forget(&self, changed: &Changed<'_>) {
+        // Saving a registration writes its claim token's entry anew.
+        let tokens: Option<Vec<_>> = match changed {
+            Changed::Rows(rows) => Some(rows.iter().filter_map(|row| fingerprint(Table::ClaimTokens.own(&row.key)?)).collect()),
+            Changed::Everything(_) => None,
+        };
+        if tokens.as_ref().is_some_and(Vec::is_empty) {
+            return;
+        }
+        self.epoch.end(|| match tokens {
+            Some(tokens) => tokens.iter().for_each(|of| drop(self.held.remove(of))),
+            None => self.held.clear(),
+        });
+    }
+}

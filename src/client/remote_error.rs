@@ -1,0 +1,71 @@
+//! What a server elsewhere answered, read back: the errors behind its refusals, and its limits.
+
+use crate::{
+    api::{error::Error, verification::RateLimit},
+    domain::scope::ScopeSet,
+};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+};
+use serde_json::{Map, Value};
+
+/// Seconds: nobody is told to wait longer than for tomorrow.
+const LONGEST_WAIT: u64 = 24 * 60 * 60;
+
+/// The limit as its headers tell it; none of them, no limit.
+pub fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+    Some(RateLimit {
+        limit: number("x-ratelimit-limit")?,
+        remaining: number("x-ratelimit-remaining")?,
+        reset: headers.get("x-ratelimit-reset")?.to_str().ok()?.parse().ok()?,
+        retry_after: None,
+    })
+}
+
+/// The error behind a refusal, in any envelope: OAuth's, flat, nested, or a problem.
+pub fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value>) -> Error {
+    let inner = said.get("error").and_then(Value::as_object).unwrap_or(said);
+    let text = |name: &str| inner.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| inner.get(name).and_then(Value::as_u64);
+    let interval = number("interval").and_then(|seconds| u16::try_from(seconds).ok()).unwrap_or(5);
+    let code = if text("code").is_empty() { text("error") } else { text("code") };
+    let said = [text("error_description"), text("detail"), text("message"), text("error")];
+    // Somebody else's words: as many as a refusal takes.
+    let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or("refused");
+    let detail: String = detail.chars().filter(|c| !c.is_control()).take(500).collect();
+    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(|wait: u64| wait.min(LONGEST_WAIT));
+    match code {
+        "invalid_grant" => Error::InvalidGrant,
+        "authorization_pending" => Error::AuthorizationPending { interval },
+        "slow_down" => Error::SlowDown { interval },
+        "expired_token" => Error::ExpiredToken { register: text("retry") != "claim" },
+        "access_denied" => Error::AccessDenied,
+        "invalid_claim_token" => Error::InvalidClaimToken,
+        "claimed_or_in_flight" | "already_claimed" => Error::ClaimedOrInFlight { already: code == "already_claimed" },
+        "claim_expired" => Error::ClaimExpired,
+        "too_many_attempts" => Error::TooManyAttempts { retry_after: wait },
+        "invalid_login_hint" => Error::InvalidLoginHint,
+        "invalid_scope" => {
+            let (detail, available) = detail.split_once("; agents may ask for: ").unwrap_or((&detail, ""));
+            Error::InvalidScope { detail: detail.to_owned(), available: ScopeSet::parse(available).unwrap_or_default() }
+        }
+        _ => match status {
+            StatusCode::UNAUTHORIZED => Error::Unauthorized { presented: true },
+            StatusCode::FORBIDDEN => match inner.get("missing_scopes").cloned().map(serde_json::from_value) {
+                Some(Ok(missing)) => Error::InsufficientScope { missing },
+                _ => Error::Forbidden { detail },
+            },
+            StatusCode::NOT_FOUND => Error::not_found("key"),
+            StatusCode::CONFLICT => Error::Conflict { detail },
+            StatusCode::TOO_MANY_REQUESTS => Error::TooMany { detail, retry_after: wait.unwrap_or(60) },
+            StatusCode::MISDIRECTED_REQUEST => Error::Unreachable { detail },
+            status if status.is_server_error() => Error::Unavailable,
+            _ => match detail.strip_prefix('`').and_then(|rest| rest.split_once("` ")) {
+                Some((field, detail)) => Error::invalid(field, detail),
+                None => Error::Malformed { detail },
+            },
+        },
+    }
+}

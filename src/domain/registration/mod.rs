@@ -1,0 +1,5 @@
+//! The claim ceremony.
+
+pub mod poll;
+pub mod request;
+pub mod transitions;

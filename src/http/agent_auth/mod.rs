@@ -1,0 +1,3 @@
+//! `/agent/auth`: an agent asks for access.
+
+pub(crate) mod registration;

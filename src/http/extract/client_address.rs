@@ -1,0 +1,123 @@
+//! Who is on the other end of the connection.
+
+use crate::{
+    domain::source::{Hop, Source},
+    server::guard::names_published,
+    service::{caller_addresses::Unknown, context::Service, services::App},
+};
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, HeaderName, request::Parts},
+};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+/// Where a request came from. `X-Forwarded-For` counts only behind a configured proxy.
+pub struct ClientSource(pub Source);
+
+impl aide::OperationInput for ClientSource {}
+
+impl FromRequestParts<App> for ClientSource {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(source_of(parts, app)))
+    }
+}
+
+/// The neighbour on the connection, a proxy or the caller. Without an address (which only a wrongly built router lacks)
+/// the request is nobody's: an unspecified address shares one allowance.
+pub fn peer_of(parts: &Parts) -> IpAddr {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |c| c.0.ip())
+}
+
+pub fn source_of(parts: &Parts, app: &App) -> Source {
+    let (peer, hops) = (peer_of(parts), forwarded_for(&parts.headers));
+    let source = app.source_of(peer, &hops);
+    // Asked by the name the world knows us by, over a proxy, and no word of who asked. (Programs beside us use another
+    // name, and are nobody's to name.)
+    if source == Source::Hidden && hops.is_empty() && names_published(app, &parts.headers, &parts.uri) {
+        app.callers.noted(Unknown::Unsaid, peer);
+    }
+    source
+}
+
+/// All hops, in order, of all `X-Forwarded-For` headers. Where a proxy speaks in other words only, it is one that tells
+/// us nothing.
+fn forwarded_for(headers: &HeaderMap) -> Vec<Hop> {
+    static NAME: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let mut hops = Vec::new();
+    for value in headers.get_all(&NAME) {
+        // By the byte: what a client put before it need not be text.
+        let named = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty());
+        hops.extend(named.map(|hop| std::str::from_utf8(hop).ok().and_then(|hop| hop.parse().ok()).unwrap_or(Hop::Unreadable)));
+    }
+    if hops.is_empty() && headers.keys().any(|name| is_a_proxys(name.as_str())) {
+        hops.push(Hop::Unreadable);
+    }
+    hops
+}
+
+/// Whether only a proxy, a load balancer or a content network writes such a header.
+fn is_a_proxys(name: &str) -> bool {
+    const OTHERS: [&str; 16] = [
+        "cdn-loop",
+        "cf-connecting-ip",
+        "cf-ray",
+        "client-ip",
+        "fastly-client-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-amzn-trace-id",
+        "x-appengine-user-ip",
+        "x-azure-clientip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-original-forwarded-for",
+        "x-real-ip",
+    ];
+    name.starts_with("x-forwarded") || OTHERS.contains(&name)
+}
+
+impl Service {
+    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
+        self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
+    }
+
+    /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has. Who can't be
+    /// told is [`Source::Hidden`]: never the proxy, and never this computer.
+    pub fn source_of(&self, peer: IpAddr, forwarded_for: &[Hop]) -> Source {
+        let (callers, here) = (&self.callers, peer.to_canonical().is_loopback());
+        let hidden = |unknown| {
+            callers.noted(unknown, peer);
+            Source::Hidden
+        };
+        if !self.is_trusted_proxy(peer) {
+            // A proxy of this computer, or in front of an https address. Elsewhere a stranger may write what he likes:
+            // it says nothing, and he is who he is.
+            if !forwarded_for.is_empty() && (here || callers.proxied) {
+                return hidden(Unknown::Unnamed);
+            }
+            return if here && !callers.local { Source::Hidden } else { Source::address(peer) };
+        }
+        let mut named = None;
+        for hop in forwarded_for.iter().rev() {
+            let Hop::Address(ip) = *hop else { return hidden(Unknown::Unreadable) };
+            named = Some(ip);
+            if !self.is_trusted_proxy(ip) {
+                break;
+            }
+        }
+        match named {
+            // This computer is what its own proxies call so, where nobody else is led to them.
+            Some(ip) if ip.is_loopback() && !(here && callers.local) => hidden(Unknown::Unreadable),
+            Some(ip) => Source::address(ip),
+            None if here && callers.local => Source::address(peer),
+            None => Source::Hidden,
+        }
+    }
+}

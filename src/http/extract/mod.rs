@@ -1,0 +1,11 @@
+//! What handlers take out of a request: bodies, parameters, credentials, the caller's address.
+
+pub mod accept;
+pub mod body;
+pub mod client_address;
+pub(crate) mod credential;
+pub(crate) mod idempotency_key;
+pub mod members;
+pub mod params;
+pub mod prefer_wait;
+pub mod strict_json;

@@ -1,0 +1,34 @@
+//! Which pages of other origins may call: none, but for those the configuration names.
+
+use crate::service::services::App;
+use axum::{
+    Router,
+    http::{HeaderName, header},
+};
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+
+/// Off but for the configured origins; never with credentials.
+pub fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>) -> Router<S> {
+    /// What a page may read of an answer, beside what every page may.
+    const READABLE: [HeaderName; 9] = [
+        HeaderName::from_static("mcp-session-id"),
+        header::WWW_AUTHENTICATE,
+        header::RETRY_AFTER,
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("x-ratelimit-limit"),
+        HeaderName::from_static("x-ratelimit-remaining"),
+        HeaderName::from_static("x-ratelimit-reset"),
+        HeaderName::from_static("ratelimit"),
+        HeaderName::from_static("ratelimit-policy"),
+    ];
+    if app.config.http.cors_origins.is_empty() {
+        return router;
+    }
+    let origins = app.config.http.cors_origins.iter().filter_map(|origin| origin.parse().ok());
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(READABLE);
+    router.layer(cors)
+}

@@ -1,0 +1,71 @@
+//! Every route there is, in reading order, and what surrounds each family of them.
+
+use crate::{
+    config::settings::Config,
+    http::{
+        agent_auth::registration,
+        discovery::metadata,
+        envelope::{self, ErrorFormat},
+        extract::body::MAX_BODY,
+        functions, health,
+        oauth::{introspect, register, token},
+        openapi::document::Document,
+        password_grant, rate_limit_headers,
+        routes::Routes,
+        v1::{keys, portal_sessions},
+    },
+    server::{cors::with_cors, fallback, fast_path, guard},
+    service::services::App,
+};
+use aide::axum::ApiRouter;
+use axum::{
+    Extension, Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn_with_state, map_response_with_state},
+    routing::any,
+};
+
+/// What is answered by routes: programs and pages, and of MCP what has routes.
+pub fn router(app: App, mcp: Router) -> Router {
+    let oauth = oauth_routes::<Router<App>>()
+        // What is not there still belongs to the family, envelope and all.
+        .route("/agent/{*rest}", any(fallback::no_route))
+        .route("/oauth2/{*rest}", any(fallback::no_route))
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .layer(axum::middleware::from_fn(rate_limit_headers::ratelimit_headers))
+        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
+        .layer(map_response_with_state((app.clone(), ErrorFormat::OAuth), envelope::wrap));
+    let api = api_routes::<Router<App>>(&app.config)
+        .fallback(fallback::no_route)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .layer(axum::middleware::from_fn(rate_limit_headers::ratelimit_headers))
+        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
+        .layer(map_response_with_state((app.clone(), ErrorFormat::Api(app.config.profile)), envelope::wrap));
+    let programs = with_cors(&app, oauth.merge(api)).layer(from_fn_with_state(app.clone(), guard::known_caller));
+    programs
+        .merge(crate::web::router(&app).layer(from_fn_with_state(app.clone(), guard::known_host)))
+        .layer(Extension(Document::default()))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(app.clone())
+        .merge(with_cors(&app, mcp))
+        .layer(from_fn_with_state(app.clone(), guard::request_id))
+        .merge(fast_path::routes(&app))
+}
+
+/// Routes whose errors are in OAuth's words.
+fn oauth_routes<R: Routes>() -> R {
+    registration::routes::<R>().and(token::routes()).and(introspect::routes()).and(register::routes())
+}
+
+/// Routes whose errors are in the profile's words.
+fn api_routes<R: Routes>(config: &Config) -> R {
+    let routes = keys::routes::<R>().and(functions::routes()).and(portal_sessions::routes()).and(metadata::routes()).and(health::routes());
+    if config.sessions.password_grant { routes.and(password_grant::routes()) } else { routes }
+}
+
+pub fn routes(config: &Config) -> ApiRouter<crate::service::services::App> {
+    crate::server::router::oauth_routes::<ApiRouter<_>>()
+        .and(crate::server::router::api_routes(config))
+        .and(crate::http::v1::verify::verify_routes())
+        .and(crate::http::v1::forward_auth::routes())
+}

@@ -1,0 +1,131 @@
+//! Who humans are: accounts and their passwords, sign-up, sessions. How they come in again: [`super::sign_in`].
+
+use crate::{
+    api::error::Error,
+    domain::{
+        account::Account,
+        activity::EventKind,
+        id::AccountId,
+        name::Email,
+        operation::Outcome,
+        secret::{Password, SessionToken},
+        source::Source,
+        throttle::Throttle,
+    },
+    service::{
+        accounts::{hash_queue::Lane, setup::OPERATOR},
+        context::Service,
+        idempotency::{Operation, Turn},
+        record_event::record,
+        throttle::{charge_throttles, check_throttles},
+    },
+    store::rows,
+};
+
+/// An account to be made.
+pub struct NewAccount<'a> {
+    pub email: &'a str,
+    pub password: Password,
+    pub operator: bool,
+    /// Only if there is no operator yet.
+    pub first: bool,
+    pub verified: bool,
+    pub operation: Operation,
+    pub lane: Lane,
+    pub source: Source,
+}
+
+impl<'a> NewAccount<'a> {
+    /// Made by its human, from there.
+    pub fn of(email: &'a str, password: Password, source: Source) -> Self {
+        let operation = Operation::default();
+        Self { email, password, operator: false, first: false, verified: false, operation, lane: Lane::Anybody, source }
+    }
+}
+
+impl Service {
+    /// Makes an account. Its e-mail is an unverified name.
+    pub async fn create_account(&self, email: &str, password: Password, operator: bool, verified: bool) -> Result<AccountId, Error> {
+        self.create_account_once(email, password, operator, verified, Operation::default()).await
+    }
+
+    /// The same for whoever runs this computer.
+    pub async fn create_account_once(
+        &self,
+        email: &str,
+        password: Password,
+        operator: bool,
+        verified: bool,
+        operation: Operation,
+    ) -> Result<AccountId, Error> {
+        let new = NewAccount { operator, verified, operation, lane: Lane::SignedIn, ..NewAccount::of(email, password, Source::Local) };
+        self.create(new).await.map(|account| account.id)
+    }
+
+    pub(super) async fn create(&self, new: NewAccount<'_>) -> Result<Account, Error> {
+        let NewAccount { operator, first, verified, lane, source, .. } = new;
+        let email: Email = new.email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
+        let password = self.judged(lane, &source, new.password, email.clone()).await?;
+        let Turn { runtime, note, done } = self.begin(new.operation).await?;
+        if let Some(Outcome::Account { account }) = done {
+            return self.store.read(|rows| rows::account(rows, account)).await?.ok_or_else(|| Error::not_found("account"));
+        }
+        let place = self.hashing.place(lane, &source).await?;
+        let hash = self.hash_new(place, password, runtime.bytes()).await?;
+        let now = runtime.now();
+        let id = AccountId::new(now, runtime.bytes());
+        let random = runtime.bytes();
+        self.store
+            .write(move |rows| {
+                if first && rows::meta::<bool>(rows, OPERATOR)? == Some(true) {
+                    return Err(Error::WrongCode);
+                }
+                if rows::account_by_email(rows, &email)?.is_some() {
+                    return Err(Error::Conflict { detail: "an account with this e-mail exists".to_owned() });
+                }
+                if operator {
+                    rows::save_meta(rows, OPERATOR, &true)?;
+                }
+                let account = Account {
+                    id,
+                    email: email.clone(),
+                    email_verified: verified,
+                    password: Some(hash.clone()),
+                    operator,
+                    plan: "free".to_owned(),
+                    external_id: None,
+                    created_at: now,
+                    disabled_at: None,
+                };
+                rows::save(rows, &account)?;
+                record(rows, id, None, EventKind::SignedUp, now, random)?;
+                note.put(rows, Outcome::Account { account: id })?;
+                Ok::<_, Error>(account)
+            })
+            .await
+    }
+
+    /// Sign-up from a page: limited per source, and only where the configuration lets people in.
+    pub async fn sign_up(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
+        if !self.config.signup_is_open() {
+            return Err(Error::Forbidden { detail: "sign-up is closed: ask whoever runs this service for an account".to_owned() });
+        }
+        let named = email.parse::<Email>().map_err(|error| Error::invalid("email", format!("is {error}")))?;
+        // A slip costs no sign-up: what is wrong with the password is said first.
+        let password = self.judged(Lane::Anybody, &source, password, named).await?;
+        let (now, limits) = (self.runtime.now(), Throttle::signups(&source));
+        self.store
+            .write(move |rows| {
+                check_throttles(rows, &limits, now, "too many sign-ups from this address: wait an hour")?;
+                Ok::<_, Error>(charge_throttles(rows, &limits, now)?)
+            })
+            .await?;
+        let account = self.create(NewAccount::of(email, password, source)).await?;
+        self.open_session(&account, source).await
+    }
+
+    pub async fn account_by_email(&self, email: &str) -> Result<Account, Error> {
+        let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
+        self.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
+    }
+}

@@ -1,0 +1,90 @@
+//! Passwords: hashed, compared, judged, set anew.
+
+use crate::{
+    api::{accounts::AccountView, error::Error},
+    domain::{name::Email, operation::Outcome, secret::Password, source::Source},
+    service::{
+        accounts::{
+            hash_queue::{Hashing, Lane, Place},
+            sessions::end_sessions,
+        },
+        context::Service,
+        idempotency::{Operation, Turn},
+    },
+    store::rows,
+};
+use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+
+/// argon2id with the crate's defaults: 19 MiB, two passes (OWASP's first choice).
+pub fn hash_password(password: &Password, salt: [u8; 16]) -> Result<String, argon2::password_hash::Error> {
+    let hash = Argon2::default().hash_password_with_salt(password.normalised().as_bytes(), &salt)?;
+    Ok(hash.to_string())
+}
+
+/// The hash of no password, as costly as a real one: what an unknown account's is checked against, so that both take the
+/// same time.
+pub fn decoy() -> String {
+    let (m, t, p) = (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST);
+    let (salt, hash) = ("A".repeat(22), "A".repeat(43));
+    format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${hash}")
+}
+
+/// Whether the hash is of the password: as it is normalised, or, for those made before, as it was typed. Both are tried
+/// whosever hash it is, so that an unknown account takes as long as a wrong password.
+pub fn matches(password: &Password, hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    password.forms().iter().any(|form| Argon2::default().verify_password(form.as_bytes(), &hash).is_ok())
+}
+
+impl Service {
+    /// A password somebody chose, if it is a good one. Judging it takes time, so it takes a place, too.
+    pub(super) async fn judged(&self, lane: Lane, source: &Source, password: Password, email: Email) -> Result<Password, Error> {
+        let refused = |detail: String| Error::invalid("password", detail);
+        password.fits().map_err(refused)?;
+        let (place, service) = (self.hashing.place(lane, source).await?, self.config.service_name.clone());
+        let judge = move || password.is_hard_to_guess(&email, &service).map(|()| password);
+        Hashing::run(place, judge).await?.map_err(|detail| refused(detail.to_owned()))
+    }
+
+    pub(super) async fn hash_new(&self, place: Place, judged: Password, salt: [u8; 16]) -> Result<String, Error> {
+        Hashing::run(place, move || hash_password(&judged, salt)).await?.map_err(Error::internal)
+    }
+
+    /// Sets a new password and signs the account out everywhere.
+    pub async fn reset_password(&self, email: &str, password: Password, operation: Operation) -> Result<AccountView, Error> {
+        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let account = self.account_by_email(email).await?;
+        let password = self.judged(Lane::SignedIn, &Source::Local, password, account.email).await?;
+        if done.is_some() {
+            return self.find_account(email).await;
+        }
+        let (id, now) = (account.id, self.runtime.now());
+        let place = self.hashing.place(Lane::SignedIn, &Source::Local).await?;
+        let hash = self.hash_new(place, password, runtime.bytes()).await?;
+        self.store
+            .write(move |rows| {
+                let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
+                account.password = Some(hash.clone());
+                rows::save(rows, &account)?;
+                end_sessions(rows, id)?;
+                note.put(rows, Outcome::Account { account: id })?;
+                Ok::<_, Error>(crate::service::accounts::find::view(rows, &account, now)?)
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_account_costs_as_much_as_a_known_one() {
+        let real = hash_password(&Password::typed("correct horse".to_owned()), [7; 16]).unwrap();
+        let (real, decoy) = (PasswordHash::new(&real).unwrap(), decoy());
+        let decoy = PasswordHash::new(&decoy).unwrap();
+        assert_eq!((&decoy.algorithm, &decoy.version, &decoy.params), (&real.algorithm, &real.version, &real.params));
+        assert_eq!(decoy.salt.map(|salt| salt.len()), real.salt.map(|salt| salt.len()));
+        assert_eq!(decoy.hash.map(|hash| hash.len()), real.hash.map(|hash| hash.len()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Browser sessions.
+
+use crate::{
+    api::error::Error,
+    domain::{
+        account::Account, digest::Digest, id::AccountId, secret::SessionToken, server_secret::Purpose, session::BrowserSession,
+        source::Source,
+    },
+    service::{caller::active_account, context::Service},
+    store::{
+        engine::{Read, Write},
+        error::StoreError,
+        rows,
+        table::Table,
+    },
+};
+use jiff::Timestamp;
+use subtle::ConstantTimeEq;
+
+impl Service {
+    pub(super) fn session_hash(&self, token: &SessionToken) -> Digest {
+        self.secret.hash(Purpose::Session, token.expose().as_bytes())
+    }
+
+    /// The live session of a presented cookie, with its account. Unknown tokens are never adopted.
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<(BrowserSession, Account)>, Error> {
+        let (hash, now) = (self.session_hash(token), self.runtime.now());
+        let found = self
+            .store
+            .read(|rows| {
+                let Some(session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? else { return Ok(None) };
+                Ok::<_, Error>(active_account(rows, session.account).ok().map(|account| (session, account)))
+            })
+            .await?;
+        if found.as_ref().is_some_and(|(session, _)| !session.is_live(now)) {
+            self.note_end(now).await;
+            return Ok(None);
+        }
+        if let Some((session, _)) = &found
+            && now.duration_since(session.seen_at) >= BrowserSession::SEEN_STEP
+        {
+            self.store
+                .write(move |rows| {
+                    if let Some(mut session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? {
+                        session.seen_at = now;
+                        rows::save(rows, &session)?;
+                    }
+                    Ok::<_, Error>(())
+                })
+                .await?;
+        }
+        Ok(found)
+    }
+
+    /// Ends a session at once.
+    pub async fn sign_out(&self, token: &SessionToken) -> Result<(), Error> {
+        let hash = self.session_hash(token);
+        self.store
+            .write(move |rows| {
+                rows.takes_away();
+                if let Some(session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? {
+                    rows::erase(rows, &session);
+                }
+                Ok::<_, Error>(())
+            })
+            .await
+    }
+
+    /// The token every form of a browser carries, bound to its cookie.
+    pub fn form_token(&self, cookie: &str) -> String {
+        self.secret.tag(Purpose::Csrf, cookie.as_bytes())
+    }
+
+    pub fn form_token_is_right(&self, cookie: &str, given: &str) -> bool {
+        self.form_token(cookie).as_bytes().ct_eq(given.as_bytes()).into()
+    }
+}
+
+/// A session that begins now; [`super::sign_in::begin`] opens it.
+pub fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> BrowserSession {
+    BrowserSession { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
+}
+
+/// Ends all of an account's program sessions, within the caller's transaction: a new password, "sign out everywhere".
+pub(super) fn end_all(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    for session in rows::account_program_sessions(rows, account)? {
+        rows::erase(rows, &session);
+    }
+    Ok(())
+}
+
+pub fn sessions_of(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<BrowserSession>, StoreError> {
+    rows::all(rows, Table::AccountSessions, &rows::entry(&[&account.to_string(), ""]))
+}
+
+/// Ends all that is signed in to an account, within the caller's transaction.
+pub fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    rows.takes_away();
+    for session in sessions_of(rows, account)? {
+        rows::erase(rows, &session);
+    }
+    crate::service::accounts::portal_ticket::end_tickets(rows, account)?;
+    crate::service::accounts::sessions::end_all(rows, account)
+}

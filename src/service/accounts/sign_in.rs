@@ -1,0 +1,178 @@
+//! Coming in with a password, and how often one may be wrong.
+//!
+//! Three things hold for every password that is asked for, on a page or by a program:
+//! * **An unknown account is like a wrong password**: the same words, the same hashes, the same number of synced writes.
+//! * **A guesser is stopped per account**, wherever he comes from, without a way to lock its owner out: all places the
+//!   account does not know share one allowance ([`Throttle::refused_logins`]), each place it knows has its own.
+//! * **What was proven is looked at again** in the transaction that opens the session, so that a sign-in with the old
+//!   password that is under way while it changes opens nothing.
+
+use crate::{
+    api::error::Error,
+    domain::{
+        account::{Account, KnownPlaces},
+        activity::EventKind,
+        id::AccountId,
+        name::Email,
+        secret::{Password, SessionToken},
+        session::BrowserSession,
+        source::Source,
+        throttle::Throttle,
+    },
+    service::{
+        accounts::{
+            hash_queue::{Hashing, Lane, Place},
+            passwords::{decoy, matches},
+            sessions::session_of,
+        },
+        caller::active_account,
+        context::Service,
+        record_event::record,
+        throttle::{charge_throttles, check_throttles},
+    },
+    store::{
+        engine::{Read, Write},
+        error::StoreError,
+        rows,
+    },
+};
+use jiff::Timestamp;
+
+const TOO_MANY: &str = "too many attempts to sign in: wait, or sign in where you have signed in before";
+
+impl Service {
+    /// Signs in. Unknown account and wrong password look and take the same.
+    pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
+        let account = self.check_password(email, password, source).await?;
+        self.open_session(&account, source).await
+    }
+
+    /// Whose e-mail and password these are. Every attempt is charged. Whoever acts on the answer looks in the same
+    /// transaction whether the account's password is still the one that was checked.
+    pub(super) async fn check_password(&self, email: &str, password: Password, source: Source) -> Result<Account, Error> {
+        let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
+        let now = self.runtime.now();
+        // Looked at before a place is taken: who is over a limit makes nobody wait.
+        let known = self
+            .store
+            .read(|rows| {
+                let known = is_known_at(rows, &email, &source, now)?;
+                check_throttles(rows, &Throttle::logins(email.as_str(), &source, known), now, TOO_MANY)?;
+                check_throttles(rows, &[Throttle::refused_logins(email.as_str(), &source, known)], now, TOO_MANY)?;
+                Ok::<_, Error>(known)
+            })
+            .await?;
+        // Charged after a place is taken: who is turned away has not tried.
+        let place = self.hashing.place(if known { Lane::Known } else { Lane::Anybody }, &source).await?;
+        let (now, limits, whose) = (self.runtime.now(), Throttle::logins(email.as_str(), &source, known), email.clone());
+        let refused = [Throttle::refused_logins(email.as_str(), &source, known)];
+        let wrong = refused[0].clone();
+        let account = self
+            .store
+            .write(move |rows| {
+                check_throttles(rows, &limits, now, TOO_MANY)?;
+                check_throttles(rows, &refused, now, TOO_MANY)?;
+                charge_throttles(rows, &limits, now)?;
+                Ok::<_, Error>(rows::account_by_email(rows, &whose)?.filter(|account| account.disabled_at.is_none()))
+            })
+            .await?;
+        let right = password_matches(place, account.as_ref(), password).await?;
+        let id = account.as_ref().map(|account| account.id);
+        if let (Some(account), true) = (account, right) {
+            return Ok(account);
+        }
+        // One write more, whether or not there is such an account: a known one must not take longer to say no.
+        let (now, random) = (self.runtime.now(), self.runtime.bytes());
+        self.store
+            .write(move |rows| {
+                rows::charge(rows, &wrong, now)?;
+                id.map_or(Ok(()), |id| record(rows, id, Some(source), EventKind::SignInRefused, now, random))
+            })
+            .await?;
+        Err(Error::WrongPassword)
+    }
+
+    /// The password of somebody who is signed in, before it is changed or something risky is done. Counted by session:
+    /// a guesser with a stolen cookie takes nothing from its owner's other sessions, and gets a session nowhere else.
+    pub(super) async fn check_own_password(
+        &self,
+        session: &BrowserSession,
+        account: &Account,
+        password: Password,
+        source: &Source,
+    ) -> Result<(), Error> {
+        const TOO_MANY: &str = "too many wrong passwords: wait, or sign out and in again";
+        let name = self.browser_id(session);
+        let limits = [Throttle::reauthentications(&name), Throttle::refused_reauthentications(&name)];
+        let wrong = limits[1].clone();
+        let place = self.hashing.place(Lane::SignedIn, source).await?;
+        let now = self.runtime.now();
+        self.store
+            .write(move |rows| {
+                check_throttles(rows, &limits, now, TOO_MANY)?;
+                Ok::<_, Error>(rows::charge(rows, &limits[0], now)?)
+            })
+            .await?;
+        if password_matches(place, Some(account), password).await? {
+            return Ok(());
+        }
+        let now = self.runtime.now();
+        self.store.write(move |rows| rows::charge(rows, &wrong, now)).await?;
+        Err(Error::WrongPassword)
+    }
+
+    /// Opens a browser's session for an account as it was when it proved itself.
+    pub(super) async fn open_session(&self, proven: &Account, source: Source) -> Result<SessionToken, Error> {
+        let token = SessionToken::new(self.runtime.bytes());
+        let (now, random) = (self.runtime.now(), self.runtime.bytes());
+        let session = session_of(proven.id, self.session_hash(&token), source, now);
+        let proven = proven.clone();
+        self.store
+            .write(move |rows| {
+                still_proven(rows, &proven)?;
+                Ok::<_, Error>(begin(rows, &session, random)?)
+            })
+            .await?;
+        Ok(token)
+    }
+}
+
+/// What was proven may no longer be the password: the account as it is now, if it is.
+pub fn still_proven(rows: &dyn Read, proven: &Account) -> Result<Account, Error> {
+    let account = active_account(rows, proven.id).map_err(|_| Error::WrongPassword)?;
+    if account.password == proven.password { Ok(account) } else { Err(Error::WrongPassword) }
+}
+
+/// Begins a browser's session, within the caller's transaction.
+pub fn begin(rows: &mut dyn Write, session: &BrowserSession, random: [u8; 16]) -> Result<(), StoreError> {
+    rows::save(rows, session)?;
+    remember_place(rows, session.account, &session.source, session.created_at)?;
+    record(rows, session.account, Some(session.source), EventKind::SignedIn, session.created_at, random)
+}
+
+/// Notes that an account was signed in to from there.
+pub fn remember_place(rows: &mut dyn Write, account: AccountId, source: &Source, now: Timestamp) -> Result<(), StoreError> {
+    let mut places = rows::known_places(rows, account)?.unwrap_or_else(|| KnownPlaces::none(account));
+    places.add(source, now);
+    rows::save(rows, &places)
+}
+
+/// Whether the account was signed in to from there before. This computer is known to every account, also to those that
+/// are none.
+fn is_known_at(rows: &dyn Read, email: &Email, source: &Source, now: Timestamp) -> Result<bool, StoreError> {
+    if source.is_this_computer() {
+        return Ok(true);
+    }
+    let Some(account) = rows::account_by_email(rows, email)? else { return Ok(false) };
+    let remembered = rows::known_places(rows, account.id)?.is_some_and(|places| places.hold(source, now));
+    // Sessions from before places were remembered.
+    let open = || crate::service::accounts::sessions::sessions_of(rows, account.id);
+    Ok(remembered || open()?.iter().any(|session| session.is_live(now) && KnownPlaces::are_one(&session.source, source)))
+}
+
+async fn password_matches(place: Place, account: Option<&Account>, password: Password) -> Result<bool, Error> {
+    let stored = account.and_then(|account| account.password.clone());
+    let known = stored.is_some();
+    let hash = stored.unwrap_or_else(decoy);
+    Ok(Hashing::run(place, move || matches(&password, &hash)).await? && known)
+}

@@ -1,0 +1,191 @@
+//! What whoever runs the deployment does with everybody's accounts. Who may is asked where the call comes in: the
+//! owner's socket on this machine, or `/admin` in the session of an operator.
+
+use crate::{
+    api::{
+        accounts::{AccountList, AccountView},
+        error::Error,
+    },
+    config::settings::Config,
+    domain::{account::Account, activity::EventKind, id::AccountId, session::BrowserSession},
+    service::{
+        accounts::{
+            find::{named, view},
+            step_up::{must_be_fresh, signed_in},
+        },
+        context::Service,
+        record_event::record,
+    },
+    store::{
+        engine::{Order, Write},
+        rows,
+        table::Table,
+    },
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub const MAX_PAGE: usize = 100;
+const DEFAULT_PAGE: usize = 50;
+
+/// Rows looked at per request when a search leaves most out.
+const SCAN: usize = 2000;
+
+/// Which accounts to list.
+#[derive(Debug, Clone, Default)]
+pub struct AccountFilter {
+    /// A part of the e-mail or of the external id, or a whole id.
+    pub search: String,
+    /// The id of the last account of the page before.
+    pub cursor: Option<String>,
+    /// 1 to [`MAX_PAGE`].
+    pub limit: Option<usize>,
+}
+
+/// What may be changed in an account from outside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Plan(String),
+    VerifyEmail,
+    /// Ends its sessions; its keys are `DISABLED` from that moment.
+    Disable,
+    Enable,
+}
+
+impl Service {
+    /// A plan of the configuration.
+    pub(crate) fn known_plan(&self, plan: String) -> Result<String, Error> {
+        if self.config.plans.contains_key(&plan) {
+            return Ok(plan);
+        }
+        let plans: Vec<_> = self.config.plans.keys().map(String::as_str).collect();
+        Err(Error::invalid("plan", format!("must be one of: {}", plans.join(", "))))
+    }
+
+    /// The account somebody means: by its id, its e-mail or its external id.
+    pub async fn find_account(&self, name: &str) -> Result<AccountView, Error> {
+        let now = self.runtime.now();
+        self.store
+            .read(|rows| {
+                let account = named(rows, name)?.ok_or_else(|| Error::not_found("account"))?;
+                Ok(view(rows, &account, now)?)
+            })
+            .await
+    }
+
+    /// A page of accounts, newest first.
+    pub async fn list_accounts(&self, filter: &AccountFilter) -> Result<AccountList, Error> {
+        let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(Error::invalid("limit", format!("must be 1 to {MAX_PAGE}")));
+        }
+        let cursor = filter.cursor.as_deref().map(str::parse::<AccountId>).transpose();
+        let cursor = cursor.map_err(|_| Error::invalid("cursor", "is not one this server gave"))?;
+        let search = filter.search.trim().to_ascii_lowercase();
+        let fits = |account: &Account| {
+            search.is_empty()
+                || account.email.as_str().contains(&search)
+                || account.id.to_string() == search
+                || account.external_id.as_ref().is_some_and(|id| id.as_str().to_ascii_lowercase().contains(&search))
+        };
+        let now = self.runtime.now();
+        self.store
+            .read(|rows| {
+                let (mut accounts, mut looked_at) = (Vec::new(), 0);
+                let mut after = cursor;
+                loop {
+                    let at = after.map(|id| id.to_string().into_bytes());
+                    let page = rows.scan(Table::Accounts, &[], at.as_deref(), Order::Descending, MAX_PAGE)?;
+                    let end = page.len() < MAX_PAGE;
+                    for (key, _) in page {
+                        let Some(account) = rows::load::<Account>(rows, key)? else { continue };
+                        let fits = fits(&account);
+                        // One that is left over shows that there is another page.
+                        if fits && accounts.len() == limit || looked_at == SCAN {
+                            return Ok(AccountList { accounts, next_cursor: after.map(|id| id.to_string()) });
+                        }
+                        if fits {
+                            accounts.push(view(rows, &account, now)?);
+                        }
+                        (after, looked_at) = (Some(account.id), looked_at + 1);
+                    }
+                    if end {
+                        return Ok::<_, Error>(AccountList { accounts, next_cursor: None });
+                    }
+                }
+            })
+            .await
+    }
+
+    /// Changes an account. Saying the same twice changes nothing more. `by`: the operator's session; `None`: whoever is on
+    /// this machine. What gives the account something takes a fresh sign-in. Where an operator is is nothing the account's owner reads.
+    pub async fn change_account(&self, name: &str, change: Change, by: Option<&BrowserSession>) -> Result<AccountView, Error> {
+        let change = match change {
+            Change::Plan(plan) => Change::Plan(self.known_plan(plan)?),
+            other => other,
+        };
+        let (now, random, name, config) = (self.runtime.now(), self.runtime.bytes(), name.to_owned(), self.config.clone());
+        let by = by.map(|session| session.token);
+        self.store
+            .write(move |rows| {
+                // An operator who is none any more finds what everybody finds there.
+                let by = by.map(|session| signed_in(rows, session, now)).transpose()?;
+                if by.as_ref().is_some_and(|(_, operator)| !operator.operator) {
+                    return Err(Error::NoRoute);
+                }
+                let mut account = named(rows, &name)?.ok_or_else(|| Error::not_found("account"))?;
+                if let Some((session, operator)) = &by
+                    && gives(&config, &account, &change)
+                {
+                    must_be_fresh(session, operator, now)?;
+                }
+                if matches!(change, Change::Disable) && by.as_ref().is_some_and(|(_, operator)| operator.id == account.id) {
+                    // Nobody would be left who could undo it from a page.
+                    return Err(Error::Forbidden {
+                        detail: "you can't disable your own account here: countersign accounts disable".to_owned(),
+                    });
+                }
+                if let Some(what) = apply(rows, &mut account, &change, now)? {
+                    rows::save(rows, &account)?;
+                    record(rows, account.id, None, what, now, random)?;
+                }
+                Ok::<_, Error>(view(rows, &account, now)?)
+            })
+            .await
+    }
+}
+
+/// Whether the account may do more after a change. Who can't be compared is taken to get more.
+fn gives(config: &Config, account: &Account, change: &Change) -> bool {
+    let rate = |plan: &String| config.plans.get(plan).map(|plan| plan.requests_per_minute);
+    match change {
+        Change::Plan(plan) => account.plan != *plan && rate(&account.plan).zip(rate(plan)).is_none_or(|(was, is)| is > was),
+        Change::VerifyEmail => !account.email_verified,
+        Change::Enable => account.disabled_at.is_some(),
+        Change::Disable => false,
+    }
+}
+
+fn apply(rows: &mut dyn Write, account: &mut Account, change: &Change, now: Timestamp) -> Result<Option<EventKind>, Error> {
+    Ok(match change {
+        Change::Plan(plan) if account.plan != *plan => {
+            account.plan = plan.clone();
+            Some(EventKind::PlanChanged { plan: plan.clone() })
+        }
+        Change::VerifyEmail if !account.email_verified => {
+            account.email_verified = true;
+            Some(EventKind::EmailVerified)
+        }
+        Change::Disable if account.disabled_at.is_none() => {
+            account.disabled_at = Some(now);
+            crate::service::accounts::sessions::end_sessions(rows, account.id)?;
+            Some(EventKind::AccountDisabled)
+        }
+        Change::Enable if account.disabled_at.is_some() => {
+            account.disabled_at = None;
+            Some(EventKind::AccountEnabled)
+        }
+        Change::Plan(_) | Change::VerifyEmail | Change::Disable | Change::Enable => None,
+    })
+}

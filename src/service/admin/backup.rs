@@ -1,0 +1,113 @@
+//! A backup of the running store, and the end of the suspension a restore may bring.
+
+use crate::{
+    api::error::Error,
+    domain::{
+        activity::EventKind,
+        id::KeyId,
+        journal_entry::JournalEntry,
+        key::{Key, RESTORED},
+        server_secret::Purpose,
+        source::Source,
+    },
+    service::{admin::migrations::SCHEMA, caller::Actor, context::Service, record_event::record},
+    store::{
+        backup::{self, BackupError, Manifest},
+        check::{self, Report},
+        engine::Order,
+        error::StoreError,
+        rows,
+        table::Table,
+    },
+};
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Keys looked at per transaction.
+const BATCH: usize = 500;
+
+impl Service {
+    /// Writes the store as it is now into a new directory, while everything goes on. Stops when it is dropped.
+    pub async fn backup(&self, dir: PathBuf) -> Result<Manifest, Error> {
+        let id = blake3::Hash::from_bytes(self.runtime.bytes()).to_hex()[..32].to_owned();
+        let snapshot = self.store.snapshot(rows::encode(&JournalEntry::Backup { id: id.clone() })?).await?;
+        let manifest = Manifest::new(SCHEMA, id, self.runtime.now(), snapshot.journal, self.secret.ids());
+        let seals = self.secret.seals(Purpose::SealBackup);
+        let stop = CancellationToken::new();
+        let _stops_when_dropped = stop.clone().drop_guard();
+        let written = tokio::task::spawn_blocking(move || backup::write(&dir, manifest, &seals, snapshot.pages, || stop.is_cancelled()));
+        written.await.map_err(Error::internal)?.map_err(|error| match error {
+            BackupError::Store(error) => error.into(),
+            refused @ (BackupError::Unfit(_) | BackupError::Secret(_) | BackupError::Unsealed(_) | BackupError::Io { .. }) => {
+                Error::Conflict { detail: refused.to_string() }
+            }
+        })
+    }
+
+    /// Looks at every row, for `doctor`. Takes as long as reading the whole store does.
+    pub async fn check(&self) -> Result<Report, StoreError> {
+        self.store.read(|rows| check::check(rows)).await
+    }
+
+    /// Lets a disabled key work again; without `id` all that a restore suspended. Returns how many.
+    pub async fn resume_keys(&self, actor: &Actor, id: Option<KeyId>, source: Source) -> Result<u64, Error> {
+        let Some(id) = id else { return self.resume_all(actor, source).await };
+        let (now, random, actor) = (self.runtime.now(), self.runtime.bytes(), actor.clone());
+        self.store
+            .write(move |rows| {
+                let actor = actor.now(rows, now)?;
+                let mut key = rows::key(rows, id)?.filter(|key| actor.may_resume(key)).ok_or_else(|| Error::not_found("key"))?;
+                if key.disabled_at.is_none() {
+                    return Ok(0);
+                }
+                crate::service::keys::access::may_enable(rows, &actor, &key, now)?;
+                key.resume();
+                rows::save(rows, &key)?;
+                record(rows, key.account, Some(source), EventKind::KeyResumed { key: id, name: key.name }, now, random)?;
+                Ok::<_, Error>(1)
+            })
+            .await
+    }
+
+    /// A key waits for the one that made it and the one that took its place, whichever comes first in the store.
+    async fn resume_all(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
+        let mut all = 0;
+        loop {
+            match self.resume_those_that_may(actor, source).await? {
+                0 => return Ok(all),
+                resumed => all += resumed,
+            }
+        }
+    }
+
+    async fn resume_those_that_may(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
+        let (mut after, mut resumed) = (None::<Vec<u8>>, 0);
+        loop {
+            let page = self.store.read(|rows| rows.scan(Table::Keys, &[], after.as_deref(), Order::Ascending, BATCH)).await?;
+            for (_, bytes) in &page {
+                let key = rows::decode::<Key>(bytes)?;
+                if key.disabled_reason.as_deref() == Some(RESTORED) && actor.may_resume(&key) {
+                    resumed += match Box::pin(self.resume_keys(actor, Some(key.id), source)).await {
+                        Err(Error::Conflict { .. }) => 0,
+                        done => done?,
+                    };
+                }
+            }
+            match page.into_iter().next_back() {
+                Some((last, _)) => after = Some(last),
+                None => return Ok(resumed),
+            }
+        }
+    }
+}
+
+impl Actor {
+    /// Whoever runs the deployment, or the owner in person: never a key.
+    fn may_resume(&self, key: &Key) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Owner { account, .. } => key.account == *account,
+            Self::Key(_) | Self::Program { .. } => false,
+        }
+    }
+}

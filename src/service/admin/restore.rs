@@ -1,0 +1,297 @@
+//! What a backup may bring back, and what must stay gone.
+//!
+//! Sessions, registrations and counters are in no backup. What was taken away after the backup was made is in the
+//! journal, and taken away again; where no journal reaches past the backup, no key works and no password counts until
+//! somebody who may say so says so.
+
+use crate::{
+    domain::{
+        account::Account,
+        grant::Grant,
+        journal_entry::{JournalEntry, KeyRestriction},
+        key::{Key, Origin, RESTORED},
+        seal::Seals,
+    },
+    service::{
+        admin::migrations::{self, MIGRATIONS},
+        errors::OpenError,
+    },
+    store::{
+        backup::{self, BackupError, Manifest},
+        check,
+        engine::{Order, Write},
+        error::StoreError,
+        handle::Store,
+        journal::{self, Head},
+        rows::{self, Row},
+        table::Table,
+    },
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Rows per transaction.
+const BATCH: usize = 500;
+
+/// Entries of the journal that a start looks at: more than a store can lose at its end without noticing.
+const LAST: usize = 1_000;
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Restored {
+    pub rows: u64,
+    /// Changes of the journal that were made again.
+    pub taken_away: usize,
+    /// Keys that wait for `keys resume`.
+    pub suspended: u64,
+    /// Passwords that are void.
+    pub passwords_void: u64,
+    /// Approvals whose key was not fetched before the backup.
+    pub approvals_ended: u64,
+}
+
+/// Why a backup can't be restored. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("can't read the journal: {0}")]
+    Journal(#[from] io::Error),
+    #[error(
+        "no journal reaches past this backup, so keys revoked since it was made would work again. Name the journal with \
+         --journal FILE; or restore with --accept-resurrection: all keys are then suspended, and all passwords void"
+    )]
+    NoJournal,
+    #[error(
+        "the journal {path} ends at entry {found}, and this backup was made at entry {needed}: it is an older copy, or its end was cut off. Name the \
+         right one with --journal FILE; or restore with --accept-resurrection: all keys are then suspended, and all passwords void",
+        path = .path.display()
+    )]
+    ShortJournal { path: PathBuf, found: u64, needed: u64 },
+    #[error(
+        "the journal {path} is not the one that was kept when this backup was made. Name the right one with --journal FILE; or restore with \
+         --accept-resurrection: all keys are then suspended, and all passwords void", path = .0.display()
+    )]
+    OtherJournal(PathBuf),
+    #[error(
+        "entries of the journal {path} were lost after this backup was made, as a start at {at} found, so keys revoked in between would work again. \
+         Restore a later backup; or restore with --accept-resurrection: all keys are then suspended, and all passwords void", path = .path.display()
+    )]
+    Gap { path: PathBuf, at: Timestamp },
+    #[error("what was restored does not hang together: {0}")]
+    Faulty(String),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RestoreError {
+    /// Whether the journal only does not say enough: then it may be left out.
+    pub fn lacks_journal(&self) -> bool {
+        matches!(self, Self::NoJournal | Self::ShortJournal { .. } | Self::OtherJournal(_) | Self::Gap { .. })
+    }
+}
+
+/// What the journal says was taken away after the backup. A journal that was changed is refused, and so is one that does not
+/// reach as far as the backup knows.
+pub fn losses(manifest: &Manifest, journal: &Path, seals: Option<&Seals>) -> Result<Vec<JournalEntry>, RestoreError> {
+    let lines = journal::read(journal, seals)?;
+    let entries: Vec<JournalEntry> = lines
+        .iter()
+        .map(|line| serde_json::from_slice(&line.entry))
+        .collect::<Result<_, _>>()
+        .map_err(|error| RestoreError::Journal(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let after = match &manifest.journal {
+        Some(head) if (lines.len() as u64) < head.entries => {
+            return Err(RestoreError::ShortJournal { path: journal.to_owned(), found: lines.len() as u64, needed: head.entries });
+        }
+        Some(head) if !journal::goes_on_from(&lines, head) => return Err(RestoreError::OtherJournal(journal.to_owned())),
+        Some(head) => usize::try_from(head.entries).unwrap_or(usize::MAX),
+        None => {
+            let mark = JournalEntry::Backup { id: manifest.id.clone() };
+            entries.iter().position(|entry| *entry == mark).ok_or(RestoreError::NoJournal)? + 1
+        }
+    };
+    let losses = entries.get(after..).unwrap_or_default().to_vec();
+    match losses.iter().find_map(|entry| if let JournalEntry::Gap { at } = entry { Some(*at) } else { None }) {
+        Some(at) => Err(RestoreError::Gap { path: journal.to_owned(), at }),
+        None => Ok(losses),
+    }
+}
+
+/// Compares the journal with what the store knows of it. One whose end was cut off, or another in its place, is noted as a
+/// gap in it: no backup made before is restored as if nothing were missing.
+pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Timestamp) -> Result<(), StoreError> {
+    let Some(known) = store.read(|rows| rows::meta::<Head>(rows, rows::JOURNAL)).await? else { return Ok(()) };
+    let lines = journal::read(journal, Some(seals))?;
+    if journal::goes_on_from(&lines, &known) {
+        return Ok(());
+    }
+    // A new one has no backup in it, so none goes with it.
+    let gap = !lines.is_empty();
+    if gap {
+        tracing::error!(
+            entries = known.entries,
+            found = lines.len(),
+            "the journal {} lacks entries that were written to it: its end was cut off, or it is another one. Backups made before now can be restored \
+             with --accept-resurrection only: look who could write there, and make a new one",
+            journal.display()
+        );
+    }
+    store
+        .write(move |rows| {
+            rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+            if gap {
+                rows.note(rows::encode(&JournalEntry::Gap { at: now })?);
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await
+}
+
+/// Revokes again what the end of the journal says was revoked, and the store does not: how many keys that were. Damage at
+/// the end of its file looks to the store like changes that were never finished.
+pub async fn revoke_again(store: &Store, journal: &Path, seals: &Seals) -> Result<usize, StoreError> {
+    let lines = journal::read(journal, Some(seals))?;
+    let last = lines.iter().rev().take(LAST).filter_map(|line| serde_json::from_slice(&line.entry).ok());
+    let revoked: Vec<KeyRestriction> = last
+        .filter_map(|entry| match entry {
+            JournalEntry::Key(loss) if loss.revoked.is_some() => {
+                Some(KeyRestriction { disabled: None, expires_at: None, scopes: None, ..loss })
+            }
+            _ => None,
+        })
+        .collect();
+    let again = move |rows: &mut dyn Write| {
+        let mut count = 0;
+        for loss in &revoked {
+            if let Some(mut key) = rows::key(rows, loss.id)?.filter(|key| key.revoked.is_none()) {
+                key.apply(loss);
+                rows::save(rows, &key)?;
+                count += 1;
+            }
+        }
+        Ok::<_, StoreError>(count)
+    };
+    store.write(again).await
+}
+
+/// Fills an empty store with a verified backup. Without `losses` no key works and no password counts afterwards.
+pub async fn fill(store: &Store, from: &Path, losses: Option<Vec<JournalEntry>>, now: Timestamp) -> Result<Restored, RestoreError> {
+    let mut restored = Restored::default();
+    let mut pages = backup::read(from)?;
+    loop {
+        let page = Arc::new(pages()?);
+        if page.is_empty() {
+            break;
+        }
+        restored.rows += page.len() as u64;
+        let put = move |rows: &mut dyn Write| {
+            for (full_key, value) in page.iter() {
+                let table = Table::of(full_key)?;
+                if table.is_backed_up() {
+                    rows.put(table, &full_key[1..], value.clone());
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        store.write(put).await?;
+    }
+    migrations::migrate(store, MIGRATIONS).await?;
+    let suspend = losses.is_none();
+    if suspend {
+        // A journal that begins now begins.
+        store
+            .write(|rows| {
+                rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+    }
+    let losses = losses.unwrap_or_default();
+    restored.taken_away = losses.iter().filter(|loss| matches!(loss, JournalEntry::Key(_) | JournalEntry::Account(_))).count();
+    for batch in losses.chunks(BATCH) {
+        let batch = batch.to_vec();
+        store.write(move |rows| batch.iter().try_for_each(|loss| take_away(rows, loss))).await?;
+    }
+    restored.approvals_ended = edit_all::<Grant>(store, move |_, grant| {
+        let ends = grant.key.is_none() && grant.ended_at.is_none();
+        grant.ended_at = grant.ended_at.or(Some(now).filter(|_| ends));
+        Ok(ends)
+    })
+    .await?;
+    restored.suspended = edit_all::<Key>(store, move |rows, key| {
+        key.redeliverable = None;
+        if let (Some(revocation), Origin::Agent { grant, .. }) = (&key.revoked, &key.origin)
+            && let Some(mut grant) = rows::grant(rows, *grant)?
+        {
+            grant.ended_at.get_or_insert(revocation.at);
+            rows::save(rows, &grant)?;
+        }
+        let suspends = suspend && key.is_active(now);
+        if suspends {
+            (key.disabled_at, key.disabled_reason) = (Some(now), Some(RESTORED.to_owned()));
+        }
+        Ok(suspends)
+    })
+    .await?;
+    if suspend {
+        restored.passwords_void = edit_all::<Account>(store, |_, account| Ok(account.password.take().is_some())).await?;
+    }
+    let report = store.read(|rows| check::check(rows)).await?;
+    match report.told.first() {
+        Some(fault) => Err(RestoreError::Faulty(fault.clone())),
+        None => Ok(restored),
+    }
+}
+
+fn take_away(rows: &mut dyn Write, loss: &JournalEntry) -> Result<(), StoreError> {
+    match loss {
+        JournalEntry::Key(loss) => {
+            if let Some(mut key) = rows::key(rows, loss.id)? {
+                key.apply(loss);
+                rows::save(rows, &key)?;
+            }
+        }
+        JournalEntry::Account(loss) => {
+            if let Some(mut account) = rows::account(rows, loss.id)? {
+                account.apply(loss);
+                rows::save(rows, &account)?;
+            }
+        }
+        JournalEntry::Backup { .. } | JournalEntry::Gap { .. } => {}
+    }
+    Ok(())
+}
+
+/// Edits every row of a type, a batch at a time. Returns for how many `edit` said yes.
+async fn edit_all<R: Row>(
+    store: &Store,
+    edit: impl Fn(&mut dyn Write, &mut R) -> Result<bool, StoreError> + Copy + Send + 'static,
+) -> Result<u64, StoreError> {
+    let (mut after, mut edited) = (None::<Vec<u8>>, 0);
+    loop {
+        let from = after.take();
+        let batch = move |rows: &mut dyn Write| {
+            let (page, mut count) = (rows.scan(R::TABLE, &[], from.as_deref(), Order::Ascending, BATCH)?, 0);
+            for (_, bytes) in &page {
+                let mut row = rows::decode::<R>(bytes)?;
+                count += u64::from(edit(rows, &mut row)?);
+                rows::save(rows, &row)?;
+            }
+            Ok::<_, StoreError>((page.into_iter().next_back().map(|(key, _)| key), count))
+        };
+        let (last, count) = store.write(batch).await?;
+        edited += count;
+        match last {
+            Some(_) => after = last,
+            None => return Ok(edited),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A human enters the code an agent showed.
+
+use crate::{
+    api::error::Error,
+    config::settings::LoginHint,
+    domain::{
+        account::Account, activity::EventKind, id::RegistrationId, registration::request::RegistrationRequest, scope::ScopeSet,
+        server_secret::Purpose, session::BrowserSession, source::Source, throttle::Throttle, user_code::UserCode,
+    },
+    service::{
+        accounts::step_up::signed_in,
+        context::Service,
+        record_event::record,
+        throttle::{charge_throttles, check_throttles, is_any_throttled},
+    },
+    store::{rows, table::Table},
+};
+
+pub const TOO_MANY_CODES: &str = "too many wrong codes: wait an hour, or ask your agent for a fresh code then";
+
+/// What came of a code.
+enum Entered {
+    Bound(RegistrationId),
+    Wrong,
+    /// One code was not enough, right or wrong.
+    OneOfTwo,
+}
+
+impl Service {
+    pub(crate) fn hash_code(&self, code: &UserCode) -> crate::domain::digest::Digest {
+        self.secret.hash(Purpose::UserCode, code.letters().as_bytes())
+    }
+
+    /// Step 3: the right code binds the attempt to this account. A wrong one charges the guesser, never the attempt;
+    /// expired, bound and unknown codes look the same. What can't be a code is no guess.
+    ///
+    /// While too many guess ([`Throttle::shared_wrong_codes`]) it takes two codes of the request, one after the other. The
+    /// first, if it was right, is dead from then on, so the agent, which polls, is told to get a fresh one.
+    pub async fn enter_code(
+        &self,
+        session: &BrowserSession,
+        code: Option<UserCode>,
+        typed: bool,
+        source: Source,
+    ) -> Result<RegistrationId, Error> {
+        let (now, account, token) = (self.runtime.now(), session.account, session.token);
+        let hash = self.hash_code(&code.ok_or_else(Error::unreadable_code)?);
+        let random = self.runtime.bytes();
+        let hint_rule = self.config.claim.login_hint;
+        let pending = u64::try_from(self.registrations.pending()).unwrap_or(0);
+        let entered = self
+            .store
+            .write(move |rows| {
+                let (_, guesser) = signed_in(rows, token, now)?;
+                let own = Throttle::wrong_codes(account);
+                // Somebody over their own limit learns nothing, not even that the code is right: else they could guess on,
+                // and only the misses would be hidden.
+                check_throttles(rows, std::slice::from_ref(&own), now, TOO_MANY_CODES)?;
+                let shared = Throttle::shared_wrong_codes(&guesser, &source, now, pending);
+                let one_is_enough = !is_any_throttled(rows, &shared, now)?;
+                if let Some(registration) = rows::registration_by(rows, Table::UserCodes, &hash)?
+                    && let Ok(bound) = registration.clone().bind(account, typed, now)
+                {
+                    let half = Throttle::half_entered(account, bound.request());
+                    if one_is_enough || registration.account() == Some(account) || is_any_throttled(rows, &half, now)? {
+                        check_hint(hint_rule, &guesser, bound.request())?;
+                        rows::save(rows, &bound)?;
+                        return Ok(Entered::Bound(bound.id()));
+                    }
+                    charge_throttles(rows, &half, now)?;
+                    rows::save(rows, &registration.spend_code(now))?;
+                }
+                rows::charge(rows, &own, now)?;
+                if rows::charged(rows, &own, now)? == own.max {
+                    record(rows, account, Some(source), EventKind::TooManyWrongCodes, now, random)?;
+                }
+                if !one_is_enough {
+                    return Ok(Entered::OneOfTwo);
+                }
+                charge_throttles(rows, &shared, now)?;
+                if is_any_throttled(rows, &shared, now)? {
+                    tracing::warn!("many wrong codes are entered: some people are asked for a second, fresh code now");
+                }
+                Ok::<_, Error>(Entered::Wrong)
+            })
+            .await?;
+        match entered {
+            Entered::Bound(id) => Ok(id),
+            Entered::Wrong => Err(Error::WrongCode),
+            Entered::OneOfTwo => Err(Error::FreshCodeNeeded),
+        }
+    }
+
+    pub(crate) fn typed_needed(&self, scopes: &ScopeSet, unlimited: bool, first_agent: bool) -> bool {
+        unlimited || first_agent || scopes.iter().any(|scope| self.catalogue.is_risky(scope))
+    }
+}
+
+/// With `claim.login_hint = "bind"` only the hinted account, its e-mail verified, may decide; nothing is shown to
+/// others, and the code stays free for the one it names.
+pub fn check_hint(rule: LoginHint, account: &Account, request: &RegistrationRequest) -> Result<(), Error> {
+    match (rule, &request.login_hint) {
+        (LoginHint::Bind, Some(hint)) if *hint != account.email || !account.email_verified => Err(Error::Forbidden {
+            detail: "this request names another account, or your e-mail is not verified: sign in as the person your agent named".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,55 @@
+//! A shell picks up the key that was approved for an agent.
+
+use crate::{
+    api::{claims::Delivered, error::Error},
+    domain::{
+        id::RegistrationId,
+        registration::{
+            request::{PICKUP_TTL, Pickup},
+            transitions::Registration,
+        },
+        secret::PickupToken,
+        server_secret::Purpose,
+        source::Source,
+        time::after,
+    },
+    service::context::Service,
+    store::{rows, table::Table},
+};
+use jiff::Timestamp;
+
+impl Service {
+    /// Mints the token a shell fetches the approved key with; voids an earlier one.
+    pub async fn offer_pickup(&self, id: RegistrationId) -> Result<(PickupToken, Timestamp), Error> {
+        let now = self.runtime.now();
+        let token = PickupToken::new(self.runtime.bytes());
+        let pickup =
+            Pickup { token: self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()), expires_at: after(now, PICKUP_TTL) };
+        let expires = pickup.expires_at;
+        self.store
+            .write(move |rows| {
+                let registration = rows::registration(rows, id)?.ok_or_else(|| Error::not_found("claim"))?;
+                let next = registration.offer_pickup(pickup.clone(), now).map_err(|_| Error::InvalidGrant)?;
+                Ok::<_, Error>(rows::save(rows, &next)?)
+            })
+            .await?;
+        Ok((token, expires))
+    }
+
+    /// Redeems a pickup token. It is a bearer until it is spent, so a second redemption revokes the key and tells
+    /// the owner (as RFC 6749 §4.1.2 does for codes).
+    pub async fn pickup(&self, token: PickupToken, source: Source) -> Result<Delivered, Error> {
+        let hash = self.secret.hash(Purpose::PickupToken, token.expose().as_bytes());
+        match self.store.read(|rows| rows::registration_by(rows, Table::Pickups, &hash)).await? {
+            Some(Registration::Approved { request, .. }) => match self.deliver(request.id, None, Some(token), source).await {
+                Err(Error::InvalidGrant) => self.replayed(&hash, source).await,
+                answer => answer,
+            },
+            Some(Registration::Delivered { .. }) => self.replayed(&hash, source).await,
+            _ => {
+                self.unknown_tokens.charge(&source)?;
+                Err(Error::InvalidGrant)
+            }
+        }
+    }
+}

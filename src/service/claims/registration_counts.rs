@@ -1,0 +1,178 @@
+//! What this process knows of registrations beside their rows: how many there are, when they were polled, who waits.
+//!
+//! All of it follows from what the store tells of its changes, before anybody is told that they were made. So it is
+//! exact for every way in which a row can change, and a caller who leaves right after a commit takes none of it along.
+
+use crate::{
+    domain::id::RegistrationId,
+    service::{claims::decision_waiters::Waiters, housekeeping},
+    store::{
+        changes::{Changed, ChangedRow},
+        engine::Read,
+        error::StoreError,
+        table::Table,
+    },
+};
+use jiff::Timestamp;
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+#[derive(Default)]
+pub struct Registrations {
+    /// Those that wait for their human, so that a flood finds a ceiling without counting rows.
+    pending: AtomicI64,
+    /// All that are stored, with those that are over: they have a ceiling, too.
+    stored: AtomicI64,
+    /// When pending ones were last polled that are not [held](super::open_claims). In memory: after a restart the first
+    /// poll is never too early, while the interval itself is stored.
+    polls: Mutex<HashMap<RegistrationId, Timestamp>>,
+    pub waiters: Waiters,
+}
+
+/// How many there are of what is kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistrationCounts {
+    pub pending: i64,
+    pub stored: i64,
+    /// Whose last poll is remembered.
+    pub polls: usize,
+    /// Polls that wait.
+    pub waiting: usize,
+}
+
+/// How often a row came or went.
+fn step(row: &ChangedRow) -> i64 {
+    i64::from(row.is) - i64::from(row.was)
+}
+
+fn id(text: &[u8]) -> Option<RegistrationId> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+impl Registrations {
+    pub fn pending(&self) -> i64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    pub fn stored(&self) -> i64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Counts what is stored. Nobody may be changing it meanwhile.
+    pub fn count(&self, rows: &dyn Read) -> Result<(), StoreError> {
+        self.pending.store(housekeeping::count(rows, Table::Pending)?, Ordering::Relaxed);
+        // The index has one entry for each, and its values are small.
+        self.stored.store(housekeeping::count(rows, Table::DueRegistrations)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Notes a poll; whether the one before was less than `interval` seconds ago.
+    pub fn polled_too_early(&self, id: RegistrationId, interval: u16, now: Timestamp) -> bool {
+        self.polls().insert(id, now).is_some_and(|last| now.duration_since(last).as_secs() < i64::from(interval))
+    }
+
+    pub fn counts(&self) -> RegistrationCounts {
+        RegistrationCounts { pending: self.pending(), stored: self.stored(), polls: self.polls().len(), waiting: self.waiters.count() }
+    }
+
+    fn polls(&self) -> MutexGuard<'_, HashMap<RegistrationId, Timestamp>> {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a change in the store, and wakes whoever waits for a registration that changed.
+    pub fn told(&self, changed: &Changed<'_>) {
+        match changed {
+            Changed::Rows(rows) => self.changed(rows),
+            Changed::Everything(rows) => {
+                if let Err(error) = self.count(*rows) {
+                    tracing::error!(%error, "registrations can't be counted: their ceilings hold only nearly until a restart");
+                }
+                self.polls().clear();
+                self.waiters.wake_all();
+            }
+        }
+    }
+
+    fn changed(&self, rows: &[ChangedRow]) {
+        let mut changed = Vec::new();
+        for row in rows {
+            // Once it is decided nobody paces its polls; one that came at that moment is forgotten with the row.
+            if let Some(text) = Table::Registrations.own(&row.key) {
+                self.stored.fetch_add(step(row), Ordering::Relaxed);
+                changed.extend(id(text).map(|id| (id, row.is)));
+            } else if let Some(entry) = Table::Pending.own(&row.key) {
+                self.pending.fetch_add(step(row), Ordering::Relaxed);
+                changed.extend(entry.get(8..).and_then(id).filter(|_| !row.is).map(|id| (id, false)));
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let mut polls = self.polls();
+        changed.iter().filter(|(_, stays)| !stays).for_each(|(id, _)| _ = polls.remove(id));
+        drop(polls);
+        changed.iter().for_each(|(id, _)| self.waiters.wake(*id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::claims::decision_waiters::WaiterSource;
+    use crate::store::engine::Order;
+    use crate::store::engine::Rows;
+
+    fn row(table: Table, key: &[u8], was: bool, is: bool) -> ChangedRow {
+        ChangedRow { key: [&[table as u8][..], key].concat(), was, is }
+    }
+
+    /// A store with so many rows in each table.
+    struct Full(usize);
+
+    impl Read for Full {
+        fn get(&self, _: Table, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(None)
+        }
+
+        fn scan(&self, _: Table, _: &[u8], after: Option<&[u8]>, _: Order, limit: usize) -> Result<Rows, StoreError> {
+            let from = after.map_or(0, |after| u64::from_be_bytes(after.try_into().unwrap()) + 1);
+            let rows = from..u64::try_from(self.0).unwrap();
+            Ok(rows.take(limit).map(|n| (n.to_be_bytes().to_vec(), Vec::new())).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_all_is_counted_anew_and_everybody_looks_again() {
+        let known = Registrations::default();
+        let waiter = known.waiters.join(RegistrationId::new(Timestamp::UNIX_EPOCH, [1; 16]), &WaiterSource::Local, 1).unwrap();
+        let woken = waiter.on_decision();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        known.told(&Changed::Everything(&Full(2_500)));
+        assert_eq!((known.pending(), known.stored()), (2_500, 2_500));
+        woken.await;
+    }
+
+    #[test]
+    fn rows_that_stay_count_nothing_and_those_that_go_are_forgotten() {
+        let (known, now) = (Registrations::default(), Timestamp::UNIX_EPOCH);
+        let id = RegistrationId::new(now, [1; 16]);
+        let (name, due) = (id.to_string(), [&[0; 8][..], id.to_string().as_bytes()].concat());
+        let told = |was, is| {
+            known.told(&Changed::Rows(&[row(Table::Registrations, name.as_bytes(), was, is), row(Table::Pending, &due, was, is)]))
+        };
+        told(false, true);
+        assert!(!known.polled_too_early(id, 5, now));
+        told(true, true);
+        assert_eq!(known.counts(), RegistrationCounts { pending: 1, stored: 1, polls: 1, waiting: 0 });
+        known.told(&Changed::Rows(&[row(Table::Pending, &due, true, false)]));
+        assert_eq!(known.counts(), RegistrationCounts { pending: 0, stored: 1, polls: 0, waiting: 0 });
+        told(true, false);
+        assert_eq!(known.stored(), 0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The human's side of the ceremony: enter the code, see who asks for what, decide.
+
+use crate::{
+    api::error::Error,
+    domain::{
+        account::Account,
+        environment::Environment,
+        grant::Grant,
+        id::{AccountId, RegistrationId},
+        registration::request::{Attempt, RegistrationRequest},
+        scope::{Risk, Scope},
+        server_secret::Purpose,
+        session::BrowserSession,
+        source::Source,
+    },
+    service::{accounts::step_up::signed_in, claims::enter_code::check_hint, context::Service},
+    store::{engine::Read, rows, table::Table},
+};
+use jiff::{SignedDuration, Timestamp};
+
+/// A disowned request flags where it came from for a day.
+pub const FLAGGED: SignedDuration = SignedDuration::from_hours(24);
+
+/// One scope as the page shows it.
+#[derive(Debug, Clone)]
+pub struct ReviewScope {
+    pub scope: Scope,
+    pub title: String,
+    pub risk: Risk,
+}
+
+/// Everything the approval page shows, and nothing it does not.
+#[derive(Debug, Clone)]
+pub struct Review {
+    pub registration: RegistrationId,
+    pub account: Account,
+    pub agent_name: String,
+    pub name_has_lookalikes: bool,
+    pub scopes: Vec<ReviewScope>,
+    pub ignored: Vec<String>,
+    pub environment: Environment,
+    pub offered_environments: Vec<Environment>,
+    /// The lifetime an approval gives unless it is shortened; `None`: until revoked.
+    pub lifetime: Option<SignedDuration>,
+    pub asked_at: Timestamp,
+    pub asked_from: Source,
+    pub you_are_at: Source,
+    /// The human who is looking comes from somewhere else than the request.
+    pub elsewhere: bool,
+    /// The source was disowned by a human within a day.
+    pub flagged: bool,
+    pub hint_is_another: Option<String>,
+    pub first_agent: bool,
+    pub first_of_this_name: bool,
+    pub code_expires_at: Timestamp,
+    /// Approving takes the code, typed.
+    pub needs_code: bool,
+    /// Approving takes the password, again.
+    pub needs_password: bool,
+    /// Over what was shown: a change in between refuses the decision.
+    pub digest: String,
+}
+
+impl Service {
+    /// Whether the code field may be prefilled for this account: its first agent's code is typed.
+    pub async fn has_agents(&self, account: AccountId) -> Result<bool, Error> {
+        self.store.read(|rows| has_grants(rows, account)).await
+    }
+
+    pub(crate) fn review_digest(&self, account: AccountId, request: &RegistrationRequest, attempt: &Attempt) -> String {
+        let shown = serde_json::json!([
+            account,
+            attempt.id,
+            request.id,
+            request.agent_name,
+            request.scopes,
+            request.environment,
+            self.config.offered_environments(),
+            self.config.claim.key_ttl,
+            request.scopes.iter().map(|scope| self.catalogue.get(scope)).collect::<Vec<_>>(),
+        ]);
+        self.secret.tag(Purpose::ReviewDigest, shown.to_string().as_bytes())
+    }
+
+    /// Step 4, before the decision: what the human is asked. Only the account that entered the code gets it.
+    pub async fn review(&self, session: &BrowserSession, id: RegistrationId, source: Source) -> Result<Review, Error> {
+        let (now, account_id, token) = (self.runtime.now(), session.account, session.token);
+        let (session, account, registration, grants, flagged) = self
+            .store
+            .read(|rows| {
+                let (session, account) = signed_in(rows, token, now)?;
+                let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
+                let flagged = rows::flagged_until(rows, &registration.request().source)?.is_some_and(|until| until > now.as_second());
+                let grants = rows::account_grants(rows, account_id)?;
+                Ok::<_, Error>((session, account, registration, grants, flagged))
+            })
+            .await?;
+        let (request, attempt) = registration.decidable(account_id, now)?;
+        check_hint(self.config.claim.login_hint, &account, request)?;
+        let lifetime = self.config.claim.key_ttl.0;
+        let first_agent = grants.is_empty();
+        let scopes = request
+            .scopes
+            .iter()
+            .filter_map(|scope| self.catalogue.get(scope).map(|info| (scope, info)))
+            .map(|(scope, info)| ReviewScope { scope: scope.clone(), title: info.title.clone(), risk: info.risk })
+            .collect();
+        let risky = self.typed_needed(&request.scopes, lifetime.is_none(), first_agent);
+        let same_place =
+            request.source.rate_limit_key() == source.rate_limit_key() || (request.source.is_this_computer() && source.is_this_computer());
+        Ok(Review {
+            registration: id,
+            agent_name: request.agent_name.to_string(),
+            name_has_lookalikes: request.agent_name.has_lookalikes(),
+            scopes,
+            ignored: request.ignored.clone(),
+            environment: request.environment,
+            offered_environments: self.config.offered_environments(),
+            lifetime,
+            asked_at: request.created_at,
+            asked_from: request.source,
+            you_are_at: source,
+            elsewhere: !same_place || request.source == Source::Hidden,
+            flagged,
+            hint_is_another: request.login_hint.as_ref().filter(|hint| **hint != account.email).map(ToString::to_string),
+            first_agent,
+            first_of_this_name: !grants.iter().any(|grant| grant.agent_name == request.agent_name),
+            code_expires_at: attempt.expires_at,
+            needs_code: risky && !attempt.typed,
+            needs_password: risky && !session.is_fresh(now) && account.password.is_some(),
+            digest: self.review_digest(account_id, request, attempt),
+            account,
+        })
+    }
+}
+
+fn has_grants(rows: &dyn Read, account: AccountId) -> Result<bool, Error> {
+    Ok(!rows::page::<Grant>(
+        rows,
+        Table::AccountGrants,
+        &rows::entry(&[&account.to_string(), ""]),
+        None,
+        crate::store::engine::Order::Ascending,
+        1,
+    )?
+    .rows
+    .is_empty())
+}

@@ -1,0 +1,79 @@
+//! Who may see and change which key.
+
+use crate::{
+    api::error::Error,
+    domain::{
+        id::KeyId,
+        key::Key,
+        scope::{KEYS_READ, KEYS_REVOKE, KEYS_WRITE},
+    },
+    service::{
+        caller::Actor,
+        keys::lineage::{descends_from, successors},
+    },
+    store::{engine::Read, rows},
+};
+use jiff::Timestamp;
+
+pub fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
+    if let Actor::Key(_) = actor {
+        return Err(Error::Forbidden { detail: "only a human enables a key again".to_owned() });
+    }
+    if let Some(next) = successors(rows, key)?.pop().filter(|next| !next.is_active(now)) {
+        return Err(Error::Conflict {
+            detail: format!("the key that took its place, {}, is {}: let that one work first", next.id, next.status(now).as_str()),
+        });
+    }
+    actor.may_give(rows, now)?;
+    match key.parent.map(|parent| rows::key(rows, parent)).transpose()?.flatten() {
+        Some(parent) if !parent.is_active(now) => Err(Error::Conflict {
+            detail: format!("the key that made it, {}, is {}: let that one work first", parent.id, parent.status(now).as_str()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+pub fn missing(scope: &str) -> Error {
+    Error::InsufficientScope { missing: scope.parse().into_iter().collect() }
+}
+
+/// A key of the actor's account; another account's is like an unknown one.
+pub fn key_of(rows: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
+    rows::key(rows, id)?.filter(|key| actor.account().is_none_or(|own| own == key.account)).ok_or_else(|| Error::not_found("key"))
+}
+
+/// A key sees itself, with `keys:write` its descendants, with `keys:read` all of its account.
+pub fn sees(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<bool, Error> {
+    if actor.account().is_some_and(|own| own != key.account) {
+        return Ok(false);
+    }
+    let Actor::Key(mine) = actor else { return Ok(true) };
+    Ok(mine.id == key.id || mine.scopes.has(KEYS_READ) || (mine.scopes.has(KEYS_WRITE) && descends_from(rows, key, mine.id)?))
+}
+
+/// The key the actor is about to edit or rotate: a key changes what descends from it, never itself or a sibling.
+pub fn writable(rows: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
+    let key = key_of(rows, actor, id)?;
+    let Actor::Key(mine) = actor else { return Ok(key) };
+    if mine.scopes.has(KEYS_WRITE) && descends_from(rows, &key, mine.id)? {
+        return Ok(key);
+    }
+    match (sees(rows, actor, &key)?, mine.scopes.has(KEYS_WRITE)) {
+        (false, _) => Err(Error::not_found("key")),
+        (true, false) => Err(missing(KEYS_WRITE)),
+        (true, true) => Err(Error::Forbidden { detail: "a key can change only keys it made".to_owned() }),
+    }
+}
+
+/// A key may end itself, with `keys:revoke` any of its account, with `keys:write` its descendants.
+pub fn may_revoke(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<(), Error> {
+    let Actor::Key(mine) = actor else { return Ok(()) };
+    if mine.id == key.id || mine.scopes.has(KEYS_REVOKE) {
+        return Ok(());
+    }
+    if mine.scopes.has(KEYS_WRITE) && descends_from(rows, key, mine.id)? {
+        return Ok(());
+    }
+    // Without keys:read it may not even learn that the key exists.
+    if mine.scopes.has(KEYS_READ) { Err(missing(KEYS_REVOKE)) } else { Err(Error::not_found("key")) }
+}

@@ -1,0 +1,30 @@
+//! Limits on guessing, counted in the store.
+
+use crate::{
+    api::error::Error,
+    domain::throttle::Throttle,
+    store::{
+        engine::{Read, Write},
+        error::StoreError,
+        rows,
+    },
+};
+use jiff::Timestamp;
+
+/// The first of `limits` that is used up, as the error its guesser gets.
+pub fn check_throttles(rows: &dyn Read, limits: &[Throttle], now: Timestamp, detail: &str) -> Result<(), Error> {
+    for limit in limits {
+        if rows::charged(rows, limit, now)? >= limit.max {
+            return Err(Error::TooMany { detail: detail.to_owned(), retry_after: limit.retry_after(now) });
+        }
+    }
+    Ok(())
+}
+
+pub fn is_any_throttled(rows: &dyn Read, limits: &[Throttle], now: Timestamp) -> Result<bool, StoreError> {
+    limits.iter().try_fold(false, |used_up, limit| Ok(used_up || rows::charged(rows, limit, now)? >= limit.max))
+}
+
+pub fn charge_throttles(rows: &mut dyn Write, limits: &[Throttle], now: Timestamp) -> Result<(), StoreError> {
+    limits.iter().try_for_each(|limit| rows::charge(rows, limit, now))
+}

@@ -1,0 +1,7 @@
+//! Whether a credential works now, and what it may do: what services ask for every request of their own.
+
+pub(crate) mod introspect;
+pub mod key_lookup;
+pub(crate) mod revocation_watch;
+pub mod usage_report;
+pub mod verify;

@@ -1,0 +1,71 @@
+//! The contract that an engine fulfils: bytes, ordered by key, in transactions.
+
+use crate::store::{changes::Observer, error::StoreError, journal, table::Table};
+use futures::future::BoxFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+/// Rows as bytes: a key inside its table, and the value.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub trait Read {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most `limit` rows of `table` whose keys start with `prefix`, strictly after the key `after` in `order`.
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, order: Order, limit: usize) -> Result<Rows, StoreError>;
+}
+
+pub trait Write: Read {
+    fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>);
+    fn remove(&mut self, table: Table, key: &[u8]);
+    /// An entry for the [`journal`], if one is kept: on disk there before the change is.
+    fn note(&mut self, entry: Vec<u8>);
+    /// Says that this change takes rights away, as one with a [`note`](Self::note) does: it is made on a full disk, too, from
+    /// room that is kept for it.
+    fn takes_away(&mut self);
+}
+
+pub type ReadJob<'a> = Box<dyn FnOnce(&dyn Read) + Send + 'a>;
+
+/// Returns whether to commit.
+pub type WriteJob = Box<dyn FnMut(&mut dyn Write) -> bool + Send>;
+
+/// All rows as they were at one moment, a page of about so many at a time; an empty one is the end. Keys start with
+/// the number of their table.
+pub type Pages = Box<dyn FnMut(usize) -> Result<Rows, StoreError> + Send>;
+
+pub struct Snapshot {
+    pub pages: Pages,
+    /// If a journal is kept: how long it was then, the mark of that moment included.
+    pub journal: Option<journal::Head>,
+}
+
+/// Runs a job, for an engine. One that panics has only itself to blame: what it leaves is thrown away, so nobody sees it
+/// half done.
+pub fn run_job<T>(job: impl FnOnce() -> T) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(job)).map_err(|_| StoreError::Panicked)
+}
+
+/// One storage engine.
+pub trait Engine: Send + Sync {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// The store at this moment; `mark` goes to the journal.
+    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
+    /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
+    fn fault(&self) -> Option<StoreError>;
+    /// Ends when nothing will ever be written any more, because the engine itself failed: the process has to end, too.
+    /// An engine without a part of its own that could die goes on for ever.
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+    /// Tells `observer` of changes from now on. There is one, and the first stays.
+    fn observe(&self, observer: Observer);
+    /// Waits for what is under way, then refuses everything.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
