@@ -2,7 +2,13 @@
 
 use crate::process::*;
 use serde_json::{Value, json};
-use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::PathBuf,
+    process::Stdio,
+};
 use tokio::io::AsyncReadExt;
 
 /// A client that works in a folder of its own, with everything logged into a file.
@@ -78,17 +84,145 @@ async fn a70_an_env_file_that_leads_elsewhere_takes_no_key_and_loses_none() {
     assert_eq!(client.tool("poll_claim", claim).await["status"], "delivered");
 }
 
+#[cfg(not(target_os = "macos"))]
+/// Settings with which the keychain is a script that stands for `secret-tool`. It notes its arguments in `asked`.
+fn keychain(home: &Home, does: &str) -> [(&'static str, String); 2] {
+    let (home, bin) = (home.0.path().display(), home.0.path().join("bin"));
+    fs::create_dir_all(&bin).unwrap();
+    let tool = bin.join("secret-tool");
+    fs::write(&tool, format!("#!/bin/sh\necho \"$@\" >>{home}/asked\n{does}\n")).unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o700)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    [("PATH", path), ("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={home}/bus"))]
+}
+
+#[cfg(not(target_os = "macos"))]
 #[tokio::test]
-async fn a_keychain_that_never_answers_is_given_up_and_the_key_goes_into_a_file() {
+async fn a_keychain_gets_the_key_by_no_argument_and_gives_it_back() {
     let home = Home::new();
     home.account();
-    let silent = home.0.path().join("bus");
-    let _bus = std::os::unix::net::UnixListener::bind(&silent).unwrap();
-    let (mut client, _) = working(&home, &[("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", silent.display()))]).await;
+    let kept = home.0.path().join("in_keychain");
+    let (file, asked) = (kept.display(), home.0.path().join("asked"));
+    let does = format!("case $1 in store) cat >{file} ;; lookup) cat {file} ;; clear) rm -f {file} ;; esac");
+    let settings = keychain(&home, &does);
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (mut client, _) = working(&home, &settings).await;
     let claim = approved(&mut client, json!(["audience:read"])).await;
     let delivered = client.tool("poll_claim", claim).await;
-    assert_eq!(delivered["status"], "delivered", "{delivered}");
-    assert_eq!(mode(text(&delivered, "stored_at")), 0o600);
+    assert_eq!(delivered["stored_at"], "the keychain of this computer", "{delivered}");
+    let key = fs::read_to_string(&kept).unwrap();
+    assert!(key.starts_with("cs_live_"));
+    // The attributes, and their order, are what keys were kept under before.
+    let (id, arguments) = (text(&delivered["key"], "id"), fs::read_to_string(&asked).unwrap());
+    for (line, verb) in arguments.lines().zip(["clear", "store", "lookup"]) {
+        assert!(line.starts_with(verb) && line.contains(&format!("service countersign username {id}.")), "{line}");
+    }
+    assert!(!arguments.contains(&key[8..]));
+    let files = fs::read_dir(home.data().join("credentials")).unwrap();
+    assert!(files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).all(|file| !file.contains(&key)));
+
+    assert_eq!(client.tool("check_scope", json!({"scopes": ["audience:read"]})).await["allowed"], true, "it is read from there");
+    assert_eq!(client.tool("revoke_key", json!({"key_id": id})).await["status"], "revoked");
+    assert!(!kept.exists(), "a revoked key goes");
+}
+
+#[cfg(not(target_os = "macos"))]
+#[tokio::test]
+async fn a_keychain_that_never_answers_or_forgets_is_given_up_and_the_key_goes_into_a_file() {
+    for does in ["exec sleep 60", "exit 1", "cat >/dev/null", "echo cs_live_another"] {
+        let home = Home::new();
+        home.account();
+        let settings = keychain(&home, does);
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (mut client, _) = working(&home, &settings).await;
+        let claim = approved(&mut client, json!(["audience:read"])).await;
+        let delivered = client.tool("poll_claim", claim).await;
+        assert_eq!(delivered["status"], "delivered", "{does}: {delivered}");
+        assert_eq!(mode(text(&delivered, "stored_at")), 0o600, "{does}");
+        assert!(home.0.path().join("asked").exists(), "{does}: it was asked");
+    }
+}
+
+/// GNOME Keyring on a session bus of its own, with an unlocked keychain.
+#[cfg(not(target_os = "macos"))]
+struct SecretService {
+    address: String,
+    programs: [std::process::Child; 2],
+}
+
+#[cfg(not(target_os = "macos"))]
+impl SecretService {
+    fn start(home: &Home) -> Self {
+        let (address, data) = (format!("unix:path={}/bus", home.0.path().display()), home.0.path().join("keyrings"));
+        fs::create_dir(&data).unwrap();
+        // A bus that starts nothing by itself: that would be a second, locked one.
+        let config = data.join("bus.conf");
+        let allow = r#"<allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/>"#;
+        let policy = format!(r#"<policy context="default">{allow}</policy>"#);
+        fs::write(&config, format!("<busconfig><type>session</type><listen>{address}</listen>{policy}</busconfig>")).unwrap();
+        let start = |command: &mut std::process::Command| {
+            command.env("DBUS_SESSION_BUS_ADDRESS", &address).env("XDG_DATA_HOME", &data).env("XDG_RUNTIME_DIR", &data);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let config = format!("--config-file={}", config.display());
+        let mut bus = start(std::process::Command::new("dbus-daemon").args([&config, "--nofork", "--print-address"]));
+        // It is there once it says where.
+        bus.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let mut keyring =
+            start(std::process::Command::new("gnome-keyring-daemon").args(["--foreground", "--unlock", "--components=secrets"]));
+        keyring.stdin.take().unwrap().write_all(b"password").unwrap();
+        let service = Self { address, programs: [keyring, bus] };
+        for _ in 0..200 {
+            if service.tool(&["store", "--label=ready", "is", "ready"]).status.success() {
+                return service;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("the keychain does not start")
+    }
+
+    fn tool(&self, arguments: &[&str]) -> std::process::Output {
+        let mut tool = std::process::Command::new("secret-tool");
+        tool.args(arguments).env("DBUS_SESSION_BUS_ADDRESS", &self.address).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What another program finds by the attributes of a key.
+    fn look_up(&self, id: &str) -> String {
+        let found = self.tool(&["search", "--all", "--unlock", "service", "countersign"]);
+        let found = String::from_utf8([found.stdout, found.stderr].concat()).unwrap();
+        if found.contains(&format!("attribute.username = {id}.")) { found } else { String::new() }
+    }
+}
+
+#[cfg(not(target_os = "macos"))]
+impl Drop for SecretService {
+    fn drop(&mut self) {
+        for program in &mut self.programs {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
+    }
+}
+
+#[cfg(not(target_os = "macos"))]
+#[tokio::test]
+async fn a_key_lies_in_a_real_keychain_until_it_is_revoked() {
+    let home = Home::new();
+    home.account();
+    let service = SecretService::start(&home);
+    let bus = [("DBUS_SESSION_BUS_ADDRESS", service.address.as_str())];
+    let (mut client, _) = working(&home, &bus).await;
+    let claim = approved(&mut client, json!(["audience:read"])).await;
+    let delivered = client.tool("poll_claim", claim).await;
+    assert_eq!(delivered["stored_at"], "the keychain of this computer", "{delivered}");
+    let id = text(&delivered["key"], "id");
+    assert!(service.look_up(&id).contains("secret = cs_live_"));
+    assert_eq!(client.done().await.0, Some(0));
+
+    let (mut client, _) = working(&home, &bus).await;
+    assert_eq!(client.tool("check_scope", json!({"scopes": ["audience:read"]})).await["allowed"], true, "it is read from there");
+    assert_eq!(client.tool("revoke_key", json!({"key_id": id})).await["status"], "revoked");
+    assert_eq!(service.look_up(&id), "");
 }
 
 #[tokio::test]
