@@ -159,9 +159,9 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
             }
         }
         Ok(Opened::Mine(mine)) => {
-            clock_behind(mine.service.clock_behind().as_deref(), findings);
-            programs(mine.service.publishable_key(), findings);
-            match mine.service.check().await {
+            clock_behind(mine.service.latest_time.clock_behind().as_deref(), findings);
+            programs(mine.service.accounts.publishable_key(), findings);
+            match mine.service.admin.check().await {
                 Ok(report) if report.faults == 0 => {
                     findings.ok("store", format!("opens, and all {} rows hang together; no server is running", report.rows));
                 }
@@ -252,7 +252,7 @@ async fn trust_clock(global: &Global) -> Result<(), Failure> {
     match open::open(config, &data, Role::Command).await? {
         Opened::Theirs(theirs) => Err(Failure::failed(format!("{theirs}: end it first"))),
         Opened::Mine(mine) => {
-            let trusted = mine.service.trust_clock().await;
+            let trusted = mine.service.latest_time.trust_clock().await;
             mine.close().await;
             trusted.map_err(Failure::failed)
         }

@@ -16,7 +16,7 @@ use crate::{
         open::{self, Taken},
     },
     server::run::{DRAIN, Pages},
-    service::context::Service,
+    service::services::Services,
 };
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
@@ -101,26 +101,26 @@ pub async fn run(global: &Global, serve: Serve) -> CommandResult {
 }
 
 /// Removes the note with the set-up code once there is an operator.
-async fn forget_setup_note(service: Arc<Service>, note: PathBuf) {
+async fn forget_setup_note(service: Arc<Services>, note: PathBuf) {
     let mut tick = tokio::time::interval(Duration::from_secs(2));
     while note.exists() {
         tick.tick().await;
-        if service.has_operator().await.unwrap_or(false) {
+        if service.accounts.has_operator().await.unwrap_or(false) {
             let _ = fs::remove_file(&note);
         }
     }
 }
 
 /// Says where everything is, and how to begin.
-async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(), Failure> {
-    let Config { service_name, environment, public_url, pages_url, .. } = &*service.config;
+async fn announce(service: &Services, data: &Path, global: &Global) -> Result<(), Failure> {
+    let Config { service_name, environment, public_url, pages_url, .. } = &*service.context.config;
     print::say(&format!("{service_name} · {environment} · data {}", tilde(data)));
     let note = data.join(SETUP_NOTE);
     match fs::remove_file(&note) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    if let Some((code, until)) = service.offer_setup().await.map_err(Failure::failed)? {
+    if let Some((code, until)) = service.accounts.offer_setup().await.map_err(Failure::failed)? {
         let until = until.to_zoned(TimeZone::system()).strftime("%H:%M");
         let place = if io::stdout().is_terminal() {
             code
@@ -133,7 +133,7 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
         print::say(&format!("Set up   {pages_url}/setup   code {place}, once, until {until}"));
     }
     print::say(&format!("Agents   {public_url}/auth.md"));
-    if let Some(key) = service.publishable_key() {
+    if let Some(key) = service.accounts.publishable_key() {
         print::say(&format!("Programs {public_url}/auth/v1/token   apikey {key}"));
     }
     let mut command = vec![program::path()?, "mcp".to_owned()];
@@ -146,7 +146,7 @@ async fn announce(service: &Service, data: &Path, global: &Global) -> Result<(),
     if is_loopback_url(public_url) {
         print::say("Only this computer can reach it; for others use --public-url https://…");
     }
-    let secret = service.config.secret_path(data);
+    let secret = service.context.config.secret_path(data);
     let name = if secret == data.join("secret") { "secret".to_owned() } else { tilde(&secret) };
     print::say(&format!("Back up the file \"{name}\" apart from the data: without it no key works."));
     Ok(())

@@ -196,7 +196,7 @@ pub async fn wrap(State((app, family)): State<(App, ErrorFormat)>, response: Res
 pub fn wrapped(app: &App, family: ErrorFormat, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let Some(error) = parts.extensions.remove::<Error>() else { return Response::from_parts(parts, body) };
-    let (status, _, body) = family.body(&error, &app.config);
+    let (status, _, body) = family.body(&error, &app.context.config);
     let mut response = (status, Json(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(family.media_type()));
@@ -204,7 +204,7 @@ pub fn wrapped(app: &App, family: ErrorFormat, response: Response) -> Response {
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
     }
-    if let Some(challenge) = challenge(&error, &format!("{}/.well-known/oauth-protected-resource", app.config.public_url)) {
+    if let Some(challenge) = challenge(&error, &format!("{}/.well-known/oauth-protected-resource", app.context.config.public_url)) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     // What the layers inside had to say, such as the rate limit, still holds.

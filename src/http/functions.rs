@@ -62,7 +62,7 @@ pub async fn list_agents(
     presented: Presented,
     body: Result<FunctionBody<Nothing>, HttpError>,
 ) -> Result<Success<Agents>, HttpError> {
-    presented.admit(&app, &Requirements::call().in_environment(app.config.environment)).await?;
+    presented.admit(&app, &Requirements::call().in_environment(app.context.config.environment)).await?;
     body?;
     Ok(Success::new(&app, Agents { agents: [] }))
 }
@@ -172,7 +172,7 @@ impl From<KeyView> for ListedKey {
 
 /// A key that names no scopes may do what its maker may, but for managing and verifying keys.
 fn ordinary_scopes(app: &App, caller: &Caller) -> Vec<String> {
-    let all = app.catalogue().iter().map(|(scope, _)| scope);
+    let all = app.context.catalogue.iter().map(|(scope, _)| scope);
     all.filter(|scope| !Catalogue::is_reserved(scope) && caller.has(scope.as_str())).map(ToString::to_string).collect()
 }
 
@@ -188,7 +188,7 @@ pub async fn manage_api_keys(
     presented: Presented,
     body: Result<FunctionBody<Manage>, HttpError>,
 ) -> Result<Success<Managed>, HttpError> {
-    let caller = presented.admit(&app, &Requirements::call().in_environment(app.config.environment)).await?;
+    let caller = presented.admit(&app, &Requirements::call().in_environment(app.context.config.environment)).await?;
     let FunctionBody(asked) = body?;
     let account = caller.account.id;
     let action = required("action", asked.action)?;
@@ -197,19 +197,19 @@ pub async fn manage_api_keys(
         Action::Generate => {
             let scopes = asked.scopes.map_or_else(|| ordinary_scopes(&app, &caller), |Words(words)| words);
             let new = NewKey { name: required("name", asked.name)?, scopes, ..NewKey::default() };
-            app.create_key(caller.actor(), account, new, source).await?.into()
+            app.keys.create_key(caller.actor(), account, new, source).await?.into()
         }
         Action::List => {
             let filter = KeyFilter { limit: Some(MAX_PAGE), cursor: asked.cursor, ..KeyFilter::default() };
-            app.list_keys(&caller.actor(), Some(account), &filter).await?.into()
+            app.keys.list_keys(&caller.actor(), Some(account), &filter).await?.into()
         }
         Action::Update => {
             let edit = Edit { name: Some(required("name", asked.name)?), ..Edit::default() };
-            app.edit_key(&caller.actor(), key_id(asked.key_id)?, edit, source).await?;
+            app.keys.edit_key(&caller.actor(), key_id(asked.key_id)?, edit, source).await?;
             Managed::Done { success: true }
         }
         Action::Revoke => {
-            app.revoke_key(&caller.actor(), key_id(asked.key_id)?, None, source).await?;
+            app.keys.revoke_key(&caller.actor(), key_id(asked.key_id)?, None, source).await?;
             Managed::Done { success: true }
         }
     };

@@ -96,7 +96,7 @@ pub async fn token(
     grant: Result<Query<Grant>, HttpError>,
     body: Result<JsonBody<Credentials>, HttpError>,
 ) -> Result<Plain<TokenPair>, HttpError> {
-    let programs = app.programs(apikey.as_deref())?;
+    let programs = app.accounts.programs(apikey.as_deref())?;
     let (Query(grant), JsonBody(body)) = (grant?, body?);
     let pair = match required("grant_type", grant.grant_type)?.as_str() {
         "password" => {
@@ -152,6 +152,6 @@ pub async fn logout(
         )
         .into());
     }
-    app.sign_out_program(&caller, source).await?;
+    app.accounts.sign_out_program(&caller, source).await?;
     Ok(SignedOut)
 }

@@ -54,7 +54,7 @@ struct Flat<T> {
 impl<T: Serialize, const STATUS: u16> Success<T, STATUS> {
     pub fn new(app: &App, value: T) -> Self {
         let status = StatusCode::from_u16(STATUS).unwrap_or_default();
-        let response = match app.config.profile {
+        let response = match app.context.config.profile {
             Profile::Flat => json(status, &Flat { success: true, data: value }),
             Profile::Nested | Profile::Problem => json(status, &value),
         };

@@ -26,8 +26,8 @@ use crate::{
     },
     service::{
         admin::restore::{check_journal, revoke_again},
-        context::Service,
         errors::OpenError,
+        services::Services,
     },
     store::{error::StoreError, handle::Store, journal::Journal, sled::engine::SledEngine},
 };
@@ -44,7 +44,7 @@ impl Opened {
     /// What programs send as `apikey` to sign in, where they may.
     pub fn publishable_key(&self) -> Option<String> {
         match self {
-            Self::Mine(mine) => mine.service.publishable_key().map(str::to_owned),
+            Self::Mine(mine) => mine.service.accounts.publishable_key().map(str::to_owned),
             Self::Theirs(theirs) => theirs.standing.publishable_key.clone(),
         }
     }
@@ -59,7 +59,7 @@ impl Opened {
 
 /// The directory is this process's, for as long as this value lives.
 pub struct Instance {
-    pub service: Arc<Service>,
+    pub service: Arc<Services>,
     local: Local,
     lock: InstanceLock,
 }
@@ -79,7 +79,7 @@ impl fmt::Display for OtherInstance {
 
 impl Instance {
     /// The use cases over the store of the directory that is locked.
-    pub fn over(service: Arc<Service>, role: Role, lock: InstanceLock) -> Self {
+    pub fn over(service: Arc<Services>, role: Role, lock: InstanceLock) -> Self {
         Self { local: Local::new(service.clone(), role, lock.dir().to_owned()), service, lock }
     }
 
@@ -93,7 +93,7 @@ impl Instance {
         self.lock.announce(&Holder {
             pid: std::process::id(),
             role: self.local.role.to_string(),
-            url: self.service.config.public_url.clone(),
+            url: self.service.context.config.public_url.clone(),
             socket: socket.path().to_owned(),
         })?;
         Ok(tokio::spawn(socket.serve(self.local())))
@@ -203,9 +203,9 @@ pub async fn open_store(config: Arc<Config>, lock: InstanceLock, role: Role) -> 
         Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
     };
     let engine = Store::new(Arc::new(engine));
-    let service = Arc::new(Service::open(config, engine.clone(), secret, runtime).await?);
+    let service = Arc::new(Services::open(config, engine.clone(), secret, runtime).await?);
     if let Some(journal) = &journal {
-        check_journal(&engine, journal, &seals, service.runtime.now()).await.map_err(OpenError::Store)?;
+        check_journal(&engine, journal, &seals, service.context.runtime.now()).await.map_err(OpenError::Store)?;
         let lost = revoke_again(&engine, journal, &seals).await.map_err(OpenError::Store)?;
         if lost > 0 {
             tracing::warn!(

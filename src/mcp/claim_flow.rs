@@ -29,7 +29,7 @@ use crate::{
     },
     service::{
         claims::register::{NewHandle, NewRegistration, Registrant},
-        context::Service,
+        services::Services,
     },
 };
 use jiff::SignedDuration;
@@ -93,21 +93,21 @@ impl Tools {
         let token = match (&self.way, &claim.claim_token) {
             (_, Some(token)) => token.clone(),
             (Transport::Http(service), None) => match claim.registration_id.parse() {
-                Ok(id) => Revealed::new(service.claim_token_of(id).expose()),
+                Ok(id) => Revealed::new(service.claims.claim_token_of(id).expose()),
                 Err(_) => return Ok(None),
             },
             (Transport::Stdio(_), None) => return Ok(None),
         };
         // Over stdio the client notes by itself what became of its claims.
         if let (Transport::Http(service), Ok(id)) = (&self.way, claim.registration_id.parse())
-            && !matches!(service.standing(id).await, Ok(Registration::Pending { .. }))
+            && !matches!(service.claims.standing(id).await, Ok(Registration::Pending { .. }))
         {
             return Ok(None);
         }
         // A margin, so that the human has time to type what is shown.
         let lives = match (&self.way, claim.registration_id.parse()) {
             // Entered once, a code may be over before its time.
-            (Transport::Http(service), Ok(id)) => service.has_live_code(id).await?,
+            (Transport::Http(service), Ok(id)) => service.claims.has_live_code(id).await?,
             _ => true,
         };
         if lives && after(now, SignedDuration::from_secs(60)) < claim.code_expires_at {
@@ -169,7 +169,7 @@ impl Tools {
     /// Over HTTP: the claim token is derived and never leaves the server; the client polls with a handle.
     pub(super) async fn register_for(
         &self,
-        service: &Service,
+        service: &Services,
         args: RegisterArgs,
         asked: Asked,
         http: Option<&HttpCaller>,
@@ -185,7 +185,7 @@ impl Tools {
             // Not to the session: it may end while the human decides.
             handle: Some(NewHandle { handle: handle.clone(), bound_to: http.credential_name() }),
         };
-        let registered = service.register(ask, Registrant { source: http.source, account: http.account() }).await?;
+        let registered = service.claims.register(ask, Registrant { source: http.source, account: http.account() }).await?;
         Ok(self.claim(&registered, asked, handle.expose(), None, false))
     }
 
@@ -254,29 +254,29 @@ impl Tools {
 
     pub(super) async fn poll_for(
         &self,
-        service: &Service,
+        service: &Services,
         args: &PollArgs,
         http: &HttpCaller,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
         let inline = match args.delivery {
             None | Some(Delivery::Pickup) => false,
-            Some(Delivery::Inline) if service.config.mcp.allow_inline_delivery => true,
+            Some(Delivery::Inline) if service.context.config.mcp.allow_inline_delivery => true,
             Some(Delivery::Inline) => return Err(Error::invalid("delivery", NOT_INLINE).into()),
             Some(Delivery::Store | Delivery::EnvFile) => return Err(Error::invalid("delivery", "must be \"pickup\" over HTTP").into()),
         };
         let handle = ClaimHandle::parse(&args.claim_id).ok_or_else(|| Error::not_found("claim"))?;
-        let claim = service.find_by_handle(&handle, http.credential_name().as_deref()).await?;
+        let claim = service.claims.find_by_handle(&handle, http.credential_name().as_deref()).await?;
         // Whoever has nothing but the handle gets a pickup, which tells the owner when somebody else was first.
         if inline && !claim.request().handle.as_ref().is_some_and(Handle::is_bound) {
             let why = "\"inline\" takes a claim that a key opened, so that nobody else can ask: leave `delivery` out";
             return Err(Error::invalid("delivery", why).into());
         }
         let id = claim.id();
-        let registration = service.wait_for_decision(id, &http.source, http.account(), wait).await?;
+        let registration = service.claims.wait_for_decision(id, &http.source, http.account(), wait).await?;
         // The wait was long: a key that was revoked meanwhile gets nothing more.
         if let Some(credential) = &http.credential {
-            service.still_good(&credential.caller).await?;
+            service.verifier.still_good(&credential.caller).await?;
         }
         let requested = strings(&registration.request().scopes);
         let now = self.runtime.now();
@@ -291,7 +291,7 @@ impl Tools {
                 Ok(undecided(ClaimStatus::Expired, requested, EXPIRED))
             }
             Registration::Approved { .. } if inline => {
-                let delivered = service.poll(&service.claim_token_of(id), None, http.source).await?;
+                let delivered = service.claims.poll(&service.claims.claim_token_of(id), None, http.source).await?;
                 Ok(PollResult {
                     status: ClaimStatus::Delivered,
                     key: Some(KeyRef::from(&delivered)),
@@ -304,28 +304,28 @@ impl Tools {
                 })
             }
             Registration::Approved { request, .. } => {
-                let (token, expires) = service.offer_pickup(id).await?;
+                let (token, expires) = service.claims.offer_pickup(id).await?;
                 Ok(PollResult {
                     status: ClaimStatus::Approved,
                     key: None,
                     secret: None,
                     requested_scopes: requested,
-                    approved_by: service.approver(id).await?,
+                    approved_by: service.claims.approver(id).await?,
                     stored_at: None,
                     pickup: Some(PickupOut {
-                        command: pickup_command(&service.config, request.agent_name.as_str(), token.expose()),
+                        command: pickup_command(&service.context.config, request.agent_name.as_str(), token.expose()),
                         expires_at: Time(expires).to_string(),
                     }),
                     next: "Run pickup.command once, in a shell on the computer that needs the key; it prints where the key is and never the key. Then call poll_claim again to see that it was delivered.".to_owned(),
                 })
             }
             Registration::Delivered { key, .. } => {
-                let view = service.delivered_key(key).await?;
+                let view = service.claims.delivered_key(key).await?;
                 let next = if view.status == Status::Active {
                     format!(
                         "The key was fetched: use it where it was put, such as with `curl -H @FILE`. This connection knows it once your human \
                          puts it into {}, as the command printed, and starts this client again from that shell; until then its tools don't.",
-                        service.config.api.key_env
+                        service.context.config.api.key_env
                     )
                 } else {
                     format!(
@@ -344,7 +344,7 @@ impl Tools {
                     }),
                     secret: None,
                     requested_scopes: requested,
-                    approved_by: service.approver(id).await?,
+                    approved_by: service.claims.approver(id).await?,
                     stored_at: None,
                     pickup: None,
                     next,

@@ -26,7 +26,7 @@ impl Tools {
         };
         let key_ended = async {
             match &self.way {
-                Transport::Http(service) => service.until_ended(http.and_then(HttpCaller::caller)).await,
+                Transport::Http(service) => service.verifier.until_ended(http.and_then(HttpCaller::caller)).await,
                 Transport::Stdio(_) => pending().await,
             }
         };

@@ -35,7 +35,9 @@ use tokio_util::sync::CancellationToken;
 fn origin_is_ours(app: &App, headers: &HeaderMap) -> bool {
     headers.get_all(header::ORIGIN).iter().all(|origin| {
         let origin = origin.to_str().unwrap_or("");
-        origin == app.config.public_url || origin == app.config.pages_url || app.config.http.cors_origins.iter().any(|it| it == origin)
+        origin == app.context.config.public_url
+            || origin == app.context.config.pages_url
+            || app.context.config.http.cors_origins.iter().any(|it| it == origin)
     })
 }
 
@@ -47,7 +49,7 @@ fn refused(app: &App, error: &Error) -> Response {
         _ => (StatusCode::SERVICE_UNAVAILABLE, -32603, "try again in a moment"),
     };
     let mut response = rpc_error(status, code, message);
-    let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.config.public_url);
+    let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", app.context.config.public_url);
     if let Some(challenge) = challenge(error, &metadata) {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
@@ -102,8 +104,8 @@ async fn let_in(app: &App, request: Request) -> Result<Request, Response> {
 
 /// The presented credential and whose it is; nothing presented is no error.
 async fn credential(app: &App, headers: &HeaderMap, source: Source) -> Result<Option<PresentedKey>, Error> {
-    let Some(key) = presented(headers, app.config.auth.extra_headers)? else { return Ok(None) };
-    let caller = app.authenticate_from(Some(&key), &Requirements::default(), Some(source)).await?;
+    let Some(key) = presented(headers, app.context.config.auth.extra_headers)? else { return Ok(None) };
+    let caller = app.verifier.authenticate_from(Some(&key), &Requirements::default(), Some(source)).await?;
     Ok(Some(PresentedKey { key: Revealed::new(key.expose()), caller }))
 }
 

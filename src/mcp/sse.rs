@@ -76,7 +76,7 @@ impl Drop for Stream {
 async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extension(caller): Extension<HttpCaller>) -> Response {
     let Legacy { app, sessions, handler } = legacy;
     // Whoever knows it speaks in the session: 256 bits, and only their hash is kept.
-    let id = URL_SAFE_NO_PAD.encode(app.runtime.bytes::<32>());
+    let id = URL_SAFE_NO_PAD.encode(app.context.runtime.bytes::<32>());
     let session = hashed(&id);
     let (messages, received) = mpsc::channel::<RxJsonRpcMessage<RoleServer>>(WAITING);
     let (to_client, answers) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(WAITING);
@@ -87,8 +87,8 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
     tokio::spawn(async move {
         let mut over = pin!(async {
             tokio::select! {
-                () = app.until_ended(caller.caller()) => {}
-                () = app.until_draining() => {}
+                () = app.verifier.until_ended(caller.caller()) => {}
+                () = app.verifier.until_draining() => {}
             }
         });
         let transport = (to_client.sink_map_err(io::Error::other), received);

@@ -45,10 +45,10 @@ pub fn ways_in(app: &App) -> (Arc<Endpoint<Tools>>, Router) {
     let tools = Tools {
         backend: Backend::Local(Local::new(app.clone(), Role::Serve, PathBuf::new())),
         way: Transport::Http(app.clone()),
-        runtime: app.runtime.clone(),
+        runtime: app.context.runtime.clone(),
         claims: Arc::new(Claims::in_memory()),
         versions: ProtocolVersion::KNOWN_VERSIONS,
-        seal: elicitation::codec(app.runtime.bytes()),
+        seal: elicitation::codec(app.context.runtime.bytes()),
     };
     let legacy = Tools { versions: ProtocolVersion::known_up_to(&ProtocolVersion::V_2025_11_25), ..tools.clone() };
     serving(app, tools, legacy)
@@ -60,7 +60,7 @@ pub fn serving<H: ServerHandler + Clone>(app: &App, handler: H, legacy: H) -> (A
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
     let sessions = Arc::new(Sessions::new(LocalSessionManager::default()));
     let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions.clone(), config);
-    let sse = if app.config.mcp.legacy_sse { sse::router(app, sessions.clone(), legacy) } else { Router::new() };
+    let sse = if app.context.config.mcp.legacy_sse { sse::router(app, sessions.clone(), legacy) } else { Router::new() };
     (Arc::new(Endpoint { app: app.clone(), sessions, service }), sse)
 }
 
@@ -144,8 +144,8 @@ where
     let (app, credential) = (app.clone(), caller.credential.clone());
     let over = async move {
         tokio::select! {
-            () = app.until_ended(credential.as_ref().map(|it| &it.caller)) => {}
-            () = app.until_draining() => {}
+            () = app.verifier.until_ended(credential.as_ref().map(|it| &it.caller)) => {}
+            () = app.verifier.until_draining() => {}
         }
     };
     response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(over))))

@@ -21,10 +21,10 @@ pub fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>)
         HeaderName::from_static("ratelimit"),
         HeaderName::from_static("ratelimit-policy"),
     ];
-    if app.config.http.cors_origins.is_empty() {
+    if app.context.config.http.cors_origins.is_empty() {
         return router;
     }
-    let origins = app.config.http.cors_origins.iter().filter_map(|origin| origin.parse().ok());
+    let origins = app.context.config.http.cors_origins.iter().filter_map(|origin| origin.parse().ok());
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods(AllowMethods::mirror_request())

@@ -41,7 +41,7 @@ pub struct Front {
 impl Front {
     pub fn new(app: App) -> Self {
         let (mcp, mut routes) = streamable_http::ways_in(&app);
-        if !app.config.http.cors_origins.is_empty() {
+        if !app.context.config.http.cors_origins.is_empty() {
             let door = mcp.clone();
             routes = routes.route(MCP, any(async move |request| door.answer(request).await));
         }
@@ -60,7 +60,7 @@ impl Service<Request<Body>> for Front {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // Other origins are a matter of a layer.
-        let direct = self.app.config.http.cors_origins.is_empty();
+        let direct = self.app.context.config.http.cors_origins.is_empty();
         let app = self.app.clone();
         match (request.method(), request.uri().path()) {
             (&Method::POST, VERIFY) if direct => Either::Left(verified(app, request).map(Ok).boxed()),

@@ -28,7 +28,7 @@ pub const VERIFY: &str = "/v1/keys/verify";
 
 /// The handler without what axum would wrap it in.
 pub async fn verified(app: App, request: Request<Body>) -> Response {
-    let api = ErrorFormat::Api(app.config.profile);
+    let api = ErrorFormat::Api(app.context.config.profile);
     guard::at_once(app, api, request, async |app, request| {
         let (mut parts, body) = request.into_parts();
         let presented = match Presented::from_request_parts(&mut parts, &app).await {
@@ -49,7 +49,7 @@ pub async fn authorized(app: App, request: Request<Body>) -> Response {
 
 /// The same as routes, for methods that are not theirs and pages of other origins.
 pub fn routes(app: &App) -> Router {
-    let api = ErrorFormat::Api(app.config.profile);
+    let api = ErrorFormat::Api(app.context.config.profile);
     let no_method = async |_, _| fallback::method_not_allowed().await.into_response();
     let verify = post(async |State(app), request| verified(app, request).await)
         .fallback(async move |State(app), request| guard::at_once(app, api, request, no_method).await);

@@ -69,7 +69,7 @@ struct RequestId([u8; 16]);
 
 impl RequestId {
     fn fresh(app: &App) -> Self {
-        let random: [u8; 8] = app.runtime.bytes();
+        let random: [u8; 8] = app.context.runtime.bytes();
         let digit = |i: usize| b"0123456789abcdef"[usize::from(random[i / 2] >> (4 * (1 - i % 2)) & 15)];
         Self(std::array::from_fn(digit))
     }
@@ -201,13 +201,13 @@ fn is_host(one: &str, other: &str, usual: &[&str]) -> bool {
 
 /// Whether a host is one this deployment publishes.
 fn is_published(app: &App, host: &str) -> bool {
-    let published = [&app.config.public_url, &app.config.pages_url];
+    let published = [&app.context.config.public_url, &app.context.config.pages_url];
     published.into_iter().filter_map(|origin| origin.split_once("://")).any(|(scheme, ours)| is_host(host, ours, usual_ports(Some(scheme))))
 }
 
 /// Whether programs may call it that, beside the published names.
 fn is_further(app: &App, host: &str) -> bool {
-    app.config.hosts.iter().any(|ours| is_host(host, ours, usual_ports(None)))
+    app.context.config.hosts.iter().any(|ours| is_host(host, ours, usual_ports(None)))
 }
 
 pub fn names_published(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
@@ -225,7 +225,7 @@ pub fn may_ask(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
     match named_host(headers, address) {
         Named::One(host) if is_published(app, host) || is_further(app, host) => true,
         Named::Unclear => false,
-        Named::One(_) | Named::Nothing => matches!(presented(headers, app.config.auth.extra_headers), Ok(Some(_))),
+        Named::One(_) | Named::Nothing => matches!(presented(headers, app.context.config.auth.extra_headers), Ok(Some(_))),
     }
 }
 
@@ -259,7 +259,7 @@ fn misdirected(app: App, request: Request) -> Response {
     if let Some(place) = page_elsewhere(&app, &request) {
         return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
     }
-    let family = ErrorFormat::of(request.uri().path(), app.config.profile);
+    let family = ErrorFormat::of(request.uri().path(), app.context.config.profile);
     if wants_page(request.headers()) {
         return crate::web::error_page::error_page(&app, &request.into_parts().0, &Error::Misdirected);
     }
@@ -275,11 +275,11 @@ fn page_elsewhere(app: &App, request: &Request) -> Option<HeaderValue> {
         return None;
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    HeaderValue::from_str(&format!("{}{path}", app.config.pages_url)).ok()
+    HeaderValue::from_str(&format!("{}{path}", app.context.config.pages_url)).ok()
 }
 
 fn is_same_computer(app: &App, host: &str) -> bool {
-    let Some(ours) = Url::parse(&app.config.pages_url).ok().filter(crate::config::url::is_loopback) else { return false };
+    let Some(ours) = Url::parse(&app.context.config.pages_url).ok().filter(crate::config::url::is_loopback) else { return false };
     let Ok(named) = host.to_ascii_lowercase().parse::<Authority>() else { return false };
     matches!(named.host(), "localhost" | "127.0.0.1" | "[::1]") && named.port_u16() == ours.port()
 }

@@ -35,12 +35,12 @@ pub fn router(app: App, mcp: Router) -> Router {
         .layer(axum::middleware::from_fn(rate_limit_headers::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
         .layer(map_response_with_state((app.clone(), ErrorFormat::OAuth), envelope::wrap));
-    let api = api_routes::<Router<App>>(&app.config)
+    let api = api_routes::<Router<App>>(&app.context.config)
         .fallback(fallback::no_route)
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(axum::middleware::from_fn(rate_limit_headers::ratelimit_headers))
         .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
-        .layer(map_response_with_state((app.clone(), ErrorFormat::Api(app.config.profile)), envelope::wrap));
+        .layer(map_response_with_state((app.clone(), ErrorFormat::Api(app.context.config.profile)), envelope::wrap));
     let programs = with_cors(&app, oauth.merge(api)).layer(from_fn_with_state(app.clone(), guard::known_caller));
     programs
         .merge(crate::web::router(&app).layer(from_fn_with_state(app.clone(), guard::known_host)))

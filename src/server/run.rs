@@ -8,7 +8,7 @@ use crate::{
         entry,
         listen::{self, ConnectionLimits},
     },
-    service::context::Service,
+    service::services::Services,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -28,7 +28,7 @@ const OTHER_FILES: u64 = 64;
 
 /// The running server: HTTP, the owner's socket and upkeep.
 pub struct Pages {
-    service: Arc<Service>,
+    service: Arc<Services>,
     stop: CancellationToken,
     serving: tokio::sync::Mutex<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
@@ -39,9 +39,9 @@ impl Pages {
     pub fn start(mine: &mut Instance, listener: TcpListener) -> io::Result<Self> {
         let (service, stop) = (mine.service.clone(), CancellationToken::new());
         let (app, draining) = (entry::Front::new(service.clone()), service.clone());
-        let serving = tokio::spawn(listen::serve(listener, app, limits(&service.config)?, stop.clone()));
+        let serving = tokio::spawn(listen::serve(listener, app, limits(&service.context.config)?, stop.clone()));
         let socket = mine.listen()?;
-        let upkeep = tokio::spawn(async move { service.upkeep().await });
+        let upkeep = tokio::spawn(async move { service.housekeeping.upkeep().await });
         Ok(Self { service: draining, stop, serving: serving.into(), background: vec![socket, upkeep] })
     }
 

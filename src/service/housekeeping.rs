@@ -10,7 +10,10 @@ use crate::{
         session::{BrowserSession, PortalSession},
         throttle::ThrottleCounter,
     },
-    service::{context::Service, redelivery::end_redelivery_of_key},
+    service::{
+        accounts::state::Accounts, claims::state::Claims, context::Context, latest_time::LatestTime, redelivery::end_redelivery_of_key,
+        verification::state::Verifier,
+    },
     store::{
         engine::{Order, Read},
         error::StoreError,
@@ -19,36 +22,48 @@ use crate::{
     },
 };
 
+use std::sync::Arc;
+
 /// Rows per transaction: keeps the store's one writer free for others.
 const BATCH: usize = 500;
 
 /// How often the server looks for what is due, in seconds.
 pub const EVERY: u64 = 5;
 
-impl Service {
+/// What time does by itself.
+pub struct Housekeeping {
+    pub(in crate::service) context: Arc<Context>,
+    pub(in crate::service) claims: Arc<Claims>,
+    pub(in crate::service) accounts: Arc<Accounts>,
+    pub(in crate::service) verifier: Arc<Verifier>,
+    pub(in crate::service) latest_time: Arc<LatestTime>,
+}
+
+impl Housekeeping {
     /// Does what is due now. Safe to run at any time and as often as one likes.
     pub async fn purge(&self) -> Result<(), Error> {
         while self.sweep_registrations(BATCH).await? {}
         while self.forget_oldest().await? {}
         while self.sweep_rows(BATCH).await? {}
-        self.sweep_activity().await?;
-        self.known.forget_unused(self.runtime.monotonic_nanos().into());
-        self.unknown_tokens.forget_idle();
-        self.note_time_again().await;
+        self.accounts.sweep_activity().await?;
+        self.verifier.key_cache.forget_unused(self.context.runtime.monotonic_nanos().into());
+        self.claims.unknown_tokens.forget_idle();
+        self.latest_time.note_time_again().await;
         self.flush().await
     }
 
     /// Writes counts, both kinds with one fsync. Both to their ends: one that is broken off would forget what it took to
     /// write.
     async fn flush(&self) -> Result<(), Error> {
-        let (limits, usage) = futures::join!(self.flush_limits(false), self.flush_usage(false));
+        let (limits, usage) = futures::join!(self.verifier.flush_limits(false), self.verifier.flush_usage(false));
         limits.and(usage.map(drop))
     }
 
     /// Step 6, by itself: ends what is over. Returns whether there may be more.
     pub(super) async fn sweep_registrations(&self, limit: usize) -> Result<bool, Error> {
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         let swept = self
+            .context
             .store
             .write(move |rows| {
                 let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
@@ -80,12 +95,13 @@ impl Service {
     /// Past as many again as may wait, answers of the oldest registrations are forgotten before their day is over: a
     /// flood must not fill the disk. Returns whether there may be more.
     async fn forget_oldest(&self) -> Result<bool, Error> {
-        let most = 2 * i64::from(self.config.limits.pending_registrations);
-        let surplus = usize::try_from(self.registrations.stored() - most).unwrap_or(0);
+        let most = 2 * i64::from(self.context.config.limits.pending_registrations);
+        let surplus = usize::try_from(self.claims.registrations.stored() - most).unwrap_or(0);
         if surplus == 0 {
             return Ok(false);
         }
         let forgotten = self
+            .context
             .store
             .write(move |rows| {
                 let mut forgotten = 0;
@@ -103,8 +119,9 @@ impl Service {
     }
 
     async fn sweep_rows(&self, limit: usize) -> Result<bool, Error> {
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         let found = self
+            .context
             .store
             .write(move |rows| {
                 let sessions = rows::due_by(rows, Table::DueSessions, now, limit)?;
@@ -153,7 +170,7 @@ impl Service {
     /// Does what is due every few seconds, until the process ends. Counts are written every second: of limits, that is
     /// all a kill gives back.
     pub async fn upkeep(&self) {
-        if let Err(error) = self.learn_keys().await {
+        if let Err(error) = self.verifier.learn_keys().await {
             tracing::warn!(%error, "unknown keys cost a read each");
         }
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));

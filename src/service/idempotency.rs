@@ -9,7 +9,7 @@ use crate::{
         server_secret::Purpose,
     },
     platform::runtime::{Clock, Entropy, Runtime},
-    service::context::Service,
+    service::context::Context,
     store::{
         engine::{Read, Write},
         rows,
@@ -55,7 +55,7 @@ impl Note {
     }
 }
 
-impl Service {
+impl Context {
     pub(super) async fn begin(&self, operation: Operation) -> Result<Turn, Error> {
         let Some(name) = operation.0 else { return Ok(Turn { runtime: self.runtime.clone(), note: Note(None), done: None }) };
         // Under secrets before the newest, too: the first time may have been before a rotation.

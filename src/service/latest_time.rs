@@ -10,11 +10,11 @@
 
 use crate::{
     domain::time::after,
-    service::context::Service,
-    store::{engine::Read, error::StoreError, rows},
+    platform::runtime::Runtime,
+    store::{engine::Read, error::StoreError, handle::Store, rows},
 };
 use jiff::{SignedDuration, SignedDurationRound, Timestamp, Unit};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How often it is noted while nothing ends.
 const STEP: SignedDuration = SignedDuration::from_secs(60);
@@ -27,12 +27,24 @@ pub fn noted(rows: &dyn Read) -> Result<Option<Timestamp>, StoreError> {
     Ok(rows::meta::<i64>(rows, rows::CLOCK)?.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
-impl Service {
+/// Keeps it.
+pub struct LatestTime {
+    runtime: Runtime,
+    store: Store,
+    /// The latest time that the store knows, in Unix milliseconds.
+    noted: AtomicI64,
+}
+
+impl LatestTime {
+    pub fn new(runtime: Runtime, store: Store) -> Self {
+        Self { runtime, store, noted: AtomicI64::new(i64::MIN) }
+    }
+
     /// Goes on from what the last process saw.
     pub(super) fn go_on_from(&self, noted: Option<Timestamp>) {
         if let Some(noted) = noted {
             self.runtime.not_before(noted);
-            self.time_noted.store(noted.as_millisecond(), Ordering::Release);
+            self.noted.store(noted.as_millisecond(), Ordering::Release);
         }
         if let Some(behind) = self.clock_behind() {
             tracing::warn!("the clock is {behind}; if it is wrong, set it; if it was ahead by mistake, see `countersign doctor`");
@@ -48,14 +60,14 @@ impl Service {
 
     /// Something that ended at `end` is told as over: the next process is to know.
     pub(super) async fn note_end(&self, end: Timestamp) {
-        if end.as_millisecond() > self.time_noted.load(Ordering::Acquire) {
+        if end.as_millisecond() > self.noted.load(Ordering::Acquire) {
             self.note_time().await;
         }
     }
 
     /// Now and then.
     pub(super) async fn note_time_again(&self) {
-        let noted = Timestamp::from_millisecond(self.time_noted.load(Ordering::Acquire)).unwrap_or(Timestamp::MIN);
+        let noted = Timestamp::from_millisecond(self.noted.load(Ordering::Acquire)).unwrap_or(Timestamp::MIN);
         if self.runtime.now() >= after(noted, STEP) {
             self.note_time().await;
         }
@@ -70,7 +82,7 @@ impl Service {
     async fn write_time(&self, now: Timestamp) -> Result<(), StoreError> {
         let now = now.as_millisecond();
         self.store.write(move |rows| rows::save_meta(rows, rows::CLOCK, &now)).await?;
-        self.time_noted.store(now, Ordering::Release);
+        self.noted.store(now, Ordering::Release);
         Ok(())
     }
 

@@ -21,6 +21,6 @@ pub mod record_event;
 pub mod redelivery;
 pub mod services;
 pub mod throttle;
+pub(crate) mod usage_days;
 pub(crate) mod usage_log;
-pub mod usage_writer;
 pub mod verification;

@@ -1,32 +1,57 @@
 //! All use cases of one process, opened over one store.
 
 use crate::{
-    cache::{claim_cache, key_cache, meter},
+    cache::{claim_cache::ClaimCache, key_cache::KeyCache, meter::Meters},
     config::settings::Config,
     domain::{key_format::KeyFormat, key_stream::KeyStream, server_secret::ServerSecret},
     platform::runtime::Runtime,
     service::{
-        access_token,
-        accounts::{hash_queue, setup, state},
-        admin::migrations,
-        caller_addresses,
-        claims::registration_counts::{self, RegistrationCounts},
-        context::Service,
+        access_token::SessionTokens,
+        accounts::{
+            hash_queue::Hashing,
+            setup_code::Setup,
+            state::{Accounts, ActivitySweep},
+        },
+        admin::{migrations, state::Admin},
+        caller_addresses::Callers,
+        claims::{registrations::Registrations, state::Claims},
+        context::Context,
         errors::OpenError,
-        latest_time, rate_limit, usage_log,
+        housekeeping::Housekeeping,
+        keys::state::Keys,
+        latest_time::{self, LatestTime},
+        rate_limit::{self, PlanLimits, SourceLimit},
+        usage_log::UsageLog,
+        verification::state::Verifier,
     },
     store::{error::StoreError, handle::Store, rows},
 };
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What every handler is given.
-pub type App = Arc<Service>;
+pub type App = Arc<Services>;
 
-impl Service {
+/// The contexts, and what surrounds them.
+pub struct Services {
+    pub context: Arc<Context>,
+    pub verifier: Arc<Verifier>,
+    pub accounts: Arc<Accounts>,
+    pub keys: Arc<Keys>,
+    pub claims: Arc<Claims>,
+    pub admin: Admin,
+    pub housekeeping: Housekeeping,
+    pub latest_time: Arc<LatestTime>,
+    /// What went wrong in telling where requests come from.
+    pub callers: Callers,
+    /// Set when the process is about to end: who waits is answered, and nobody new is sent here.
+    draining: CancellationToken,
+}
+
+impl Services {
     /// Opens the use cases over a store. Refuses a newer store, and a server secret that is not the store's.
     pub async fn open(config: Arc<Config>, store: Store, secret: ServerSecret, runtime: Runtime) -> Result<Self, OpenError> {
-        let secret_id = secret.id();
         migrations::migrate(&store, migrations::MIGRATIONS).await?;
         let (ids, format) = (secret.ids(), config.key_format());
         let sessions = config.sessions.clone();
@@ -59,87 +84,101 @@ impl Service {
                 Ok((formats, publishable_key))
             })
             .await?;
-        let meters = Arc::<meter::Meters>::default();
-        let known = Arc::new(key_cache::KeyCache::new(config.store.cached_keys, meters.clone()));
-        let open_claims = Arc::new(claim_cache::ClaimCache::default());
-        let registrations = Arc::<registration_counts::Registrations>::default();
-        let (told, also_told, told_last) = (known.clone(), open_claims.clone(), registrations.clone());
-        let setup = Arc::<setup::Setup>::default();
-        let endings = Arc::new(tokio::sync::Notify::new());
-        let ended = endings.clone();
-        let following = setup.clone();
-        store.observe(move |changed| {
-            following.follow(changed);
-            also_told.forget(changed);
-            if told.forget(changed) {
-                ended.notify_waiters();
+        let meters = Arc::<Meters>::default();
+        let key_cache = Arc::new(KeyCache::new(config.store.cached_keys, meters.clone()));
+        let claim_cache = Arc::new(ClaimCache::default());
+        let registrations = Arc::<Registrations>::default();
+        let setup = Arc::<Setup>::default();
+        let revocations = Arc::new(Notify::new());
+        store.observe({
+            let (key_cache, claim_cache, setup) = (key_cache.clone(), claim_cache.clone(), setup.clone());
+            let (registrations, revocations) = (registrations.clone(), revocations.clone());
+            move |changed| {
+                setup.follow(changed);
+                claim_cache.forget(changed);
+                if key_cache.forget(changed) {
+                    revocations.notify_waiters();
+                }
+                // Last: who is woken finds nothing that the change made untrue.
+                registrations.told(changed);
             }
-            // Last: who is woken finds nothing that the change made untrue.
-            told_last.told(changed);
         });
-        let count = registrations.clone();
         let (limits, noted) = store
             .read(|rows| {
-                count.count(rows)?;
+                registrations.count(rows)?;
                 Ok::<_, StoreError>((rate_limit::stored_limits(rows)?, latest_time::noted(rows)?))
             })
             .await?;
-        let plans = rate_limit::PlanLimits::new(&config.plans, meters.clone(), &runtime);
-        plans.restore(limits);
+        let rate_limits = PlanLimits::new(&config.plans, meters.clone(), &runtime);
+        rate_limits.restore(limits);
         let catalogue = config.catalogue();
         let session_tokens = if config.sessions.password_grant {
             let scopes = catalogue.iter().map(|(scope, _)| scope.clone()).collect();
-            let tokens = access_token::SessionTokens::new(&secret, &config.public_url, config.resource(), publishable_key, scopes);
-            Some(tokens.map_err(|error| OpenError::Signing(error.to_string()))?)
+            let tokens = SessionTokens::new(&secret, &config.public_url, config.resource(), publishable_key, scopes);
+            Some(Arc::new(tokens.map_err(|error| OpenError::Signing(error.to_string()))?))
         } else {
             None
         };
-        let service = Self {
-            catalogue,
-            session_tokens,
-            meters,
-            plans,
-            unknown_tokens: rate_limit::SourceLimit::new(&runtime),
-            usage: usage_log::UsageLog::default(),
-            known,
-            open_claims,
-            callers: caller_addresses::Callers::new(&config),
-            walk: state::ActivitySweep::default(),
-            registrations,
-            endings,
-            time_noted: AtomicI64::new(i64::MIN),
-            hashing: hash_queue::Hashing::default(),
-            setup,
-            draining: CancellationToken::new(),
-            secret: Arc::new(secret),
-            config,
-            runtime,
-            secret_id,
-            store,
+        let latest_time = Arc::new(LatestTime::new(runtime.clone(), store.clone()));
+        latest_time.go_on_from(noted);
+        let (callers, draining) = (Callers::new(&config), CancellationToken::new());
+        let unknown_tokens = SourceLimit::new(&runtime);
+        let context = Arc::new(Context { config, runtime, secret: Arc::new(secret), catalogue, store });
+        let verifier = Arc::new(Verifier {
+            context: context.clone(),
             formats,
+            key_cache,
+            meters,
+            rate_limits,
+            usage: UsageLog::default(),
+            revocations,
+            session_tokens: session_tokens.clone(),
+            latest_time: latest_time.clone(),
+            draining: draining.clone(),
+        });
+        let accounts = Arc::new(Accounts {
+            context: context.clone(),
+            hash_queue: Hashing::default(),
+            setup,
+            activity_sweep: ActivitySweep::default(),
+            session_tokens,
+            latest_time: latest_time.clone(),
+        });
+        let keys = Arc::new(Keys { context: context.clone(), accounts: accounts.clone(), verifier: verifier.clone() });
+        let claims = Arc::new(Claims {
+            context: context.clone(),
+            keys: keys.clone(),
+            accounts: accounts.clone(),
+            claim_cache,
+            registrations,
+            unknown_tokens,
+            latest_time: latest_time.clone(),
+            draining: draining.clone(),
+        });
+        let housekeeping = Housekeeping {
+            context: context.clone(),
+            claims: claims.clone(),
+            accounts: accounts.clone(),
+            verifier: verifier.clone(),
+            latest_time: latest_time.clone(),
         };
-        service.go_on_from(noted);
-        Ok(service)
+        let admin = Admin { context: context.clone(), accounts: accounts.clone(), verifier: verifier.clone() };
+        Ok(Self { context, verifier, accounts, keys, claims, admin, housekeeping, latest_time, callers, draining })
     }
 
     /// Whether the store answers and the process is not about to end.
     pub async fn ready(&self) -> bool {
-        !self.draining.is_cancelled() && self.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
+        !self.draining.is_cancelled() && self.context.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
+    }
+
+    /// Why the store failed, while it waits to be opened again.
+    pub fn fault(&self) -> Option<StoreError> {
+        self.context.store.fault()
     }
 
     /// Ends when nothing can be changed any more until this process is started again.
     pub async fn failed(&self) {
-        self.store.ended().await;
-    }
-
-    /// How many polls wait for a human now.
-    pub fn waiting(&self) -> usize {
-        self.registrations.waiters.count()
-    }
-
-    /// What is known of registrations without looking.
-    pub fn registrations(&self) -> RegistrationCounts {
-        self.registrations.counts()
+        self.context.store.ended().await;
     }
 
     /// The process is about to end: waiting polls are told to come again.
@@ -149,15 +188,11 @@ impl Service {
 
     /// Writes what is still in memory and waits until all of it is on disk.
     pub async fn close(&self) {
-        self.flush_last_usage().await;
-        if let Err(error) = self.flush_limits(true).await {
+        self.verifier.flush_last_usage().await;
+        if let Err(error) = self.verifier.flush_limits(true).await {
             tracing::warn!(%error, "what was used of rate limits in the last second is forgotten");
         }
-        self.note_time().await;
-        self.store.close().await;
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+        self.latest_time.note_time().await;
+        self.context.store.close().await;
     }
 }

@@ -23,8 +23,8 @@ pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     // A topic nobody offers shows everything: it is an address, not a form.
     let topic = visitor.query("about").and_then(|name| Topic::ALL.into_iter().find(|topic| topic.as_str() == name));
     let filter = ActivityFilter { topic, cursor: visitor.query("cursor").map(str::to_owned) };
-    let activity = app.activity(human.account.id, &filter).await?;
-    Ok(page(&visitor, &activity, topic, app.runtime.now()))
+    let activity = app.accounts.activity(human.account.id, &filter).await?;
+    Ok(page(&visitor, &activity, topic, app.context.runtime.now()))
 }
 
 fn url(topic: Option<Topic>, cursor: Option<&str>) -> String {

@@ -41,23 +41,23 @@ pub fn router() -> Router<App> {
 async fn list(State(app): State<App>, human: Human) -> PageResult {
     let actor = human.actor();
     let Human { visitor, account, .. } = human;
-    let agents = app.list_agents(&actor, Some(account.id), visitor.query("cursor"), None).await?;
-    Ok(page(&visitor, &agents, app.runtime.now()))
+    let agents = app.claims.list_agents(&actor, Some(account.id), visitor.query("cursor"), None).await?;
+    Ok(page(&visitor, &agents, app.context.runtime.now()))
 }
 
 async fn confirm(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
-    let agent = app.get_agent(&human.actor(), grant(&id)?).await?;
-    Ok(if agent.ended_at.is_some() { back() } else { confirm_page(&human.visitor, &agent, app.runtime.now(), None) })
+    let agent = app.claims.get_agent(&human.actor(), grant(&id)?).await?;
+    Ok(if agent.ended_at.is_some() { back() } else { confirm_page(&human.visitor, &agent, app.context.runtime.now(), None) })
 }
 
 async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> PageResult {
-    let (actor, now) = (human.actor(), app.runtime.now());
-    let agent = app.get_agent(&actor, grant(&id)?).await?;
+    let (actor, now) = (human.actor(), app.context.runtime.now());
+    let agent = app.claims.get_agent(&actor, grant(&id)?).await?;
     if form.text("confirm").trim() != agent.agent_name {
         let problem = Problem::of(&Error::invalid("confirm", "is not the agent's name"));
         return Ok(confirm_page(&human.visitor, &agent, now, Some(&problem)));
     }
-    app.revoke_agent(&actor, agent.id, human.visitor.source).await?;
+    app.claims.revoke_agent(&actor, agent.id, human.visitor.source).await?;
     Ok(back())
 }
 
@@ -70,7 +70,7 @@ async fn revoke_all(State(app): State<App>, human: Human, form: Form) -> PageRes
         let problem = Problem::of(&Error::invalid("confirm", format!("is not: {ALL}")));
         return Ok(confirm_all_page(&human.visitor, Some(&problem)));
     }
-    app.revoke_all_agents(&human.actor(), None, human.visitor.source).await?;
+    app.claims.revoke_all_agents(&human.actor(), None, human.visitor.source).await?;
     Ok(back())
 }
 

@@ -18,7 +18,7 @@ fn versioned(path: &str, content: &[u8]) -> String {
 
 /// Where the logo is: the service's, or our mark.
 pub fn logo_url(app: &App) -> String {
-    app.config.brand.logo.as_ref().map_or_else(|| "/mark.svg".to_owned(), |logo| versioned("/logo", &logo.bytes))
+    app.context.config.brand.logo.as_ref().map_or_else(|| "/mark.svg".to_owned(), |logo| versioned("/logo", &logo.bytes))
 }
 
 /// The stylesheet with the service's colour, where it has one.
@@ -27,7 +27,7 @@ pub fn style_url(app: &App) -> Option<String> {
 }
 
 fn style(app: &App) -> Option<String> {
-    let accent = app.config.brand.colours?;
+    let accent = app.context.config.brand.colours?;
     let set = |Shades { accent, ink, over }| format!(":root {{ --accent: {accent}; --accent-ink: {ink}; --accent-over: {over}; }}\n");
     Some(format!("{}@media (prefers-color-scheme: dark) {{\n{}}}\n", set(accent.light), set(accent.dark)))
 }
@@ -37,7 +37,7 @@ pub async fn brand_css(State(app): State<App>) -> Response {
 }
 
 pub async fn logo(State(app): State<App>) -> Response {
-    let Some(logo) = app.config.brand.logo.clone() else { return assets::mark().await };
+    let Some(logo) = app.context.config.brand.logo.clone() else { return assets::mark().await };
     let mut response = assets::asset(logo.content_type, Bytes::from_owner(logo.bytes));
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PICTURE));
     response

@@ -27,7 +27,7 @@ pub async fn show(visitor: Visitor, Extension(document): Extension<Document>) ->
 
 /// What is written of the document, made when somebody first asks.
 pub fn pages<'a>(visitor: &Visitor, document: &'a Document) -> &'a Pages {
-    let config = &visitor.app.config;
+    let config = &visitor.app.context.config;
     document.pages(config, |document| {
         let reader = Reader { document, key_env: &config.api.key_env };
         let groups = reader.groups();

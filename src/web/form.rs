@@ -71,7 +71,7 @@ impl FromRequest<App> for Form {
         let body = whole(body).await.map_err(PageError)?;
         // The body may have taken its time: somebody signed out meanwhile sends nothing any more.
         if let Some(signed_in) = &visitor.signed_in
-            && app.session(&signed_in.token).await?.is_none()
+            && app.accounts.session(&signed_in.token).await?.is_none()
         {
             return Err(PageError(Error::SignInNeeded));
         }

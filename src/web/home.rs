@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use maud::{Markup, html};
 
 pub async fn show(visitor: Visitor) -> PageResult {
-    let service = &visitor.app.config.service_name;
+    let service = &visitor.app.context.config.service_name;
     let content = html! {
         section.hero {
             h1 { "Agents ask. You countersign." }
@@ -36,13 +36,13 @@ fn actions(visitor: &Visitor) -> Markup {
             @if visitor.signed_in.is_some() {
                 a.button.primary href="/claim" { "Enter a code" }
                 a.button href="/settings/keys" { "Your keys" }
-            } @else if app.awaits_setup() {
+            } @else if app.accounts.awaits_setup() {
                 a.button.primary href="/setup" { "Set up this server" }
                 a.button href="/login" { "Sign in" }
             } @else {
                 a.button.primary href="/claim" { "Enter a code" }
                 a.button href="/login" { "Sign in" }
-                @if app.config.signup_is_open() { a.button href="/signup" { "Sign up" } }
+                @if app.context.config.signup_is_open() { a.button href="/signup" { "Sign up" } }
             }
         }
     }
@@ -50,6 +50,6 @@ fn actions(visitor: &Visitor) -> Markup {
 
 /// The sentence that starts the ceremony, to copy.
 pub fn tell_your_agent(visitor: &Visitor) -> Markup {
-    let config = &visitor.app.config;
+    let config = &visitor.app.context.config;
     html! { pre.copy tabindex="0" { code { "Get access to " (config.service_name) ": read " (config.public_url) "/auth.md and follow it." } } }
 }

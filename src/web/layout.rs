@@ -59,7 +59,7 @@ impl Visitor {
     }
 
     fn frame(&self, status: StatusCode, width: Width, title: &str, content: &Markup) -> Markup {
-        let service = &self.app.config.service_name;
+        let service = &self.app.context.config.service_name;
         let width = match width {
             Width::Card => "card",
             Width::Sheet => "sheet",
@@ -96,7 +96,7 @@ impl Visitor {
         let here = |path: &str| self.path.starts_with(path).then_some("page");
         html! {
             header.top {
-                a.brand href="/" { img src=(brand::logo_url(&self.app)) alt="" height="24"; span { (self.app.config.service_name) } }
+                a.brand href="/" { img src=(brand::logo_url(&self.app)) alt="" height="24"; span { (self.app.context.config.service_name) } }
                 @if let Some(signed_in) = &self.signed_in {
                     form.who method="post" action="/logout" {
                         (self.token_field())
@@ -117,8 +117,8 @@ impl Visitor {
     }
 
     fn footer(&self) -> Markup {
-        let brand = &self.app.config.brand;
-        let docs = &self.app.config.api.docs_url;
+        let brand = &self.app.context.config.brand;
+        let docs = &self.app.context.config.api.docs_url;
         let links =
             [("Documentation", docs), ("Terms", &brand.terms_url), ("Privacy", &brand.privacy_url), ("Support", &brand.support_url)];
         html! {

@@ -16,7 +16,9 @@ use axum::{
 pub async fn dress(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let (visitor, refused) = match Visitor::of(&app, &parts).await {
-        Ok(visitor) => (visitor, (!form::is_ours(&parts.method, &parts.headers, &app.config.pages_url)).then_some(Error::ForeignForm)),
+        Ok(visitor) => {
+            (visitor, (!form::is_ours(&parts.method, &parts.headers, &app.context.config.pages_url)).then_some(Error::ForeignForm))
+        }
         Err(error) => (Visitor::nobody(&app, &parts), Some(error)),
     };
     parts.extensions.insert(visitor.clone());

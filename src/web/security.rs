@@ -28,7 +28,7 @@ pub async fn show(State(app): State<App>, human: Human) -> PageResult {
 
 pub async fn change_password(State(app): State<App>, human: Human, mut form: Form) -> PageResult {
     let (current, new) = (form.password("current_password"), form.password("password"));
-    match app.change_password(&human.session, current, new, human.visitor.source).await {
+    match app.accounts.change_password(&human.session, current, new, human.visitor.source).await {
         Ok(token) => {
             let mut response = Redirect::to("/settings/security?changed").into_response();
             human.visitor.put(&mut response, Kind::Session, Some(token.expose()));
@@ -40,20 +40,20 @@ pub async fn change_password(State(app): State<App>, human: Human, mut form: For
 }
 
 pub async fn end_browser(State(app): State<App>, human: Human, Path(id): Path<String>, _form: Form) -> PageResult {
-    app.end_browser(&human.session, &id, human.visitor.source).await?;
+    app.accounts.end_browser(&human.session, &id, human.visitor.source).await?;
     Ok(Redirect::to("/settings/security?ended").into_response())
 }
 
 pub async fn sign_out_everywhere(State(app): State<App>, human: Human, _form: Form) -> PageResult {
-    app.sign_out_everywhere(&human.session, human.visitor.source).await?;
+    app.accounts.sign_out_everywhere(&human.session, human.visitor.source).await?;
     let mut response = Redirect::to("/login").into_response();
     human.visitor.put(&mut response, Kind::Session, None);
     Ok(response)
 }
 
 async fn page(app: &App, human: &Human, error: Option<&Error>) -> PageResult {
-    let (visitor, now) = (&human.visitor, app.runtime.now());
-    let browsers = app.browsers(&human.session).await?;
+    let (visitor, now) = (&human.visitor, app.context.runtime.now());
+    let browsers = app.accounts.browsers(&human.session).await?;
     let problem = error.map(Problem::of);
     let content = html! {
         div.heading { h1 { "Security" } }
@@ -104,7 +104,7 @@ fn password(human: &Human, problem: Option<&Problem>) -> Markup {
                 button type="submit" { "Change password" }
             }
         } @else {
-            p { "This account has no password here: you sign in through " (human.visitor.app.config.service_name) "." }
+            p { "This account has no password here: you sign in through " (human.visitor.app.context.config.service_name) "." }
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum Kind {
 /// On https the `__Host-` prefix keeps other hosts from setting it. On loopback, where every port shares
 /// its cookies, the port in the name keeps two servers apart.
 fn cookie_name(app: &App, kind: Kind) -> String {
-    let pages = &app.config.pages_url;
+    let pages = &app.context.config.pages_url;
     if pages.starts_with("https://") {
         match kind {
             Kind::Session => "__Host-cs".to_owned(),
@@ -55,7 +55,7 @@ fn set_cookie(app: &App, kind: Kind, value: Option<&str>) -> String {
     cookie.set_path("/");
     cookie.set_http_only(true);
     cookie.set_same_site(SameSite::Lax);
-    cookie.set_secure(app.config.pages_url.starts_with("https://"));
+    cookie.set_secure(app.context.config.pages_url.starts_with("https://"));
     let seconds = match (value, kind) {
         (None, _) => Some(0),
         (Some(_), Kind::Code) => Some(CODE_SECONDS),
@@ -112,7 +112,7 @@ impl Visitor {
         let mut visitor = Self::nobody(app, parts);
         if let Some(value) = presented(&parts.headers, &cookie_name(app, Kind::Session))
             && let Some(token) = SessionToken::parse(&value)
-            && let Some((session, account)) = app.session(&token).await?
+            && let Some((session, account)) = app.accounts.session(&token).await?
         {
             visitor.bound_to = value;
             visitor.is_new = false;
@@ -132,7 +132,7 @@ impl Visitor {
             code: presented(&parts.headers, &cookie_name(app, Kind::Code)).and_then(|code| code.parse().ok()),
             path: parts.uri.path().to_owned(),
             is_new: known.is_none(),
-            bound_to: known.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.runtime.bytes::<32>())),
+            bound_to: known.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.context.runtime.bytes::<32>())),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         }
     }
@@ -143,12 +143,12 @@ impl Visitor {
     }
 
     pub fn form_token(&self) -> String {
-        self.app.form_token(&self.bound_to)
+        self.app.accounts.form_token(&self.bound_to)
     }
 
     pub fn form_token_is_right(&self, given: &str) -> bool {
         // A token for a cookie the browser was never given can't be right.
-        !self.is_new && self.app.form_token_is_right(&self.bound_to, given)
+        !self.is_new && self.app.accounts.form_token_is_right(&self.bound_to, given)
     }
 
     /// Gives the browser the cookie its forms are bound to, if it has none.
@@ -167,7 +167,7 @@ impl Visitor {
     /// After set-up, sign-up and sign-in: a new id, the old session ended, and on to where the human was going.
     pub async fn welcome(&self, token: &SessionToken, return_to: &str) -> Result<Response, PageError> {
         if let Some(old) = &self.signed_in {
-            self.app.sign_out(&old.token).await?;
+            self.app.accounts.sign_out(&old.token).await?;
         }
         let mut response = Redirect::to(&self.safe_path(return_to)).into_response();
         self.put(&mut response, Kind::Session, Some(token.expose()));
@@ -182,7 +182,7 @@ impl Visitor {
     /// Where to sign in, to come back to this page. A service's own sign-in is told the path, and comes back by a
     /// portal session with that `return_to`; a code that came with a link waits in its cookie meanwhile.
     pub fn sign_in_url(&self) -> String {
-        let elsewhere = &self.app.config.signin.url;
+        let elsewhere = &self.app.context.config.signin.url;
         if self.path.starts_with("/claim")
             && let Ok(mut url) = Url::parse(elsewhere)
         {

@@ -15,8 +15,8 @@ use countersign::{
     platform::runtime::Runtime,
     service::{
         caller::{Actor, Caller, Requirements},
-        context::Service,
         keys::create::NewKey,
+        services::Services,
     },
     store::{handle::Store, sled::engine::SledEngine},
 };
@@ -31,7 +31,7 @@ fn main() {
 /// A service with one key and somebody who verifies it.
 struct Bench {
     tokio: tokio::runtime::Runtime,
-    service: Service,
+    service: Services,
     caller: Caller,
     key: String,
     _data: TempDir,
@@ -44,22 +44,23 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
         let file = "[plans.free]\nrequests_per_minute = 1000000000\n".to_owned();
         let config = Config::load(&Sources { file: Some(("bench.toml".into(), file)), ..Sources::default() }).expect("a configuration");
         let store = Store::new(Arc::new(SledEngine::open(data.path(), None).expect("a store")));
-        let service = Service::open(Arc::new(config), store, ServerSecret::new(&[7; 32]), Runtime::system()).await.expect("a service");
-        service.learn_keys().await.expect("known keys");
+        let service = Services::open(Arc::new(config), store, ServerSecret::new(&[7; 32]), Runtime::system()).await.expect("a service");
+        service.verifier.learn_keys().await.expect("known keys");
         let password = Password::typed("correct horse battery".to_owned());
-        let account = service.create_account("bench@example.com", password, true, true).await.expect("an account");
+        let account = service.accounts.create_account("bench@example.com", password, true, true).await.expect("an account");
         let verifier = made(&service, account, &["keys:verify"]).await;
         let key = made(&service, account, &["audience:read", "email:send"]).await;
-        let caller = service.authenticate(ApiKey::presented(&verifier).as_ref(), &Requirements::default()).await.expect("a caller");
+        let caller =
+            service.verifier.authenticate(ApiKey::presented(&verifier).as_ref(), &Requirements::default()).await.expect("a caller");
         (service, caller, key)
     });
     Bench { tokio, service, caller, key, _data: data }
 });
 
-async fn made(service: &Service, account: AccountId, scopes: &[&str]) -> String {
+async fn made(service: &Services, account: AccountId, scopes: &[&str]) -> String {
     let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let new = NewKey { name: "Bench".to_owned(), scopes, expires_in: Some(86_400), ..NewKey::default() };
-    service.create_key(Actor::Operator, account, new, Source::Local).await.expect("a key").key.expose().to_owned()
+    service.keys.create_key(Actor::Operator, account, new, Source::Local).await.expect("a key").key.expose().to_owned()
 }
 
 fn need(cost: u32) -> Requirements {
@@ -68,7 +69,7 @@ fn need(cost: u32) -> Requirements {
 
 fn verify(bencher: Bencher<'_, '_>, key: &str, cost: u32) {
     let Bench { tokio, service, caller, .. } = &*BENCH;
-    bencher.bench_local(|| tokio.block_on(service.verify(caller, black_box(key), need(cost))).expect("a verdict"));
+    bencher.bench_local(|| tokio.block_on(service.verifier.verify(caller, black_box(key), need(cost))).expect("a verdict"));
 }
 
 #[divan::bench]
@@ -90,14 +91,14 @@ fn a_mistyped_key(bencher: Bencher<'_, '_>) {
 /// Well-formed, and no key: answered by the filter.
 #[divan::bench]
 fn an_unknown_key(bencher: Bencher<'_, '_>) {
-    let format = BENCH.service.config.key_format();
+    let format = BENCH.service.context.config.key_format();
     let (unknown, _) = format.make(Environment::Live, &mut KeyStream::fresh([9; 32]));
     verify(bencher, unknown.expose(), 1);
 }
 
 #[divan::bench]
 fn form_and_checksum(bencher: Bencher<'_, '_>) {
-    let (format, key) = (BENCH.service.config.key_format(), ApiKey::presented(&BENCH.key).expect("a key"));
+    let (format, key) = (BENCH.service.context.config.key_format(), ApiKey::presented(&BENCH.key).expect("a key"));
     bencher.bench_local(|| format.could_be(black_box(&key)));
 }
 
@@ -117,6 +118,7 @@ fn scopes(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn charge(bencher: Bencher<'_, '_>) {
     let Bench { tokio, service, key, .. } = &*BENCH;
-    let caller = tokio.block_on(service.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default())).expect("a caller");
-    bencher.bench_local(|| service.charge(black_box(&caller), 1));
+    let caller =
+        tokio.block_on(service.verifier.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default())).expect("a caller");
+    bencher.bench_local(|| service.verifier.charge(black_box(&caller), 1));
 }

@@ -18,8 +18,8 @@ use countersign::{
     platform::runtime::Runtime,
     service::{
         caller::{Actor, Requirements},
-        context::Service,
         keys::create::NewKey,
+        services::Services,
     },
     store::{handle::Store, sled::engine::SledEngine},
 };
@@ -35,9 +35,9 @@ async fn main() -> ExitCode {
     let dir = tempfile::TempDir::new().unwrap();
     let store = Store::new(Arc::new(SledEngine::open(dir.path(), None).unwrap()));
     let config = Arc::new(Config::load(&Sources::default()).unwrap());
-    let service = Service::open(config, store, ServerSecret::new(&[7; 32]), Runtime::system()).await.unwrap();
+    let service = Services::open(config, store, ServerSecret::new(&[7; 32]), Runtime::system()).await.unwrap();
     let heads = stored_keys(&service).await;
-    service.learn_keys().await.unwrap();
+    service.verifier.learn_keys().await.unwrap();
     let mut draws = KeyStream::fresh([1; 32]);
     let mut times = [Vec::with_capacity(samples / 2), Vec::with_capacity(samples / 2)];
     for n in 0..samples {
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
         }
         let key = ApiKey::presented(&format!("cs_live_{random}{}", String::from_utf8_lossy(&checksum(&random)))).unwrap();
         let before = Instant::now();
-        let refused = black_box(service.authenticate(Some(black_box(&key)), &Requirements::default()).await).is_err();
+        let refused = black_box(service.verifier.authenticate(Some(black_box(&key)), &Requirements::default()).await).is_err();
         let took = before.elapsed();
         assert!(refused, "nobody has this key");
         times[usize::from(alike)].push(took.as_nanos() as f64);
@@ -72,9 +72,12 @@ async fn main() -> ExitCode {
 }
 
 /// The shown letters of keys that are stored.
-async fn stored_keys(service: &Service) -> Vec<String> {
-    let account =
-        service.create_account("owner@example.com", Password::typed("correct horse battery staple".to_owned()), false, true).await.unwrap();
+async fn stored_keys(service: &Services) -> Vec<String> {
+    let account = service
+        .accounts
+        .create_account("owner@example.com", Password::typed("correct horse battery staple".to_owned()), false, true)
+        .await
+        .unwrap();
     let mut heads = Vec::new();
     for _ in 0..STORED {
         let new = NewKey {
@@ -83,7 +86,7 @@ async fn stored_keys(service: &Service) -> Vec<String> {
             environment: Some(Environment::Live),
             ..NewKey::default()
         };
-        let made = service.create_key(Actor::Operator, account, new, Source::Local).await.unwrap();
+        let made = service.keys.create_key(Actor::Operator, account, new, Source::Local).await.unwrap();
         heads.push(made.key.expose()["cs_live_".len()..][..SHOWN].to_owned());
     }
     heads

@@ -9,15 +9,15 @@ use countersign::{
 const HOUR: i64 = 3600;
 
 async fn sign_up(app: &TestApp, email: &str, from: Source) -> Result<SessionToken, Error> {
-    app.service.sign_up(email, password(PASSWORD), from).await
+    app.service.accounts.sign_up(email, password(PASSWORD), from).await
 }
 
 async fn sign_in(app: &TestApp, email: &str, text: &str, from: Source) -> Result<SessionToken, Error> {
-    app.service.sign_in(email, password(text), from).await
+    app.service.accounts.sign_in(email, password(text), from).await
 }
 
 async fn is_signed_in(app: &TestApp, token: &SessionToken) -> bool {
-    app.service.session(token).await.unwrap().is_some()
+    app.service.accounts.session(token).await.unwrap().is_some()
 }
 
 // Set-up.
@@ -25,24 +25,24 @@ async fn is_signed_in(app: &TestApp, token: &SessionToken) -> bool {
 #[tokio::test]
 async fn a_setup_code_makes_the_operator_once() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
-    let session = app.service.set_up(&code, "op@example.com", password(PASSWORD), Source::Local).await.unwrap();
-    let (_, account) = app.service.session(&session).await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
+    let session = app.service.accounts.set_up(&code, "op@example.com", password(PASSWORD), Source::Local).await.unwrap();
+    let (_, account) = app.service.accounts.session(&session).await.unwrap().unwrap();
     assert!(account.operator);
-    assert!(!app.service.awaits_setup());
-    assert_err!(app.service.set_up(&code, "op2@example.com", password(PASSWORD), Source::Local).await, Error::WrongCode);
-    assert!(app.service.offer_setup().await.unwrap().is_none(), "there is an operator");
+    assert!(!app.service.accounts.awaits_setup());
+    assert_err!(app.service.accounts.set_up(&code, "op2@example.com", password(PASSWORD), Source::Local).await, Error::WrongCode);
+    assert!(app.service.accounts.offer_setup().await.unwrap().is_none(), "there is an operator");
     let app = app.restart().await;
-    assert!(app.service.offer_setup().await.unwrap().is_none());
+    assert!(app.service.accounts.offer_setup().await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_at_once_with_the_setup_code_make_one_operator() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     let (one, two) = futures::join!(
-        app.service.set_up(&code, "one@example.com", password(PASSWORD), Source::Local),
-        app.service.set_up(&code, "two@example.com", password(PASSWORD), Source::Local),
+        app.service.accounts.set_up(&code, "one@example.com", password(PASSWORD), Source::Local),
+        app.service.accounts.set_up(&code, "two@example.com", password(PASSWORD), Source::Local),
     );
     assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
     assert_eq!(app.all_accounts().await.len(), 1);
@@ -51,25 +51,25 @@ async fn two_at_once_with_the_setup_code_make_one_operator() {
 #[tokio::test]
 async fn a_slip_in_the_form_does_not_spend_the_setup_code() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
-    let short = app.service.set_up(&code, "op@example.com", password("short"), Source::Local).await;
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
+    let short = app.service.accounts.set_up(&code, "op@example.com", password("short"), Source::Local).await;
     assert_err!(short, Error::Invalid { field, .. } if field == "password");
-    let email = app.service.set_up(&code, "nobody", password(PASSWORD), Source::Local).await;
+    let email = app.service.accounts.set_up(&code, "nobody", password(PASSWORD), Source::Local).await;
     assert_err!(email, Error::Invalid { field, .. } if field == "email");
-    app.service.set_up(&code, "op@example.com", password(PASSWORD), Source::Local).await.unwrap();
+    app.service.accounts.set_up(&code, "op@example.com", password(PASSWORD), Source::Local).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_setup_code_lives_an_hour_and_ten_guesses() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     for _ in 0..10 {
-        assert_err!(app.service.set_up(WRONG_CODE, "op@example.com", password(PASSWORD), at("192.0.2.1")).await, Error::WrongCode);
+        assert_err!(app.service.accounts.set_up(WRONG_CODE, "op@example.com", password(PASSWORD), at("192.0.2.1")).await, Error::WrongCode);
     }
-    let over = app.service.set_up(&code, "op@example.com", password(PASSWORD), at("192.0.2.1")).await;
+    let over = app.service.accounts.set_up(&code, "op@example.com", password(PASSWORD), at("192.0.2.1")).await;
     assert_err!(over, Error::TooMany { .. });
     app.advance(HOUR);
-    let late = app.service.set_up(&code, "op@example.com", password(PASSWORD), at("192.0.2.2")).await;
+    let late = app.service.accounts.set_up(&code, "op@example.com", password(PASSWORD), at("192.0.2.2")).await;
     assert_err!(late, Error::WrongCode);
 }
 
@@ -79,7 +79,7 @@ async fn a_setup_code_lives_an_hour_and_ten_guesses() {
 async fn a_sign_up_signs_in_with_an_unverified_email() {
     let app = app().await;
     let token = sign_up(&app, "Alice@Example.com", Source::Local).await.unwrap();
-    let (_, account) = app.service.session(&token).await.unwrap().unwrap();
+    let (_, account) = app.service.accounts.session(&token).await.unwrap().unwrap();
     assert_eq!((account.email.as_str(), account.email_verified, account.operator), ("alice@example.com", false, false));
     assert_eq!(account.plan, "free");
 }
@@ -116,7 +116,7 @@ async fn passwords_have_ten_characters_to_256_bytes() {
     let words: String = ["lamp", "goose", "river", "paper"].iter().cycle().take(60).copied().collect();
     for (text, fits) in [("xK9$mP2vL", false), ("xK9$mP2vLq", true), ("éàüöñçøåß", false), (&words[..256], true), (&words[..257], false)]
     {
-        let made = app.service.create_account(&format!("a{}@example.com", text.len()), password(text), false, false).await;
+        let made = app.service.accounts.create_account(&format!("a{}@example.com", text.len()), password(text), false, false).await;
         assert_eq!(made.is_ok(), fits, "{} characters", text.chars().count());
     }
 }
@@ -128,7 +128,7 @@ async fn an_unknown_account_and_a_wrong_password_look_the_same() {
     let app = app().await;
     let alice = app.human("alice@example.com").await;
     let disabled = app.human("gone@example.com").await;
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     app.edit(disabled.account, move |account| account.disabled_at = Some(now)).await;
     let mut answers = Vec::new();
     for (email, text) in
@@ -206,7 +206,7 @@ async fn a_session_ends_after_twelve_hours_of_use_and_its_row_is_purged() {
     }
     app.advance(15 * 60);
     assert!(!is_signed_in(&app, &token).await);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(app.row_counts().await[&12], 0);
 }
 
@@ -214,9 +214,9 @@ async fn a_session_ends_after_twelve_hours_of_use_and_its_row_is_purged() {
 async fn signing_out_ends_the_session_at_once() {
     let app = app().await;
     let token = sign_up(&app, "alice@example.com", Source::Local).await.unwrap();
-    app.service.sign_out(&token).await.unwrap();
+    app.service.accounts.sign_out(&token).await.unwrap();
     assert!(!is_signed_in(&app, &token).await);
-    app.service.sign_out(&token).await.unwrap();
+    app.service.accounts.sign_out(&token).await.unwrap();
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn each_sign_in_is_a_session_of_its_own() {
     app.human("alice@example.com").await;
     let one = sign_in(&app, "alice@example.com", PASSWORD, Source::Local).await.unwrap();
     let two = sign_in(&app, "alice@example.com", PASSWORD, Source::Local).await.unwrap();
-    app.service.sign_out(&one).await.unwrap();
+    app.service.accounts.sign_out(&one).await.unwrap();
     assert!(is_signed_in(&app, &two).await);
 }
 
@@ -251,8 +251,8 @@ async fn a_session_survives_a_restart() {
 async fn a_disabled_account_is_signed_out_everywhere() {
     let app = app().await;
     let token = sign_up(&app, "alice@example.com", Source::Local).await.unwrap();
-    let (_, account) = app.service.session(&token).await.unwrap().unwrap();
-    let now = app.service.runtime.now();
+    let (_, account) = app.service.accounts.session(&token).await.unwrap().unwrap();
+    let now = app.service.context.runtime.now();
     app.edit(account.id, move |account| account.disabled_at = Some(now)).await;
     assert!(!is_signed_in(&app, &token).await);
 }
@@ -260,10 +260,10 @@ async fn a_disabled_account_is_signed_out_everywhere() {
 #[tokio::test]
 async fn a_form_token_is_its_cookies_alone() {
     let app = app().await;
-    let token = app.service.form_token("ses_one");
-    assert!(app.service.form_token_is_right("ses_one", &token));
+    let token = app.service.accounts.form_token("ses_one");
+    assert!(app.service.accounts.form_token_is_right("ses_one", &token));
     for (cookie, given) in [("ses_two", token.as_str()), ("ses_one", ""), ("", token.as_str())] {
-        assert!(!app.service.form_token_is_right(cookie, given));
+        assert!(!app.service.accounts.form_token_is_right(cookie, given));
     }
 }
 
@@ -282,11 +282,11 @@ async fn limits_survive_a_restart() {
 #[tokio::test]
 async fn a24_behind_a_proxy_nobody_named_a_caller_is_not_this_computer() {
     let (app, proxy) = (app().await, "127.0.0.1".parse().unwrap());
-    let hidden = app.service.source_of(proxy, &["203.0.113.66".parse().unwrap()]);
+    let hidden = app.service.callers.source_of(proxy, &["203.0.113.66".parse().unwrap()]);
     assert_eq!((hidden, hidden.is_this_computer()), (Source::Hidden, false));
-    assert!(app.service.source_of(proxy, &[]).is_this_computer());
+    assert!(app.service.callers.source_of(proxy, &[]).is_this_computer());
     let named = app_with("trusted_proxies", "[\"127.0.0.0/8\"]").await;
-    assert_eq!(named.service.source_of(proxy, &["203.0.113.66".parse().unwrap()]), at("203.0.113.66"));
+    assert_eq!(named.service.callers.source_of(proxy, &["203.0.113.66".parse().unwrap()]), at("203.0.113.66"));
 }
 
 #[tokio::test]

@@ -13,32 +13,32 @@ use countersign::{
 async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
     // What happens in one millisecond has no order.
     app.clock.advance_ms(1);
-    app.service.change_account(name, change, None).await.expect("the change is made")
+    app.service.admin.change_account(name, change, None).await.expect("the change is made")
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
+    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 #[tokio::test]
 async fn a50_disabling_an_account_ends_its_sessions_and_refuses_its_keys_at_once() {
     let app = app().await;
     let mut browser = app.signed_in("ada@example.com").await;
-    let ada = app.human_again(app.service.account_by_email("ada@example.com").await.unwrap().id).await;
+    let ada = app.human_again(app.service.accounts.account_by_email("ada@example.com").await.unwrap().id).await;
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     app.call(&key).await.unwrap();
     change(&app, "ada@example.com", Change::Disable).await;
     assert_eq!(code(&app, &key).await, Code::Disabled);
     assert_err!(app.call(&key).await, Error::Unauthorized { presented: true });
     assert_eq!(browser.visit("/settings/keys").await.location(), "/login?return_to=%2Fsettings%2Fkeys");
-    assert_err!(app.service.sign_in("ada@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongPassword);
+    assert_err!(app.service.accounts.sign_in("ada@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongPassword);
 }
 
 #[tokio::test]
 async fn enabling_brings_the_keys_back_and_no_session() {
     let app = app().await;
     let mut browser = app.signed_in("ada@example.com").await;
-    let ada = app.human_again(app.service.account_by_email("ada@example.com").await.unwrap().id).await;
+    let ada = app.human_again(app.service.accounts.account_by_email("ada@example.com").await.unwrap().id).await;
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     change(&app, "ada@example.com", Change::Disable).await;
     change(&app, "ada@example.com", Change::Enable).await;
@@ -65,7 +65,7 @@ async fn a_plan_holds_from_the_next_call_and_must_exist() {
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 10);
     change(&app, "ada@example.com", Change::Plan("pro".to_owned())).await;
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 100);
-    let unknown = app.service.change_account("ada@example.com", Change::Plan("gold".to_owned()), None).await;
+    let unknown = app.service.admin.change_account("ada@example.com", Change::Plan("gold".to_owned()), None).await;
     assert_err!(unknown, Error::Invalid { field, detail } if field == "plan" && detail.contains("enterprise, free, pro"));
 }
 
@@ -86,10 +86,10 @@ async fn an_account_is_found_by_id_email_and_external_id() {
     let ada = app.human("ada@example.com").await;
     app.edit(ada.account, |account| account.external_id = "auth0|17".parse().ok()).await;
     for name in [ada.account.to_string().as_str(), "ada@example.com", "Ada@Example.com", "auth0|17"] {
-        assert_eq!(app.service.find_account(name).await.unwrap().id, ada.account, "{name}");
+        assert_eq!(app.service.accounts.find_account(name).await.unwrap().id, ada.account, "{name}");
     }
     for name in ["bob@example.com", "auth0|18", "acc_01", "", "a b"] {
-        assert_err!(app.service.find_account(name).await, Error::NotFound { .. });
+        assert_err!(app.service.accounts.find_account(name).await, Error::NotFound { .. });
     }
 }
 
@@ -105,7 +105,7 @@ async fn the_list_is_paged_searched_and_counts_active_keys() {
     let list = |search: &str, cursor: Option<String>, limit| {
         let filter = AccountFilter { search: search.to_owned(), cursor, limit };
         let service = app.service.clone();
-        async move { service.list_accounts(&filter).await }
+        async move { service.admin.list_accounts(&filter).await }
     };
     let first = list("", None, Some(3)).await.unwrap();
     let second = list("", first.next_cursor, Some(3)).await.unwrap();

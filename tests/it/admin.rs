@@ -53,7 +53,7 @@ async fn a18_nobody_else_changes_an_account_and_no_form_comes_from_elsewhere() {
         assert_eq!(hers.send(own).await.status, 404, "{what}");
         assert!(matches!(browser.visit(&action).await.status, 200 | 405), "a GET changes nothing");
     }
-    let now = app.service.find_account("ada@example.com").await.unwrap();
+    let now = app.service.accounts.find_account("ada@example.com").await.unwrap();
     assert!(now.plan == "free" && !now.email_verified && now.disabled_at.is_none());
 }
 
@@ -65,7 +65,7 @@ async fn an_operator_changes_plan_and_email_disables_and_enables() {
     let target = page_of(&ada);
     let found = |app: &TestApp| {
         let service = app.service.clone();
-        async move { service.find_account("ada@example.com").await.unwrap() }
+        async move { service.accounts.find_account("ada@example.com").await.unwrap() }
     };
     browser.open(&target).await.html();
     assert_eq!(browser.submit(&format!("{target}/plan"), &[("plan", "pro")]).await.location(), target);
@@ -94,7 +94,7 @@ async fn a_plan_that_is_not_configured_is_refused() {
 async fn an_operator_does_not_disable_their_own_account_from_a_page() {
     let app = app().await;
     let mut browser = operator(&app).await;
-    let own = format!("/admin/accounts/{}", app.service.account_by_email("operator@example.com").await.unwrap().id);
+    let own = format!("/admin/accounts/{}", app.service.accounts.account_by_email("operator@example.com").await.unwrap().id);
     browser.open(&format!("{own}/disable")).await.html();
     assert_eq!(browser.submit(&format!("{own}/disable"), &[]).await.status, 403);
     assert_eq!(browser.visit("/admin").await.status, 200);
@@ -141,7 +141,7 @@ async fn the_overview_counts_what_agents_asked_and_humans_decided() {
     app.deny(&ada, &denied).await.unwrap();
     app.register().await;
     app.advance(86_400);
-    let overview = app.service.overview().await.unwrap();
+    let overview = app.service.admin.overview().await.unwrap();
     let [.., yesterday, today] = overview.decisions.as_slice() else { panic!("30 days") };
     assert_eq!((yesterday.requested, yesterday.approved, yesterday.denied), (3, 1, 1));
     assert_eq!((overview.decisions.len(), today.requested), (30, 0));

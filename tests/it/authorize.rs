@@ -172,7 +172,7 @@ async fn for_nginx_every_other_refusal_comes_as_403_with_the_real_status() {
 async fn the_environment_is_the_deployments_unless_the_address_says_otherwise() {
     let (app, ada, live) = deployment(&["audience:read"]).await;
     let new = NewKey { environment: Some(Environment::Test), ..new_key(&["audience:read"]) };
-    let test = app.service.create_key(ada.actor(), ada.account, new, ada.source).await.unwrap().key.expose().to_owned();
+    let test = app.service.keys.create_key(ada.actor(), ada.account, new, ada.source).await.unwrap().key.expose().to_owned();
     assert_eq!((status(&app, "?scope=", &live).await, status(&app, "?scope=", &test).await), (200, 401));
     let of_test = "?scope=&environment=test";
     assert_eq!((status(&app, of_test, &live).await, status(&app, of_test, &test).await), (401, 200));
@@ -182,7 +182,7 @@ async fn the_environment_is_the_deployments_unless_the_address_says_otherwise() 
 async fn a52_a_revoked_key_is_refused_from_the_reply_on() {
     let (app, ada, key) = deployment(&["audience:read"]).await;
     assert_eq!(status(&app, "?scope=", &key).await, 200);
-    app.service.revoke_key(&ada.actor(), app.caller(&key).await.name().parse().unwrap(), None, ada.source).await.unwrap();
+    app.service.keys.revoke_key(&ada.actor(), app.caller(&key).await.name().parse().unwrap(), None, ada.source).await.unwrap();
     assert_eq!(status(&app, "?scope=", &key).await, 401);
 }
 
@@ -191,7 +191,7 @@ async fn a57_only_the_hop_before_a_trusted_proxy_is_the_source() {
     let app = build().set("trusted_proxies", "[\"192.0.2.0/24\", \"2001:db8::/32\"]").start().await;
     let source = |peer: &str, forwarded: &[&str]| {
         let hops: Vec<_> = forwarded.iter().map(|ip| ip.parse().unwrap()).collect();
-        app.service.source_of(peer.parse().unwrap(), &hops).to_string()
+        app.service.callers.source_of(peer.parse().unwrap(), &hops).to_string()
     };
     assert_eq!(source("198.51.100.1", &["203.0.113.9"]), "198.51.100.1", "a stranger's header");
     assert_eq!(source("192.0.2.7", &["203.0.113.9"]), "203.0.113.9");
@@ -220,8 +220,8 @@ async fn a57_a_network_of_everything_is_everything_of_its_family_and_no_more() {
     let app = app_with("trusted_proxies", "[\"0.0.0.0/0\"]").await;
     let hops = ["10.0.0.1".parse().unwrap(), "203.0.113.9".parse().unwrap()];
     // All hops are proxies then; the first one named is as far as it goes.
-    assert_eq!(app.service.source_of("192.0.2.7".parse().unwrap(), &hops).to_string(), "10.0.0.1");
-    assert_eq!(app.service.source_of("2001:db8::1".parse().unwrap(), &hops).to_string(), "2001:db8::1", "IPv6 was not named");
+    assert_eq!(app.service.callers.source_of("192.0.2.7".parse().unwrap(), &hops).to_string(), "10.0.0.1");
+    assert_eq!(app.service.callers.source_of("2001:db8::1".parse().unwrap(), &hops).to_string(), "2001:db8::1", "IPv6 was not named");
 }
 
 const METHODS: [&str; 11] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "X-OF-THEIR-OWN"];
@@ -298,7 +298,7 @@ async fn f37_nothing_a_proxy_appends_to_the_path_counts() {
 async fn f37_a_visitors_query_widens_nothing() {
     let (app, ada, key) = roomy(&["audience:read"]).await;
     let new = NewKey { environment: Some(Environment::Test), ..new_key(&["audience:read"]) };
-    let test = app.service.create_key(ada.actor(), ada.account, new, ada.source).await.unwrap().key.expose().to_owned();
+    let test = app.service.keys.create_key(ada.actor(), ada.account, new, ada.source).await.unwrap().key.expose().to_owned();
     let visitors = [
         "/orders",
         "/orders?page=2",

@@ -16,7 +16,7 @@ async fn behind(trusted: &str, url: &str) -> TestApp {
 }
 
 fn asks_from(app: &TestApp, peer: &str, headers: &[(&str, &str)]) -> Call {
-    let host = app.service.config.public_url.split_once("://").unwrap().1;
+    let host = app.service.context.config.public_url.split_once("://").unwrap().1;
     let call = app.http().from(peer).post("/agent/identity").host(host).json(&json!({"type": "service_auth", "agent_name": "Claude"}));
     headers.iter().fold(call, |call, (name, value)| call.header(name, value))
 }
@@ -77,7 +77,7 @@ async fn a93_behind_https_nobody_is_this_computer() {
                 "127.0.0.1, 127.0.0.1",
             ] {
                 let hops: Vec<_> = said.split(", ").filter(|hop| !hop.is_empty()).map(|hop| hop.parse().unwrap()).collect();
-                let source = app.service.source_of(peer.parse().unwrap(), &hops);
+                let source = app.service.callers.source_of(peer.parse().unwrap(), &hops);
                 assert!(!source.is_this_computer(), "{trusted} {peer} {said:?}: {source:?}");
                 assert_ne!(source, Source::Address(peer.parse::<std::net::IpAddr>().unwrap()), "never the proxy");
             }
@@ -144,7 +144,7 @@ async fn a93_a_program_on_this_computer_is_this_computer() {
     let app = behind("[\"127.0.0.1/32\"]", "http://127.0.0.1:4080").await;
     let source = |hops: &[&str]| {
         let hops: Vec<_> = hops.iter().map(|hop| hop.parse().unwrap()).collect();
-        app.service.source_of("127.0.0.1".parse().unwrap(), &hops)
+        app.service.callers.source_of("127.0.0.1".parse().unwrap(), &hops)
     };
     assert!(source(&[]).is_this_computer());
     assert!(source(&["127.0.0.1:50000"]).is_this_computer(), "over our own proxy");

@@ -125,7 +125,7 @@ async fn an_environment_that_is_not_offered_is_refused() {
 // Limits on registering.
 
 async fn ask_from(app: &TestApp, who: Registrant) -> Result<(), Error> {
-    app.service.register(asks(&["audience:read"]), who).await.map(|_| ())
+    app.service.claims.register(asks(&["audience:read"]), who).await.map(|_| ())
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn zero_switches_the_limit_off() {
 #[tokio::test]
 async fn an_unknown_claim_token_is_an_invalid_grant() {
     let app = app().await;
-    assert_err!(app.service.poll(&ClaimToken::new([1; 32]), None, Source::Local).await, Error::InvalidGrant);
+    assert_err!(app.service.claims.poll(&ClaimToken::new([1; 32]), None, Source::Local).await, Error::InvalidGrant);
 }
 
 #[tokio::test]
@@ -214,11 +214,11 @@ async fn a32_polling_with_invented_tokens_is_braked_per_source() {
     let app = app().await;
     let agent = app.register().await;
     for n in 0..60 {
-        assert_err!(app.service.poll(&ClaimToken::new([n; 32]), None, at("192.0.2.1")).await, Error::InvalidGrant);
+        assert_err!(app.service.claims.poll(&ClaimToken::new([n; 32]), None, at("192.0.2.1")).await, Error::InvalidGrant);
     }
-    assert_err!(app.service.poll(&ClaimToken::new([99; 32]), None, at("192.0.2.1")).await, Error::TooMany { .. });
-    assert_err!(app.service.poll(&ClaimToken::new([99; 32]), None, at("192.0.2.2")).await, Error::InvalidGrant);
-    assert_err!(app.service.poll(&token(&agent), None, at("192.0.2.1")).await, Error::AuthorizationPending { .. });
+    assert_err!(app.service.claims.poll(&ClaimToken::new([99; 32]), None, at("192.0.2.1")).await, Error::TooMany { .. });
+    assert_err!(app.service.claims.poll(&ClaimToken::new([99; 32]), None, at("192.0.2.2")).await, Error::InvalidGrant);
+    assert_err!(app.service.claims.poll(&token(&agent), None, at("192.0.2.1")).await, Error::AuthorizationPending { .. });
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn a_registration_lives_an_hour_purged_or_not() {
         assert_err!(app.poll(&agent).await, Error::ExpiredToken { register: false });
         app.advance(1);
         if purge {
-            app.service.purge().await.unwrap();
+            app.service.housekeeping.purge().await.unwrap();
         }
         assert_err!(app.poll(&agent).await, Error::ExpiredToken { register: true });
     }
@@ -310,7 +310,7 @@ async fn an_approval_is_deliverable_until_ten_minutes_after_the_registration() {
     app.poll(&early).await.unwrap();
     app.advance(1);
     assert_err!(app.poll(&late).await, Error::ExpiredToken { register: true });
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_err!(app.poll(&late).await, Error::ExpiredToken { register: true });
     app.advance_and_purge(24 * HOUR).await;
     assert_err!(app.poll(&late).await, Error::InvalidGrant);
@@ -324,10 +324,10 @@ async fn a_sweep_within_the_last_second_ends_nothing_early() {
     let (pending, approved) = (app.register().await, app.register_with_challenge().await);
     app.approve(&human, &approved).await;
     app.clock.advance_ms((HOUR + 600) * 1000 - 200);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     app.poll_with(&approved, &verifier()).await.unwrap();
     app.clock.advance_ms(59_900);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     app.poll_with(&approved, &verifier()).await.unwrap();
     assert_err!(app.poll(&pending).await, Error::ExpiredToken { register: true });
 }
@@ -357,7 +357,7 @@ async fn a31_the_grown_interval_survives_a_restart_and_a_new_attempt() {
     app.advance(9);
     assert_err!(app.poll(&agent).await, Error::SlowDown { interval: 15 });
     app.advance(10);
-    assert_eq!(app.service.new_attempt(&token(&agent), None, false).await.unwrap().attempt.interval, 15);
+    assert_eq!(app.service.claims.new_attempt(&token(&agent), None, false).await.unwrap().attempt.interval, 15);
 }
 
 #[tokio::test]
@@ -404,7 +404,7 @@ async fn a_new_attempt_kills_the_old_code() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.advance(10);
-    let fresh = app.service.new_attempt(&token(&agent), None, false).await.unwrap();
+    let fresh = app.service.claims.new_attempt(&token(&agent), None, false).await.unwrap();
     assert_eq!((fresh.status.as_str(), fresh.attempt.expires_in), ("initiated", 600));
     assert_err!(app.enter(&human, &agent).await, Error::WrongCode);
     app.type_code(&human, fresh.attempt.user_code.expose()).await.unwrap();
@@ -417,7 +417,7 @@ async fn an_expired_code_is_renewed_by_a_new_attempt() {
     let agent = app.register().await;
     app.advance(601);
     assert_err!(app.poll(&agent).await, Error::ExpiredToken { register: false });
-    let fresh = app.service.new_attempt(&token(&agent), None, false).await.unwrap();
+    let fresh = app.service.claims.new_attempt(&token(&agent), None, false).await.unwrap();
     assert_err!(app.poll(&agent).await, Error::AuthorizationPending { .. } | Error::SlowDown { .. });
     app.type_code(&human, fresh.attempt.user_code.expose()).await.unwrap();
 }
@@ -426,15 +426,15 @@ async fn an_expired_code_is_renewed_by_a_new_attempt() {
 async fn a_registration_has_twelve_attempts_ten_seconds_apart() {
     let app = app().await;
     let agent = app.register().await;
-    assert_err!(app.service.new_attempt(&token(&agent), None, false).await, Error::TooManyAttempts { retry_after: Some(_) });
+    assert_err!(app.service.claims.new_attempt(&token(&agent), None, false).await, Error::TooManyAttempts { retry_after: Some(_) });
     for _ in 0..11 {
         app.advance(9);
-        assert_err!(app.service.new_attempt(&token(&agent), None, false).await, Error::TooManyAttempts { retry_after: Some(_) });
+        assert_err!(app.service.claims.new_attempt(&token(&agent), None, false).await, Error::TooManyAttempts { retry_after: Some(_) });
         app.advance(1);
-        app.service.new_attempt(&token(&agent), None, false).await.unwrap();
+        app.service.claims.new_attempt(&token(&agent), None, false).await.unwrap();
     }
     app.advance(60);
-    assert_err!(app.service.new_attempt(&token(&agent), None, false).await, Error::TooManyAttempts { retry_after: None });
+    assert_err!(app.service.claims.new_attempt(&token(&agent), None, false).await, Error::TooManyAttempts { retry_after: None });
 }
 
 #[tokio::test]
@@ -444,8 +444,8 @@ async fn a_bound_code_can_not_be_replaced_under_the_human() {
     let agent = app.register().await;
     app.enter(&human, &agent).await.unwrap();
     app.advance(30);
-    assert_err!(app.service.new_attempt(&token(&agent), None, false).await, Error::ClaimedOrInFlight { already: false });
-    assert_err!(app.service.new_attempt(&token(&agent), None, true).await, Error::ClaimedOrInFlight { already: true });
+    assert_err!(app.service.claims.new_attempt(&token(&agent), None, false).await, Error::ClaimedOrInFlight { already: false });
+    assert_err!(app.service.claims.new_attempt(&token(&agent), None, true).await, Error::ClaimedOrInFlight { already: true });
 }
 
 #[tokio::test]
@@ -457,13 +457,13 @@ async fn a_decided_or_over_registration_has_no_new_attempt() {
     app.deny(&human, &denied).await.unwrap();
     app.advance(HOUR);
     for agent in [&approved, &denied] {
-        assert_err!(app.service.new_attempt(&token(agent), None, false).await, Error::ClaimedOrInFlight { .. });
+        assert_err!(app.service.claims.new_attempt(&token(agent), None, false).await, Error::ClaimedOrInFlight { .. });
     }
-    assert_err!(app.service.new_attempt(&token(&over), None, false).await, Error::ClaimExpired);
-    app.service.purge().await.unwrap();
-    assert_err!(app.service.new_attempt(&token(&over), None, false).await, Error::ClaimExpired);
+    assert_err!(app.service.claims.new_attempt(&token(&over), None, false).await, Error::ClaimExpired);
+    app.service.housekeeping.purge().await.unwrap();
+    assert_err!(app.service.claims.new_attempt(&token(&over), None, false).await, Error::ClaimExpired);
     let invented = ClaimToken::new([1; 32]);
-    assert_err!(app.service.new_attempt(&invented, None, false).await, Error::InvalidClaimToken);
+    assert_err!(app.service.claims.new_attempt(&invented, None, false).await, Error::InvalidClaimToken);
 }
 
 #[tokio::test]
@@ -471,9 +471,9 @@ async fn a_new_attempt_takes_no_other_hint() {
     let app = app().await;
     let agent = app.ask(NewRegistration { login_hint: Some("alice@example.com".to_owned()), ..asks(&["audience:read"]) }).await.unwrap();
     app.advance(10);
-    let other = app.service.new_attempt(&token(&agent), Some("bob@example.com".to_owned()), false).await;
+    let other = app.service.claims.new_attempt(&token(&agent), Some("bob@example.com".to_owned()), false).await;
     assert_err!(other, Error::Invalid { field, .. } if field == "login_hint");
-    app.service.new_attempt(&token(&agent), Some("Alice@Example.com".to_owned()), false).await.unwrap();
+    app.service.claims.new_attempt(&token(&agent), Some("Alice@Example.com".to_owned()), false).await.unwrap();
 }
 
 // Code challenge: the same key again.
@@ -508,7 +508,7 @@ async fn a35_the_right_verifier_gets_the_same_key_for_a_minute() {
     assert!(same(&first, &app.poll_with(&agent, &verifier()).await.unwrap()));
     app.advance(1);
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(salt(&app, agent.registration_id).await, None, "erased by the purge");
     app.call(first.access_token.expose()).await.unwrap();
 }
@@ -542,7 +542,7 @@ async fn a37_a_verification_is_a_use_too() {
     let app = app().await;
     let (_, agent) = approved_with_challenge(&app).await;
     let key = app.poll_with(&agent, &verifier()).await.unwrap();
-    let verdict = app.service.verify_as_operator(key.access_token.expose(), Requirements::call()).await.unwrap();
+    let verdict = app.service.verifier.verify_as_operator(key.access_token.expose(), Requirements::call()).await.unwrap();
     assert_eq!(verdict.code, Code::Valid);
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
 }
@@ -552,7 +552,7 @@ async fn a37_revocation_ends_redelivery_and_erases_the_salt() {
     let app = app().await;
     let (human, agent) = approved_with_challenge(&app).await;
     let key = app.poll_with(&agent, &verifier()).await.unwrap();
-    app.service.revoke_key(&human.actor(), key.key_id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), key.key_id, None, human.source).await.unwrap();
     assert_eq!(salt(&app, agent.registration_id).await, None);
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
 }
@@ -629,10 +629,10 @@ async fn a_pickup_token_fetches_the_key_once() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
-    assert!(app.service.offer_pickup(agent.registration_id).await.is_err(), "nothing to pick up before the approval");
+    assert!(app.service.claims.offer_pickup(agent.registration_id).await.is_err(), "nothing to pick up before the approval");
     app.approve(&human, &agent).await;
-    let (pickup, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    let key = app.service.pickup(pickup, Source::Local).await.unwrap();
+    let (pickup, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
+    let key = app.service.claims.pickup(pickup, Source::Local).await.unwrap();
     app.call(key.access_token.expose()).await.unwrap();
     assert_err!(app.poll(&agent).await, Error::InvalidGrant);
 }
@@ -643,9 +643,9 @@ async fn a86_a_second_redemption_revokes_the_key_and_tells_the_owner() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let (pickup, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    let key = app.service.pickup(pickup.clone(), Source::Local).await.unwrap();
-    assert_err!(app.service.pickup(pickup, at("192.0.2.66")).await, Error::InvalidGrant);
+    let (pickup, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
+    let key = app.service.claims.pickup(pickup.clone(), Source::Local).await.unwrap();
+    assert_err!(app.service.claims.pickup(pickup, at("192.0.2.66")).await, Error::InvalidGrant);
     assert_err!(app.call(key.access_token.expose()).await, Error::Unauthorized { presented: true });
     let told = app.activity(human.account).await;
     assert!(told.iter().any(|what| matches!(what, EventKind::PickupReplayed { key: replayed, .. } if *replayed == key.key_id)));
@@ -657,10 +657,10 @@ async fn a_fresh_pickup_token_voids_the_old_one() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let (old, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    let (fresh, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    assert_err!(app.service.pickup(old, Source::Local).await, Error::InvalidGrant);
-    let key = app.service.pickup(fresh, Source::Local).await.unwrap();
+    let (old, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
+    let (fresh, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
+    assert_err!(app.service.claims.pickup(old, Source::Local).await, Error::InvalidGrant);
+    let key = app.service.claims.pickup(fresh, Source::Local).await.unwrap();
     app.call(key.access_token.expose()).await.unwrap();
 }
 
@@ -670,13 +670,13 @@ async fn a_pickup_token_lives_two_minutes_and_its_end_costs_nothing() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let (late, expires) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    assert_eq!(expires.duration_since(app.service.runtime.now()).as_secs(), 120);
+    let (late, expires) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
+    assert_eq!(expires.duration_since(app.service.context.runtime.now()).as_secs(), 120);
     app.advance(120);
-    assert_err!(app.service.pickup(late, Source::Local).await, Error::InvalidGrant);
-    let (fresh, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
+    assert_err!(app.service.claims.pickup(late, Source::Local).await, Error::InvalidGrant);
+    let (fresh, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
     app.advance(119);
-    app.service.pickup(fresh, Source::Local).await.unwrap();
+    app.service.claims.pickup(fresh, Source::Local).await.unwrap();
 }
 
 #[tokio::test]
@@ -685,9 +685,9 @@ async fn a_pickup_token_is_worth_nothing_after_a_poll_took_the_key() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let (pickup, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
+    let (pickup, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
     let key = app.poll(&agent).await.unwrap();
-    assert_err!(app.service.pickup(pickup, Source::Local).await, Error::InvalidGrant);
+    assert_err!(app.service.claims.pickup(pickup, Source::Local).await, Error::InvalidGrant);
     app.call(key.access_token.expose()).await.unwrap();
     assert_eq!(app.store.read(|rows| rows::account_keys(rows, human.account)).await.unwrap().len(), 1);
 }
@@ -695,7 +695,7 @@ async fn a_pickup_token_is_worth_nothing_after_a_poll_took_the_key() {
 #[tokio::test]
 async fn an_invented_pickup_token_is_an_invalid_grant() {
     let app = app().await;
-    assert_err!(app.service.pickup(PickupToken::new([1; 32]), Source::Local).await, Error::InvalidGrant);
+    assert_err!(app.service.claims.pickup(PickupToken::new([1; 32]), Source::Local).await, Error::InvalidGrant);
 }
 
 // Waiting polls.
@@ -706,7 +706,8 @@ async fn a_waiting_poll_is_woken_by_the_decision() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     let (service, token) = (app.service.clone(), token(&agent));
-    let waiting = tokio::spawn(async move { service.poll_until(&token, None, Source::Local, std::time::Duration::from_secs(600)).await });
+    let waiting =
+        tokio::spawn(async move { service.claims.poll_until(&token, None, Source::Local, std::time::Duration::from_secs(600)).await });
     tokio::task::yield_now().await;
     app.approve(&human, &agent).await;
     app.call(waiting.await.unwrap().unwrap().access_token.expose()).await.unwrap();
@@ -718,7 +719,7 @@ async fn a_disabled_approver_delivers_nothing() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
 }
@@ -768,10 +769,10 @@ async fn a86_repeating_a_spent_pickup_token_writes_one_line_and_no_more() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     let id = app.approve(&human, &agent).await;
-    let (token, _) = app.service.offer_pickup(id).await.unwrap();
-    app.service.pickup(token.clone(), Source::Local).await.unwrap();
+    let (token, _) = app.service.claims.offer_pickup(id).await.unwrap();
+    app.service.claims.pickup(token.clone(), Source::Local).await.unwrap();
     for _ in 0..5 {
-        assert_err!(app.service.pickup(token.clone(), Source::Local).await, Error::InvalidGrant);
+        assert_err!(app.service.claims.pickup(token.clone(), Source::Local).await, Error::InvalidGrant);
     }
     let told = app.events(human.account).await;
     assert_eq!(told.iter().filter(|event| matches!(event.what, EventKind::PickupReplayed { .. })).count(), 1);
@@ -786,7 +787,7 @@ async fn a37_a_use_that_is_refused_ends_the_redelivery_too() {
     let key = app.poll_with(&agent, &verifier()).await.unwrap().access_token.clone();
     let presented = countersign::domain::secret::ApiKey::presented(key.expose());
     assert_err!(
-        app.service.authenticate(presented.as_ref(), &Requirements::call().scope("keys:write")).await,
+        app.service.verifier.authenticate(presented.as_ref(), &Requirements::call().scope("keys:write")).await,
         Error::InsufficientScope { .. }
     );
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
@@ -799,12 +800,12 @@ async fn of_two_who_wait_for_one_claim_over_mcp_the_older_is_told_to_come_again(
     let app = app().await;
     let id = app.register().await.registration_id;
     let (service, wait) = (app.service.clone(), std::time::Duration::from_secs(3600));
-    let older = tokio::spawn(async move { service.wait_for_decision(id, &at("192.0.2.1"), None, wait).await });
-    while app.service.waiting() == 0 {
+    let older = tokio::spawn(async move { service.claims.wait_for_decision(id, &at("192.0.2.1"), None, wait).await });
+    while app.service.claims.waiting() == 0 {
         tokio::task::yield_now().await;
     }
     let service = app.service.clone();
-    let newer = tokio::spawn(async move { service.wait_for_decision(id, &at("192.0.2.2"), None, wait).await });
+    let newer = tokio::spawn(async move { service.claims.wait_for_decision(id, &at("192.0.2.2"), None, wait).await });
     assert!(matches!(older.await.unwrap().unwrap(), Registration::Pending { .. }));
     assert!(!newer.is_finished());
     newer.abort();
@@ -816,17 +817,20 @@ async fn one_address_has_twenty_polls_waiting_and_this_computer_any_number() {
     let wait = std::time::Duration::from_secs(3600);
     for waiting in 1..=20 {
         let (service, agent) = (app.service.clone(), app.register().await);
-        tokio::spawn(async move { service.poll_until(&token(&agent), None, at("192.0.2.1"), wait).await });
-        while app.service.waiting() < waiting {
+        tokio::spawn(async move { service.claims.poll_until(&token(&agent), None, at("192.0.2.1"), wait).await });
+        while app.service.claims.waiting() < waiting {
             tokio::task::yield_now().await;
         }
     }
     let agent = app.register().await;
     // One more is answered at once, as one that did not ask to wait.
-    assert_err!(app.service.poll_until(&token(&agent), None, at("192.0.2.1"), wait).await, Error::AuthorizationPending { interval: 5 });
+    assert_err!(
+        app.service.claims.poll_until(&token(&agent), None, at("192.0.2.1"), wait).await,
+        Error::AuthorizationPending { interval: 5 }
+    );
     let service = app.service.clone();
-    tokio::spawn(async move { service.poll_until(&token(&agent), None, Source::Local, wait).await });
-    while app.service.waiting() < 21 {
+    tokio::spawn(async move { service.claims.poll_until(&token(&agent), None, Source::Local, wait).await });
+    while app.service.claims.waiting() < 21 {
         tokio::task::yield_now().await;
     }
 }

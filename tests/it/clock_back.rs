@@ -13,7 +13,7 @@ use countersign::{
 const HOUR: i64 = 3600;
 
 async fn code_of(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
+    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 fn lives(seconds: i64) -> NewKey {
@@ -31,9 +31,10 @@ async fn a100_a_key_that_was_told_as_expired_stays_so_after_a_restart_or_a_kill_
     for killed in [false, true] {
         let app = app().await;
         let human = app.human("alice@example.com").await;
-        let key = app.service.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
+        let key = app.service.keys.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
         let old = app.key(&human, &["audience:read"]).await;
         app.service
+            .keys
             .rotate_key(&human.actor(), old.view.id, Rotate { grace_seconds: Some(60), ..Rotate::default() }, human.source, None)
             .await
             .unwrap();
@@ -42,10 +43,10 @@ async fn a100_a_key_that_was_told_as_expired_stays_so_after_a_restart_or_a_kill_
         let app = again(app, killed, 2 * HOUR).await;
         assert_eq!((code_of(&app, key.key.expose()).await, code_of(&app, old.key.expose()).await), (Code::Expired, Code::Expired));
         let human = app.again(&human).await;
-        let seen = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
+        let seen = app.service.keys.get_key(&human.actor(), key.view.id).await.unwrap();
         assert_eq!(seen.status, Status::Expired, "pages say the same");
         assert_err!(
-            app.service.rotate_key(&human.actor(), key.view.id, Rotate::default(), human.source, None).await,
+            app.service.keys.rotate_key(&human.actor(), key.view.id, Rotate::default(), human.source, None).await,
             Error::Conflict { .. }
         );
         // Further and further back, it makes no difference.
@@ -82,15 +83,15 @@ async fn a100_sessions_codes_tickets_and_registrations_that_were_over_stay_over(
 #[tokio::test]
 async fn a100_new_things_live_as_long_as_they_should_while_the_clock_is_behind() {
     let app = app().await;
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     // Ahead by mistake for a moment, with somebody looking, and back.
     app.clock.set_by(200 * 365 * 24 * HOUR);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let app = again(app, false, 200 * 365 * 24 * HOUR).await;
-    let behind = app.service.clock_behind().expect("doctor and the log say so");
+    let behind = app.service.latest_time.clock_behind().expect("doctor and the log say so");
     assert!(behind.contains("behind the latest time seen"), "{behind}");
     let human = app.human("alice@example.com").await;
-    let key = app.service.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
+    let key = app.service.keys.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
     let delivered = app.delivered(&human, &["audience:read"]).await;
     app.call(delivered.access_token.expose()).await.unwrap();
     app.call(key.key.expose()).await.unwrap();
@@ -102,9 +103,9 @@ async fn a100_new_things_live_as_long_as_they_should_while_the_clock_is_behind()
     assert_eq!(browser.visit("/settings/keys").await.status, 200);
     drop(browser);
     // Who knows better says so; then what ended only by the wrong clock works again.
-    app.service.trust_clock().await.unwrap();
+    app.service.latest_time.trust_clock().await.unwrap();
     let app = app.restart().await;
-    assert!(app.service.clock_behind().is_none());
+    assert!(app.service.latest_time.clock_behind().is_none());
     app.register().await;
 }
 
@@ -112,34 +113,34 @@ async fn a100_new_things_live_as_long_as_they_should_while_the_clock_is_behind()
 async fn a100_in_one_process_time_goes_on_when_the_clock_is_set_back() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
-    let key = app.service.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
-    let before = app.service.runtime.now();
+    let key = app.service.keys.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
+    let before = app.service.context.runtime.now();
     app.clock.set_by(-3 * HOUR);
-    assert_eq!(app.service.runtime.now(), before);
+    assert_eq!(app.service.context.runtime.now(), before);
     app.advance(10);
-    assert_eq!(app.service.runtime.now().duration_since(before).as_secs(), 10);
+    assert_eq!(app.service.context.runtime.now().duration_since(before).as_secs(), 10);
     app.advance(HOUR);
     assert_err!(app.call(key.key.expose()).await, Error::Unauthorized { .. });
     // Once the clock has caught up it counts again.
     app.clock.set_by(4 * HOUR);
-    assert!(app.service.clock_behind().is_none());
+    assert!(app.service.latest_time.clock_behind().is_none());
 }
 
 #[tokio::test]
 async fn a100_a_verification_writes_nothing_and_an_idle_minute_a_row() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
-    let short = app.service.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
-    app.service.purge().await.unwrap();
+    let short = app.service.keys.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let noted = async |app: &TestApp| app.store.read(|rows| countersign::store::rows::meta::<i64>(rows, "clock")).await.unwrap();
     let first = noted(&app).await;
     app.advance(59);
     for _ in 0..5 {
         app.call(short.key.expose()).await.unwrap();
     }
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(noted(&app).await, first);
     app.advance(1);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(noted(&app).await.unwrap() - first.unwrap(), 60_000);
 }

@@ -148,7 +148,7 @@ async fn a97_a_thousand_throw_away_accounts_do_not_spoil_a_right_code() {
 async fn crowded(app: &TestApp, aged: u64) {
     let waiting = GUESSES / 5 * 4 / aged;
     // Together, so that they share what a commit costs.
-    let asked = (0..waiting).map(|n| app.service.register(asks(&["audience:read"]), from(&format!("10.0.{}.{}", n >> 8, n & 255))));
+    let asked = (0..waiting).map(|n| app.service.claims.register(asks(&["audience:read"]), from(&format!("10.0.{}.{}", n >> 8, n & 255))));
     for registered in futures::future::join_all(asked).await {
         registered.unwrap();
     }
@@ -169,7 +169,7 @@ async fn guessed_at() -> TestApp {
 
 async fn fresh_code(app: &TestApp, agent: &Registered) -> String {
     app.advance(10);
-    let attempt = app.service.new_attempt(&token(agent), None, true).await.unwrap();
+    let attempt = app.service.claims.new_attempt(&token(agent), None, true).await.unwrap();
     attempt.attempt.user_code.expose().to_owned()
 }
 
@@ -185,7 +185,7 @@ async fn a97_past_the_brake_a_right_code_takes_a_fresh_one_and_nobody_is_refused
     let fresh = fresh_code(&app, &agent).await;
     let id = app.type_code(&alice, &fresh).await.unwrap();
     assert_eq!(id, agent.registration_id);
-    let review = app.service.review(&alice.session, id, alice.source).await.unwrap();
+    let review = app.service.claims.review(&alice.session, id, alice.source).await.unwrap();
     app.decide(&alice, &review, everything(&review)).await.unwrap();
     app.poll(&agent).await.unwrap();
 }
@@ -194,14 +194,14 @@ async fn a97_past_the_brake_a_right_code_takes_a_fresh_one_and_nobody_is_refused
 async fn a97_an_agent_that_can_only_register_anew_gets_its_human_through_as_well() {
     let app = guessed_at().await;
     let alice = app.human_of_age("alice@example.com", 48 * HOUR, at("198.51.100.1")).await;
-    let ask = || app.service.register(asks(&["audience:read"]), from("198.51.100.1"));
+    let ask = || app.service.claims.register(asks(&["audience:read"]), from("198.51.100.1"));
     let first = ask().await.unwrap();
     assert_err!(app.enter(&alice, &first).await, Error::FreshCodeNeeded);
     let second = ask().await.unwrap();
     app.approve(&alice, &second).await;
     // A stranger's own request opens nobody else's.
     let mallory = app.human_of_age("mallory@example.net", 48 * HOUR, at("203.0.113.66")).await;
-    let own = app.service.register(asks(&["audience:read"]), from("203.0.113.66")).await.unwrap();
+    let own = app.service.claims.register(asks(&["audience:read"]), from("203.0.113.66")).await.unwrap();
     assert_err!(app.enter(&mallory, &own).await, Error::FreshCodeNeeded);
     let other = ask().await.unwrap();
     assert_err!(app.enter(&mallory, &other).await, Error::FreshCodeNeeded);
@@ -227,7 +227,7 @@ async fn a97_past_the_brake_right_and_wrong_codes_are_answered_and_charged_alike
     for n in 0..12 {
         wrong_codes(&app, format!("h{n}@example.net"), 48 * HOUR, v6(n, 1)).await;
     }
-    let agent = app.service.register(asks(&["audience:read"]), from("198.51.100.1")).await.unwrap();
+    let agent = app.service.claims.register(asks(&["audience:read"]), from("198.51.100.1")).await.unwrap();
     let friend = app.human_of_age("friend@example.net", 48 * HOUR, at("203.0.113.67")).await;
     assert_err!(app.enter(&friend, &agent).await, Error::FreshCodeNeeded);
     app.advance(120);
@@ -272,9 +272,9 @@ async fn a97_a_human_over_mcp_gets_a_fresh_code_by_calling_again() {
     let app = guessed_at().await;
     let alice = app.human_of_age("alice@example.com", 48 * HOUR, at("198.51.100.1")).await;
     let agent = app.register().await;
-    assert!(app.service.has_live_code(agent.registration_id).await.unwrap());
+    assert!(app.service.claims.has_live_code(agent.registration_id).await.unwrap());
     app.enter(&alice, &agent).await.unwrap_err();
-    assert!(!app.service.has_live_code(agent.registration_id).await.unwrap(), "an identical register_agent asks for the next code");
+    assert!(!app.service.claims.has_live_code(agent.registration_id).await.unwrap(), "an identical register_agent asks for the next code");
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn a97_the_page_says_what_to_do() {
 #[tokio::test]
 async fn a97_a_hint_that_binds_is_asked_of_the_second_code() {
     let app = app_with("claim.login_hint", "bind").await;
-    assert_eq!(app.service.config.claim.login_hint, LoginHint::Bind);
+    assert_eq!(app.service.context.config.claim.login_hint, LoginHint::Bind);
     crowded(&app, 100).await;
     for n in 0..12 {
         wrong_codes(&app, format!("g{n}@example.net"), 48 * HOUR, v6(n, 1)).await;
@@ -310,10 +310,10 @@ async fn a97_strangers_do_not_use_up_what_approving_takes() {
     let app = guessed_at().await;
     let human = app.human_of_age("alice@example.com", 48 * HOUR, v6(1, 1)).await;
     let agent = app.ask(asks(&["email:send"])).await.unwrap();
-    app.service.enter_code(&human.session, code(agent.claim.user_code.expose()), false, human.source).await.unwrap_err();
+    app.service.claims.enter_code(&human.session, code(agent.claim.user_code.expose()), false, human.source).await.unwrap_err();
     let fresh = fresh_code(&app, &agent).await;
-    let id = app.service.enter_code(&human.session, code(&fresh), false, human.source).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let id = app.service.claims.enter_code(&human.session, code(&fresh), false, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     assert!(review.needs_code);
     let decision = Decision { code: code(&fresh), ..everything(&review) };
     app.decide(&human, &review, decision).await.unwrap();
@@ -357,7 +357,7 @@ async fn a98_a_48_registers_three_times_what_one_of_its_64s_may() {
     let app = app().await;
     let mut taken = 0;
     for n in 0..40 {
-        let asked = app.service.register(asks(&["audience:read"]), from(&format!("2001:db8:1:{n:x}::1"))).await;
+        let asked = app.service.claims.register(asks(&["audience:read"]), from(&format!("2001:db8:1:{n:x}::1"))).await;
         match asked {
             Ok(_) => taken += 1,
             Err(Error::TooMany { .. }) => {}
@@ -365,10 +365,10 @@ async fn a98_a_48_registers_three_times_what_one_of_its_64s_may() {
         }
     }
     assert_eq!(taken, 30);
-    app.service.register(asks(&["audience:read"]), from("2001:db8:2::1")).await.unwrap();
+    app.service.claims.register(asks(&["audience:read"]), from("2001:db8:2::1")).await.unwrap();
     let mut of_one = 0;
     for _ in 0..20 {
-        of_one += u32::from(app.service.register(asks(&["audience:read"]), from("2001:db8:3::1")).await.is_ok());
+        of_one += u32::from(app.service.claims.register(asks(&["audience:read"]), from("2001:db8:3::1")).await.is_ok());
     }
     assert_eq!(of_one, 10);
 }
@@ -378,8 +378,8 @@ async fn a98_a_raised_48_has_what_it_was_given_and_a_raised_64_does_not_raise_it
     let app = app_with("limits.sources", "{\"2001:db8:1::/48\" = 50, \"2001:db8:2:5::/64\" = 40}").await;
     let mut taken = [0, 0];
     for n in 0..80 {
-        taken[0] += u32::from(app.service.register(asks(&["audience:read"]), from(&format!("2001:db8:1:{n:x}::1"))).await.is_ok());
-        taken[1] += u32::from(app.service.register(asks(&["audience:read"]), from("2001:db8:2:5::1")).await.is_ok());
+        taken[0] += u32::from(app.service.claims.register(asks(&["audience:read"]), from(&format!("2001:db8:1:{n:x}::1"))).await.is_ok());
+        taken[1] += u32::from(app.service.claims.register(asks(&["audience:read"]), from("2001:db8:2:5::1")).await.is_ok());
     }
     assert_eq!(taken, [50, 40]);
 }
@@ -388,21 +388,21 @@ async fn a98_a_raised_48_has_what_it_was_given_and_a_raised_64_does_not_raise_it
 async fn a98_at_the_ceiling_who_asked_most_makes_room_and_an_honest_claim_lives_its_hour() {
     let app = build().set("limits.pending_registrations", "60").start().await;
     let alice = app.human_of_age("alice@example.com", 48 * HOUR, at("198.51.100.1")).await;
-    let honest = app.service.register(asks(&["audience:read"]), from("198.51.100.1")).await.unwrap();
+    let honest = app.service.claims.register(asks(&["audience:read"]), from("198.51.100.1")).await.unwrap();
     // Twenty-four addresses, ten requests each: four times what may wait.
     for minute in 0..50 {
         for bot in 0..24 {
-            let _ = app.service.register(asks(&["audience:read"]), from(&format!("203.0.113.{bot}"))).await;
-            let _ = app.service.register(asks(&["audience:read"]), from(&format!("2001:db8:1:{minute:x}{bot:x}::1"))).await;
+            let _ = app.service.claims.register(asks(&["audience:read"]), from(&format!("203.0.113.{bot}"))).await;
+            let _ = app.service.claims.register(asks(&["audience:read"]), from(&format!("2001:db8:1:{minute:x}{bot:x}::1"))).await;
         }
         app.advance_and_purge(60).await;
     }
-    let fresh = app.service.new_attempt(&token(&honest), None, true).await.unwrap();
+    let fresh = app.service.claims.new_attempt(&token(&honest), None, true).await.unwrap();
     let alice = app.again(&alice).await;
     let id = app.type_code(&alice, fresh.attempt.user_code.expose()).await.unwrap();
-    let review = app.service.review(&alice.session, id, alice.source).await.unwrap();
+    let review = app.service.claims.review(&alice.session, id, alice.source).await.unwrap();
     app.decide(&alice, &review, Decision { password: Some(password(PASSWORD)), ..everything(&review) }).await.unwrap();
-    app.service.poll(&token(&honest), None, at("198.51.100.1")).await.unwrap();
+    app.service.claims.poll(&token(&honest), None, at("198.51.100.1")).await.unwrap();
     app.advance_and_purge(2 * HOUR).await;
     let counts = app.row_counts().await;
     assert_eq!((counts[&(Table::Pending as u8)], counts[&(Table::CrowdedPending as u8)]), (0, 0), "nothing is left in the lists");

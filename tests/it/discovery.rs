@@ -29,7 +29,7 @@ impl Agent<'_> {
 async fn an_agent_that_reads_only_the_documents_gets_its_key() {
     let app = app_with("public_url", "https://keys.acme.example").await;
     let agent = Agent { app: &app, base: "https://keys.acme.example".to_owned() };
-    let challenge = app.http().get(&app.service.config.api.r#try).send().await.header("www-authenticate").to_owned();
+    let challenge = app.http().get(&app.service.context.config.api.r#try).send().await.header("www-authenticate").to_owned();
     let metadata = json!(challenge.split("resource_metadata=\"").nth(1).unwrap().split('"').next().unwrap());
     let resource = agent.read(&metadata).await;
     let issuer = resource["authorization_servers"][0].as_str().unwrap();
@@ -44,7 +44,7 @@ async fn an_agent_that_reads_only_the_documents_gets_its_key() {
     agent.post(&server["token_endpoint"], poll.clone()).await.oauth_error(400, "authorization_pending");
     let human = app.human("alice@example.com").await;
     let id = app.type_code(&human, registered["claim"]["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(&human, &review, everything(&review)).await.unwrap();
     let token = agent.post(&server["token_endpoint"], poll).await.ok();
     let next = token["next"].as_str().unwrap();
@@ -212,7 +212,7 @@ async fn the_script_of_auth_md_leaves_a_key_in_a_private_file_and_prints_no_secr
     assert_eq!(link, format!("Link: http://{address}/claim"));
     let human = app.human("alice@example.com").await;
     let id = app.type_code(&human, code.strip_prefix("Code: ").unwrap()).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     assert_eq!(review.agent_name, "Shell \"agent\" \\");
     app.decide(&human, &review, everything(&review)).await.unwrap();
     let rest = lines.next_line().await.unwrap().unwrap();

@@ -70,7 +70,7 @@ impl World {
         let other = app.human("bob@example.com").await;
         let (key, off) = (app.key(&human, &["audience:read"]).await, app.key(&human, &["audience:read"]).await);
         let disabled = Edit { disabled: Some(true), ..Edit::default() };
-        app.service.edit_key(&Actor::Operator, off.view.id, disabled, Source::Local).await.unwrap();
+        app.service.keys.edit_key(&Actor::Operator, off.view.id, disabled, Source::Local).await.unwrap();
         app.delivered(&human, &["audience:read"]).await;
         let (asking, reviewing) = (app.register().await, app.register().await);
         Self { app, address, human, key, off, asking, reviewing, other }
@@ -79,8 +79,8 @@ impl World {
     async fn filled(&self) -> Vec<Filled> {
         let Self { app, human, key, off, other, .. } = self;
         let review = app.reviewed(human, &self.reviewing).await;
-        let agent = app.service.list_agents(&human.actor(), None, None, None).await.unwrap().agents[0].id;
-        let browser = app.service.browser_id(&app.human_again(human.account).await.session);
+        let agent = app.service.claims.list_agents(&human.actor(), None, None, None).await.unwrap().agents[0].id;
+        let browser = app.service.accounts.browser_id(&app.human_again(human.account).await.session);
         let text = |fields: &[(&'static str, &str)]| fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect::<Vec<_>>();
         let form = |route: &'static str, id: &str, fields: &[(&'static str, &str)]| {
             let head = route.split('{').next().unwrap();
@@ -119,7 +119,7 @@ impl World {
 
     /// A browser's session that was last seen two minutes ago, so that looking at it shows in its row.
     async fn cookie(&self) -> (String, BrowserSession) {
-        let (now, token) = (self.app.service.runtime.now(), SessionToken::new(self.app.service.runtime.bytes()));
+        let (now, token) = (self.app.service.context.runtime.now(), SessionToken::new(self.app.service.context.runtime.bytes()));
         let session = BrowserSession {
             token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
             account: self.human.account,
@@ -153,7 +153,7 @@ impl World {
     /// sent. Returns the answer's status and the things before and after the rest.
     async fn held_back(&self, form: &Filled, end: impl AsyncFnOnce(&Self, &BrowserSession)) -> (u16, bool) {
         let (cookie, session) = self.cookie().await;
-        let token = self.app.service.form_token(&cookie);
+        let token = self.app.service.accounts.form_token(&cookie);
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.append_pair("form_token", &token).extend_pairs(form.fields.iter().map(|(name, value)| (*name, value.as_str())));
         let body = body.append_pair("last", "xxxx").finish();
@@ -168,7 +168,7 @@ impl World {
         );
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (hash, now) = (session.token, self.app.service.runtime.now());
+        let (hash, now) = (session.token, self.app.service.context.runtime.now());
         loop {
             let seen = self.app.store.read(|rows| rows::load::<BrowserSession>(rows, hash.as_bytes())).await.unwrap();
             if seen.is_some_and(|session| session.seen_at == now) {
@@ -195,14 +195,14 @@ async fn a92_no_form_does_anything_that_is_finished_after_its_session_ended() {
     for form in &filled {
         let everywhere = async |runtime: &World, _: &BrowserSession| {
             let other = runtime.app.human_again(runtime.human.account).await;
-            runtime.app.service.sign_out_everywhere(&other.session, Source::Local).await.unwrap();
+            runtime.app.service.accounts.sign_out_everywhere(&other.session, Source::Local).await.unwrap();
         };
         assert_eq!(runtime.held_back(form, everywhere).await, (401, true), "signed out everywhere: {}", form.path);
         let disabled = async |runtime: &World, _: &BrowserSession| {
-            runtime.app.service.change_account("alice@example.com", Change::Disable, None).await.unwrap();
+            runtime.app.service.admin.change_account("alice@example.com", Change::Disable, None).await.unwrap();
         };
         assert_eq!(runtime.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
-        runtime.app.service.change_account("alice@example.com", Change::Enable, None).await.unwrap();
+        runtime.app.service.admin.change_account("alice@example.com", Change::Enable, None).await.unwrap();
         let expired = async |runtime: &World, session: &BrowserSession| {
             let row = BrowserSession { seen_at: session.seen_at - BrowserSession::IDLE, ..session.clone() };
             runtime.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
@@ -225,7 +225,7 @@ async fn a92_a_form_that_was_held_back_over_a_change_of_the_password_does_nothin
     let changed = async |runtime: &World, _: &BrowserSession| {
         let other = runtime.app.human_again(runtime.human.account).await;
         let new = password("another horse battery staple");
-        runtime.app.service.change_password(&other.session, password(PASSWORD), new, Source::Local).await.unwrap();
+        runtime.app.service.accounts.change_password(&other.session, password(PASSWORD), new, Source::Local).await.unwrap();
     };
     assert_eq!(runtime.held_back(form, changed).await, (401, true));
 }
@@ -256,33 +256,33 @@ async fn a92_each_change_looks_for_its_session_in_its_own_transaction() {
     app.delivered(&human, &["audience:read"]).await;
     let (asking, reviewing) = (app.register().await, app.register().await);
     let review = app.reviewed(&human, &reviewing).await;
-    let agent = app.service.list_agents(&human.actor(), None, None, None).await.unwrap().agents[0].id;
-    app.service.sign_out_everywhere(&app.human_again(human.account).await.session, Source::Local).await.unwrap();
+    let agent = app.service.claims.list_agents(&human.actor(), None, None, None).await.unwrap().agents[0].id;
+    app.service.accounts.sign_out_everywhere(&app.human_again(human.account).await.session, Source::Local).await.unwrap();
     let (s, session, actor, here) = (&app.service, &human.session, human.actor(), Source::Local);
     let rows = app.row_counts().await;
     let rename = Edit { name: Some("Mine".to_owned()), ..Edit::default() };
     let approve = || Decision { password: Some(password(PASSWORD)), ..everything(&review) };
     let code = code(asking.claim.user_code.expose());
     let outcomes = [
-        ("create", s.create_key(actor.clone(), human.account, new_key(&["audience:read"]), here).await.map(drop)),
-        ("edit", s.edit_key(&actor, key, rename, here).await.map(drop)),
-        ("rotate", s.rotate_key(&actor, key, Rotate::default(), here, None).await.map(drop)),
-        ("revoke", s.revoke_key(&actor, key, None, here).await.map(drop)),
-        ("resume", s.resume_keys(&actor, Some(key), here).await.map(drop)),
-        ("revoke agent", s.revoke_agent(&actor, agent, here).await.map(drop)),
-        ("revoke agents", s.revoke_all_agents(&actor, None, here).await.map(drop)),
-        ("enter", s.enter_code(session, code, true, here).await.map(drop)),
-        ("review", s.review(session, review.registration, here).await.map(drop)),
-        ("approve", s.approve(session, review.registration, approve(), here).await),
-        ("deny", s.deny(session, review.registration, false, here).await),
-        ("disown", s.deny(session, review.registration, true, here).await),
-        ("release", s.release(session, review.registration).await),
-        ("decision", s.decision(session, review.registration).await.map(drop)),
-        ("browsers", s.browsers(session).await.map(drop)),
-        ("sign out", s.sign_out_everywhere(session, here).await),
-        ("again", s.sign_in_again(session, Some(password(PASSWORD)), here).await.map(drop)),
-        ("password", s.change_password(session, password(PASSWORD), password("another horse battery"), here).await.map(drop)),
-        ("account", s.change_account(&bob.account.to_string(), Change::VerifyEmail, Some(session)).await.map(drop)),
+        ("create", s.keys.create_key(actor.clone(), human.account, new_key(&["audience:read"]), here).await.map(drop)),
+        ("edit", s.keys.edit_key(&actor, key, rename, here).await.map(drop)),
+        ("rotate", s.keys.rotate_key(&actor, key, Rotate::default(), here, None).await.map(drop)),
+        ("revoke", s.keys.revoke_key(&actor, key, None, here).await.map(drop)),
+        ("resume", s.admin.resume_keys(&actor, Some(key), here).await.map(drop)),
+        ("revoke agent", s.claims.revoke_agent(&actor, agent, here).await.map(drop)),
+        ("revoke agents", s.claims.revoke_all_agents(&actor, None, here).await.map(drop)),
+        ("enter", s.claims.enter_code(session, code, true, here).await.map(drop)),
+        ("review", s.claims.review(session, review.registration, here).await.map(drop)),
+        ("approve", s.claims.approve(session, review.registration, approve(), here).await),
+        ("deny", s.claims.deny(session, review.registration, false, here).await),
+        ("disown", s.claims.deny(session, review.registration, true, here).await),
+        ("release", s.claims.release(session, review.registration).await),
+        ("decision", s.claims.decision(session, review.registration).await.map(drop)),
+        ("browsers", s.accounts.browsers(session).await.map(drop)),
+        ("sign out", s.accounts.sign_out_everywhere(session, here).await),
+        ("again", s.accounts.sign_in_again(session, Some(password(PASSWORD)), here).await.map(drop)),
+        ("password", s.accounts.change_password(session, password(PASSWORD), password("another horse battery"), here).await.map(drop)),
+        ("account", s.admin.change_account(&bob.account.to_string(), Change::VerifyEmail, Some(session)).await.map(drop)),
     ];
     for (what, outcome) in outcomes {
         assert!(matches!(outcome, Err(Error::SignInNeeded)), "{what}: {outcome:?}");
@@ -296,20 +296,20 @@ async fn a92_a_program_that_was_signed_out_makes_nothing_with_the_request_it_beg
     let human = app.human("alice@example.com").await;
     let actor = app.program(&human).await;
     let key = app.key(&human, &["audience:read"]).await.view.id;
-    app.service.create_key(actor.clone(), human.account, new_key(&["audience:read"]), Source::Local).await.unwrap();
+    app.service.keys.create_key(actor.clone(), human.account, new_key(&["audience:read"]), Source::Local).await.unwrap();
     let agent = app.delivered(&human, &["audience:read"]).await;
-    let grant = app.service.list_agents(&human.actor(), None, None, None).await.unwrap().agents[0].id;
-    app.service.sign_out_everywhere(&human.session, Source::Local).await.unwrap();
-    let made = app.service.create_key(actor.clone(), human.account, new_key(&["audience:read"]), Source::Local).await;
+    let grant = app.service.claims.list_agents(&human.actor(), None, None, None).await.unwrap().agents[0].id;
+    app.service.accounts.sign_out_everywhere(&human.session, Source::Local).await.unwrap();
+    let made = app.service.keys.create_key(actor.clone(), human.account, new_key(&["audience:read"]), Source::Local).await;
     assert_err!(made, Error::Unauthorized { .. });
-    assert_err!(app.service.revoke_key(&actor, key, None, Source::Local).await, Error::Unauthorized { .. });
-    assert_err!(app.service.revoke_agent(&actor, grant, Source::Local).await, Error::Unauthorized { .. });
+    assert_err!(app.service.keys.revoke_key(&actor, key, None, Source::Local).await, Error::Unauthorized { .. });
+    assert_err!(app.service.claims.revoke_agent(&actor, grant, Source::Local).await, Error::Unauthorized { .. });
     app.call(agent.access_token.expose()).await.unwrap();
     // A session of somebody else is none of this account's.
     let eve = app.human("eve@example.com").await;
     let Actor::Program { session, .. } = app.program(&eve).await else { panic!("a program") };
     let posing = Actor::Program { account: human.account, session };
-    let made = app.service.create_key(posing, human.account, new_key(&["audience:read"]), Source::Local).await;
+    let made = app.service.keys.create_key(posing, human.account, new_key(&["audience:read"]), Source::Local).await;
     assert_err!(made, Error::Unauthorized { .. });
 }
 
@@ -318,9 +318,9 @@ async fn a92_a_service_whose_key_was_revoked_signs_nobody_in_with_the_request_it
     let app = app().await;
     let key = app.service_key().await;
     let caller = app.caller(&key).await;
-    app.service.revoke_presented(&key, Source::Local).await.unwrap();
+    app.service.keys.revoke_presented(&key, Source::Local).await.unwrap();
     let rows = app.row_counts().await;
     let visit = PortalUser { external_id: "u-1".to_owned(), email: "ada@example.com".to_owned(), ..PortalUser::default() };
-    assert!(app.service.open_portal(&caller, visit).await.is_err());
+    assert!(app.service.accounts.open_portal(&caller, visit).await.is_err());
     assert_eq!(app.row_counts().await, rows);
 }

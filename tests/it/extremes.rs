@@ -12,7 +12,7 @@ use countersign::{
     },
     platform::runtime::Runtime,
     server::run::Pages,
-    service::context::Service,
+    service::services::Services,
     store::{error::StoreError, handle::Store, table::Table},
 };
 use serde_json::{Value, json};
@@ -179,23 +179,23 @@ async fn a88_a_clock_at_either_end_of_the_calendar_starts_and_serves() {
     let now = 1_795_262_400;
     for at in [253_402_207_200 - 1, 253_402_207_200 - 3600, -62_135_596_800, -377_705_023_201 + 1, 0, 16_725_225_600, 18_446_744_073] {
         let app = build().clock_off(at - now).start().await;
-        app.service.offer_setup().await.unwrap();
+        app.service.accounts.offer_setup().await.unwrap();
         let agent = app.register().await;
         assert_err!(
             app.poll(&agent).await,
             countersign::api::error::Error::AuthorizationPending { .. } | countersign::api::error::Error::ExpiredToken { .. }
         );
-        app.service.purge().await.unwrap();
+        app.service.housekeeping.purge().await.unwrap();
         for path in ["/", "/claim", "/login", "/readyz", "/auth.md", "/.well-known/oauth-authorization-server"] {
             let status = app.http().get(path).send().await.status;
             assert!(status < 500, "{path} at {at}: {status}");
         }
         let human = app.human_of_age("alice@example.com", 0, LOCAL.source).await;
-        if let Ok(key) = app.service.create_key(human.actor(), human.account, new_key(&["audience:read"]), human.source).await {
+        if let Ok(key) = app.service.keys.create_key(human.actor(), human.account, new_key(&["audience:read"]), human.source).await {
             let _ = app.call(key.key.expose()).await;
-            let _ = app.service.rotate_key(&human.actor(), key.view.id, Default::default(), human.source, None).await;
+            let _ = app.service.keys.rotate_key(&human.actor(), key.view.id, Default::default(), human.source, None).await;
         }
-        app.service.purge().await.unwrap();
+        app.service.housekeeping.purge().await.unwrap();
         let app = app.restart().await;
         app.register().await;
     }
@@ -214,7 +214,7 @@ async fn a88_a_store_whose_writer_is_dead_makes_the_server_say_so_and_end() {
     let kills = Arc::new(AtomicBool::new(false));
     let when = kills.clone();
     store.observe(move |_| assert!(!when.load(SeqCst), "on purpose"));
-    let service = Arc::new(Service::open(config, store.clone(), server_secret(), Runtime::system()).await.unwrap());
+    let service = Arc::new(Services::open(config, store.clone(), server_secret(), Runtime::system()).await.unwrap());
     let mut mine = Instance::over(service, Role::Serve, lock);
     let pages = Pages::start(&mut mine, listener).unwrap();
     let ready = async || Http::over(address).get("/readyz").send().await.status;

@@ -16,7 +16,8 @@ async fn a03_a_flood_of_requests_from_everywhere_stores_no_more_than_the_bound_a
     let app = build().set("limits.pending_registrations", "40").start().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let mine = app.register().await;
-    let mut flood = (0..400_u32).map(|n| app.service.register(asks(&["audience:read"]), from(&format!("10.0.{}.{}", n / 250, n % 250))));
+    let mut flood =
+        (0..400_u32).map(|n| app.service.claims.register(asks(&["audience:read"]), from(&format!("10.0.{}.{}", n / 250, n % 250))));
     for asked in flood.by_ref().take(30) {
         asked.await.unwrap();
     }
@@ -25,7 +26,7 @@ async fn a03_a_flood_of_requests_from_everywhere_stores_no_more_than_the_bound_a
     for asked in flood.by_ref() {
         asked.await.unwrap();
     }
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let rows = |counts: &BTreeMap<u8, usize>, table: Table| counts[&(table as u8)];
     let counts = app.row_counts().await;
     assert_eq!((rows(&counts, Table::Pending), rows(&counts, Table::Registrations)), (40, 80));
@@ -37,7 +38,7 @@ async fn a03_a_flood_of_requests_from_everywhere_stores_no_more_than_the_bound_a
     drop(browser);
     let app = app.restart().await;
     app.register().await;
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(rows(&app.row_counts().await, Table::Registrations), 80, "a restart forgets no ceiling");
 }
 

@@ -159,7 +159,7 @@ async fn a49_functions_take_keys_of_their_own_environment_only() {
     let app = product("migma").set("keys.offered_environments", "[\"live\", \"test\"]").start().await;
     let human = app.human("alice@example.com").await;
     let new = NewKey { environment: Some(Environment::Test), ..new_key(&["audience:read"]) };
-    let test = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap();
+    let test = app.service.keys.create_key(human.actor(), human.account, new, human.source).await.unwrap();
     assert_eq!(app.http().post("/functions/v1/list-agents").bearer(test.key.expose()).send().await.status, 401);
     assert_eq!(manage(&app, test.key.expose(), json!({"action": "list"})).await.status, 401);
 }

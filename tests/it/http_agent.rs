@@ -36,7 +36,7 @@ async fn approved(app: &TestApp, code: &str) -> Human {
 
 async fn approved_by(app: &TestApp, human: &Human, code: &str) {
     let id = app.type_code(human, code).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(human, &review, everything(&review)).await.unwrap();
 }
 
@@ -564,7 +564,7 @@ async fn a38_a_denial_stays_a_denial() {
     let (token, code) = registered(&app.http()).await;
     let human = app.human("alice@example.com").await;
     let id = app.type_code(&human, &code).await.unwrap();
-    app.service.deny(&human.session, id, false, human.source).await.unwrap();
+    app.service.claims.deny(&human.session, id, false, human.source).await.unwrap();
     for _ in 0..3 {
         app.http().poll(&token).await.oauth_error(400, "access_denied");
         app.advance_and_purge(3600).await;
@@ -634,9 +634,9 @@ async fn pickup_token(app: &TestApp) -> (Human, String) {
     let (_, code) = registered(&app.http()).await;
     let human = app.human("alice@example.com").await;
     let id = app.type_code(&human, &code).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(&human, &review, everything(&review)).await.unwrap();
-    (human, app.service.offer_pickup(id).await.unwrap().0.expose().to_owned())
+    (human, app.service.claims.offer_pickup(id).await.unwrap().0.expose().to_owned())
 }
 
 #[tokio::test]

@@ -180,8 +180,8 @@ async fn unknown_revoked_expired_and_malformed_keys_look_the_same() {
         app.key(&human, &["audience:read"]).await,
         countersign::service::keys::create::NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) },
     );
-    let expired = app.service.create_key(human.actor(), human.account, expiring, human.source).await.unwrap();
-    app.service.revoke_key(&human.actor(), revoked.view.id, None, human.source).await.unwrap();
+    let expired = app.service.keys.create_key(human.actor(), human.account, expiring, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), revoked.view.id, None, human.source).await.unwrap();
     app.advance(61);
     let foreign = app_with("environment", "live").await;
     let unknown = key(&foreign, &["audience:read"]).await;
@@ -202,7 +202,7 @@ async fn a49_a_test_key_on_a_live_resource_is_any_invalid_key_and_the_owner_read
         environment: Some(countersign::domain::environment::Environment::Test),
         ..new_key(&["audience:read"])
     };
-    let test = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
+    let test = app.service.keys.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
     assert!(test.starts_with("cs_test_"));
     let (wrong, unknown) = (app.http().projects(&test).await, app.http().projects("cs_live_x").await);
     assert_eq!((wrong.status, wrong.text()), (unknown.status, unknown.text()));
@@ -344,7 +344,7 @@ async fn a46_a_key_makes_nothing_wider_longer_or_elsewhere() {
     let app = app_with("keys.offered_environments", "[\"live\", \"test\"]").await;
     let human = app.human("alice@example.com").await;
     let new = countersign::service::keys::create::NewKey { expires_in: Some(3600), ..new_key(&["keys:write", "audience:read"]) };
-    let key = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
+    let key = app.service.keys.create_key(human.actor(), human.account, new, human.source).await.unwrap().key.expose().to_owned();
     let before = app.row_counts().await;
     for wish in [
         json!({"name": "x", "scopes": ["email:send"]}),
@@ -547,7 +547,7 @@ async fn every_answer_to_a_key_carries_where_its_limit_stands() {
         answer.ok();
         assert_eq!((answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")), ("10", remaining.to_string().as_str()));
         let reset: i64 = answer.header("x-ratelimit-reset").parse().unwrap();
-        assert!((1..=60).contains(&(reset - app.service.runtime.now().as_second())));
+        assert!((1..=60).contains(&(reset - app.service.context.runtime.now().as_second())));
         assert!(answer.headers.contains_key("ratelimit") && answer.headers.contains_key("ratelimit-policy"));
     }
     let refused = app.http().projects(&key).await;

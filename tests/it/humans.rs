@@ -4,7 +4,7 @@ use crate::support::*;
 use countersign::{
     api::error::Error,
     domain::source::Source,
-    service::{accounts::passwords::hash_password, context::Service, idempotency::Operation},
+    service::{accounts::passwords::hash_password, idempotency::Operation, services::Services},
     store::{
         changes::Observer,
         engine::{Engine, ReadJob, Snapshot, WriteJob},
@@ -28,7 +28,7 @@ fn v6(a: u32, b: u32) -> Source {
 }
 
 async fn sign_in(app: &TestApp, email: &str, text: &str, from: Source) -> Result<(), Error> {
-    app.service.sign_in(email, password(text), from).await.map(drop)
+    app.service.accounts.sign_in(email, password(text), from).await.map(drop)
 }
 
 // Guessing one account's password.
@@ -124,15 +124,16 @@ async fn a96_somewhere_behind_a_proxy_is_no_known_place() {
 async fn a96_a_guesser_with_a_stolen_cookie_takes_nothing_from_the_owners_other_session() {
     let app = app().await;
     let stolen = app.human("alice@example.com").await;
-    let token = app.service.sign_in("alice@example.com", password(PASSWORD), at("198.51.100.7")).await.unwrap();
-    let (own, _) = app.service.session(&token).await.unwrap().unwrap();
+    let token = app.service.accounts.sign_in("alice@example.com", password(PASSWORD), at("198.51.100.7")).await.unwrap();
+    let (own, _) = app.service.accounts.session(&token).await.unwrap().unwrap();
     let mut tried = 0;
     for n in 0..30 {
-        let change = app.service.change_password(&stolen.session, password("something else again"), password(OTHER), v6(n, 1)).await;
+        let change =
+            app.service.accounts.change_password(&stolen.session, password("something else again"), password(OTHER), v6(n, 1)).await;
         tried += u32::from(matches!(change, Err(Error::WrongPassword)));
     }
     assert_eq!(tried, 10, "from however many addresses");
-    app.service.change_password(&own, password(PASSWORD), password(OTHER), at("198.51.100.7")).await.unwrap();
+    app.service.accounts.change_password(&own, password(PASSWORD), password(OTHER), at("198.51.100.7")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,7 +142,7 @@ async fn a96_thirty_at_once_wait_for_their_turn_and_are_answered() {
     app.human_of_age("alice@example.com", 48 * HOUR, Source::Local).await;
     let bots = (0..30).map(|n| {
         let service = app.service.clone();
-        tokio::spawn(async move { service.sign_in("nobody@example.com", password(PASSWORD), v6(1, n)).await.map(drop) })
+        tokio::spawn(async move { service.accounts.sign_in("nobody@example.com", password(PASSWORD), v6(1, n)).await.map(drop) })
     });
     let bots: Vec<_> = bots.collect();
     // In front of those who wait: the bots of one /48 wait for each other.
@@ -159,13 +160,13 @@ async fn a96_a_password_that_is_tried_first_is_refused_wherever_one_is_set() {
     let human = app.human("alice@example.com").await;
     for weak in ["          ", "aaaaaaaaaa", "qwertyuiop", "alice@example.com", "Countersign 1", "ｐａｓｓｗｏｒｄ１２３"] {
         let (service, new) = (&app.service, || password(weak));
-        let (code, _) = service.offer_setup().await.unwrap().unwrap();
+        let (code, _) = service.accounts.offer_setup().await.unwrap().unwrap();
         let refused = [
-            service.sign_up("alice@example.com", new(), at("127.0.0.1")).await.map(drop),
-            service.set_up(&code, "alice@example.com", new(), at("127.0.0.1")).await.map(drop),
-            service.create_account("alice@example.com", new(), true, true).await.map(drop),
-            service.reset_password("alice@example.com", new(), Operation::default()).await.map(drop),
-            service.change_password(&human.session, password(PASSWORD), new(), human.source).await.map(drop),
+            service.accounts.sign_up("alice@example.com", new(), at("127.0.0.1")).await.map(drop),
+            service.accounts.set_up(&code, "alice@example.com", new(), at("127.0.0.1")).await.map(drop),
+            service.accounts.create_account("alice@example.com", new(), true, true).await.map(drop),
+            service.accounts.reset_password("alice@example.com", new(), Operation::default()).await.map(drop),
+            service.accounts.change_password(&human.session, password(PASSWORD), new(), human.source).await.map(drop),
         ];
         for answer in refused {
             match answer {
@@ -181,13 +182,13 @@ async fn a96_passwords_that_are_refused_use_nothing_up() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     for _ in 0..12 {
-        let change = app.service.change_password(&human.session, password(PASSWORD), password("qwertyuiop"), human.source).await;
+        let change = app.service.accounts.change_password(&human.session, password(PASSWORD), password("qwertyuiop"), human.source).await;
         assert_err!(change, Error::Invalid { field, .. } if field == "password");
-        let sign_up = app.service.sign_up("bob@example.com", password("qwertyuiop"), at("192.0.2.1")).await;
+        let sign_up = app.service.accounts.sign_up("bob@example.com", password("qwertyuiop"), at("192.0.2.1")).await;
         assert_err!(sign_up, Error::Invalid { field, .. } if field == "password");
     }
-    app.service.sign_up("bob@example.com", password(OTHER), at("192.0.2.1")).await.unwrap();
-    app.service.change_password(&human.session, password(PASSWORD), password(OTHER), human.source).await.unwrap();
+    app.service.accounts.sign_up("bob@example.com", password(OTHER), at("192.0.2.1")).await.unwrap();
+    app.service.accounts.change_password(&human.session, password(PASSWORD), password(OTHER), human.source).await.unwrap();
 }
 
 #[tokio::test]
@@ -220,14 +221,14 @@ async fn f46_a_password_is_the_same_however_its_letters_are_composed() {
     for (set, typed) in [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("ﬁve wide ｗｏｒｄｓ here", "five wide words here")] {
         let app = app().await;
         let human = app.human("alice@example.com").await;
-        app.service.change_password(&human.session, password(PASSWORD), password(set), human.source).await.unwrap();
+        app.service.accounts.change_password(&human.session, password(PASSWORD), password(set), human.source).await.unwrap();
         sign_in(&app, "alice@example.com", typed, at("192.0.2.1")).await.unwrap();
-        app.service.reset_password("alice@example.com", password(typed), Operation::default()).await.unwrap();
-        let token = app.service.sign_in("alice@example.com", password(set), at("192.0.2.1")).await.unwrap();
-        let (session, _) = app.service.session(&token).await.unwrap().unwrap();
+        app.service.accounts.reset_password("alice@example.com", password(typed), Operation::default()).await.unwrap();
+        let token = app.service.accounts.sign_in("alice@example.com", password(set), at("192.0.2.1")).await.unwrap();
+        let (session, _) = app.service.accounts.session(&token).await.unwrap().unwrap();
         // Asked again, and on the way to the next.
-        app.service.change_password(&session, password(typed), password(OTHER), at("192.0.2.1")).await.unwrap();
-        app.service.sign_up("bob@example.com", password(set), at("192.0.2.1")).await.unwrap();
+        app.service.accounts.change_password(&session, password(typed), password(OTHER), at("192.0.2.1")).await.unwrap();
+        app.service.accounts.sign_up("bob@example.com", password(set), at("192.0.2.1")).await.unwrap();
         sign_in(&app, "bob@example.com", typed, at("192.0.2.1")).await.unwrap();
     }
 }
@@ -240,9 +241,9 @@ async fn f46_a_password_that_was_hashed_as_typed_still_signs_in_as_it_was_typed(
     let old = argon2::Argon2::default().hash_password_with_salt(DECOMPOSED.as_bytes(), &[5; 16]).unwrap().to_string();
     app.edit(human.account, move |account| account.password = Some(old.clone())).await;
     sign_in(&app, "alice@example.com", DECOMPOSED, at("192.0.2.1")).await.unwrap();
-    let token = app.service.sign_in("alice@example.com", password(DECOMPOSED), at("192.0.2.1")).await.unwrap();
-    let (session, _) = app.service.session(&token).await.unwrap().unwrap();
-    app.service.change_password(&session, password(DECOMPOSED), password(DECOMPOSED), at("192.0.2.1")).await.unwrap();
+    let token = app.service.accounts.sign_in("alice@example.com", password(DECOMPOSED), at("192.0.2.1")).await.unwrap();
+    let (session, _) = app.service.accounts.session(&token).await.unwrap().unwrap();
+    app.service.accounts.change_password(&session, password(DECOMPOSED), password(DECOMPOSED), at("192.0.2.1")).await.unwrap();
     sign_in(&app, "alice@example.com", COMPOSED, at("192.0.2.1")).await.unwrap();
 }
 
@@ -252,7 +253,7 @@ async fn f46_a_password_that_was_hashed_as_typed_still_signs_in_as_it_was_typed(
 async fn a92_sign_ins_with_the_old_password_under_way_during_its_change_open_nothing() {
     let app = app_with("sessions.password_grant", "true").await;
     app.human("alice@example.com").await;
-    let publishable = app.service.publishable_key().unwrap().to_owned();
+    let publishable = app.service.accounts.publishable_key().unwrap().to_owned();
     for round in 0..4 {
         let old = if round == 0 { PASSWORD.to_owned() } else { format!("{OTHER} {round}") };
         let new = format!("{OTHER} {}", round + 1);
@@ -260,15 +261,15 @@ async fn a92_sign_ins_with_the_old_password_under_way_during_its_change_open_not
         let under_way = (0..8).flat_map(|n| {
             let (service, old, key) = (app.service.clone(), old.clone(), publishable.clone());
             let (again, other) = (service.clone(), old.clone());
-            let page = tokio::spawn(async move { service.sign_in("alice@example.com", password(&old), v6(n, 1)).await.map(drop) });
+            let page = tokio::spawn(async move { service.accounts.sign_in("alice@example.com", password(&old), v6(n, 1)).await.map(drop) });
             let program = tokio::spawn(async move {
-                let programs = again.programs(Some(&key))?;
+                let programs = again.accounts.programs(Some(&key))?;
                 programs.sign_in("alice@example.com", password(&other), v6(n, 2)).await.map(drop)
             });
             [page, program]
         });
         let under_way: Vec<_> = under_way.collect();
-        app.service.reset_password("alice@example.com", password(&new), Operation::default()).await.unwrap();
+        app.service.accounts.reset_password("alice@example.com", password(&new), Operation::default()).await.unwrap();
         for answer in futures::future::join_all(under_way).await {
             assert!(matches!(answer.unwrap(), Ok(()) | Err(Error::WrongPassword | Error::Busy | Error::TooMany { .. })));
         }
@@ -282,10 +283,10 @@ async fn a92_sign_ins_with_the_old_password_under_way_during_its_change_open_not
 #[tokio::test]
 async fn a91_a_set_up_that_is_abandoned_anywhere_leaves_the_code_or_the_account() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     // Dropped at its first await, its second, and so on, until one came through.
     for steps in 1..200 {
-        let mut setting_up = app.service.set_up(&code, "op@example.com", password(PASSWORD), at("127.0.0.1")).boxed();
+        let mut setting_up = app.service.accounts.set_up(&code, "op@example.com", password(PASSWORD), at("127.0.0.1")).boxed();
         let mut done = None;
         for _ in 0..steps {
             done = (&mut setting_up).now_or_never();
@@ -301,13 +302,13 @@ async fn a91_a_set_up_that_is_abandoned_anywhere_leaves_the_code_or_the_account(
                 answer.unwrap();
                 break;
             }
-            None if app.service.has_operator().await.unwrap() => break,
-            None => assert!(app.service.awaits_setup(), "after {steps} steps"),
+            None if app.service.accounts.has_operator().await.unwrap() => break,
+            None => assert!(app.service.accounts.awaits_setup(), "after {steps} steps"),
         }
     }
-    assert!(app.service.has_operator().await.unwrap());
-    assert!(!app.service.awaits_setup(), "whether or not anybody waited for the answer");
-    assert_err!(app.service.set_up(&code, "op2@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongCode);
+    assert!(app.service.accounts.has_operator().await.unwrap());
+    assert!(!app.service.accounts.awaits_setup(), "whether or not anybody waited for the answer");
+    assert_err!(app.service.accounts.set_up(&code, "op2@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongCode);
     sign_in(&app, "op@example.com", PASSWORD, at("127.0.0.1")).await.unwrap();
     assert_eq!(app.all_accounts().await.len(), 1);
 }
@@ -315,23 +316,23 @@ async fn a91_a_set_up_that_is_abandoned_anywhere_leaves_the_code_or_the_account(
 #[tokio::test]
 async fn a91_an_operator_made_on_the_command_line_closes_the_set_up() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
-    let making = app.service.create_account("op@example.com", password(PASSWORD), true, true);
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
+    let making = app.service.accounts.create_account("op@example.com", password(PASSWORD), true, true);
     making.await.unwrap();
-    assert!(!app.service.awaits_setup());
-    assert_err!(app.service.set_up(&code, "me@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongCode);
+    assert!(!app.service.accounts.awaits_setup());
+    assert_err!(app.service.accounts.set_up(&code, "me@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongCode);
 }
 
 #[tokio::test]
 async fn f44_the_set_up_code_is_read_as_it_is_pasted_and_what_is_none_is_no_guess() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     for _ in 0..12 {
-        let nothing = app.service.set_up("WDJB", "op@example.com", password(PASSWORD), at("192.0.2.1")).await;
+        let nothing = app.service.accounts.set_up("WDJB", "op@example.com", password(PASSWORD), at("192.0.2.1")).await;
         assert_err!(nothing, Error::Invalid { field, .. } if field == "code");
     }
     let pasted = format!("\u{a0}`{}`.\r\n", code.to_lowercase());
-    app.service.set_up(&pasted, "op@example.com", password(PASSWORD), at("192.0.2.1")).await.unwrap();
+    app.service.accounts.set_up(&pasted, "op@example.com", password(PASSWORD), at("192.0.2.1")).await.unwrap();
 }
 
 // Who has an account.
@@ -372,23 +373,23 @@ async fn a101_a_known_and_an_unknown_account_cost_the_same_writes_and_read_the_s
     app.human_of_age("alice@example.com", 48 * HOUR, Source::Local).await;
     let gone = app.human_of_age("gone@example.com", 48 * HOUR, Source::Local).await;
     let bare = app.human_of_age("bare@example.com", 48 * HOUR, Source::Local).await;
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     app.edit(gone.account, move |account| account.disabled_at = Some(now)).await;
     app.edit(bare.account, |account| account.password = None).await;
     app.service.close().await;
-    let (config, runtime) = (app.service.config.clone(), app.service.runtime.clone());
+    let (config, runtime) = (app.service.context.config.clone(), app.service.context.runtime.clone());
     let dir = app.closed();
     let writes = Arc::new(AtomicUsize::new(0));
     let store = Store::new(Arc::new(Counting(reopen(dir.path()), writes.clone())));
-    let service = Service::open(config, store, server_secret(), runtime).await.unwrap();
+    let service = Services::open(config, store, server_secret(), runtime).await.unwrap();
     let mut seen = Vec::new();
     for email in ["alice@example.com", "nobody@example.com", "gone@example.com", "bare@example.com"] {
         for text in ["something else again", DECOMPOSED, &"x".repeat(400)] {
             let before = writes.load(Ordering::SeqCst);
-            let answer = service.sign_in(email, password(text), at("192.0.2.1")).await.unwrap_err();
+            let answer = service.accounts.sign_in(email, password(text), at("192.0.2.1")).await.unwrap_err();
             seen.push((serde_json::to_string(&answer).unwrap(), writes.load(Ordering::SeqCst) - before));
         }
-        let closed = service.sign_up(email, password(PASSWORD), at("192.0.2.1")).await.unwrap_err();
+        let closed = service.accounts.sign_up(email, password(PASSWORD), at("192.0.2.1")).await.unwrap_err();
         assert!(matches!(closed, Error::Forbidden { .. }));
     }
     seen.dedup();

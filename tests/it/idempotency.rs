@@ -52,7 +52,7 @@ async fn a_retry_is_told_what_became_of_the_key() {
     let (app, human, key) = writer().await;
     let made = data(&create(&app, &key, "order-1", "Export").send().await);
     let id = made["id"].as_str().unwrap().parse().unwrap();
-    app.service.revoke_key(&human.actor(), id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), id, None, Source::Local).await.unwrap();
     let found = data(&create(&app, &key, "order-1", "Export").send().await);
     assert_eq!((&found["status"], &found["key"]), (&json!("revoked"), &Value::Null));
 }
@@ -151,12 +151,16 @@ async fn a_full_accounts_retry_still_finds_its_key() {
     let human = app.human("alice@example.com").await;
     let once = Once { caller: "a session".to_owned(), key: "form-1".parse().unwrap() };
     let create = async || {
-        app.service.create_key_once(human.actor(), human.account, new_key(&["audience:read"]), human.source, Some(&once)).await.unwrap()
+        app.service
+            .keys
+            .create_key_once(human.actor(), human.account, new_key(&["audience:read"]), human.source, Some(&once))
+            .await
+            .unwrap()
     };
     let (first, again) = (create().await, create().await);
     assert!(!first.is_replay() && again.is_replay());
     assert_eq!(first.view.id, again.view.id);
-    let other = app.service.create_key(human.actor(), human.account, new_key(&["audience:read"]), human.source).await;
+    let other = app.service.keys.create_key(human.actor(), human.account, new_key(&["audience:read"]), human.source).await;
     assert_err!(other, Error::Conflict { .. });
 }
 
@@ -167,9 +171,9 @@ async fn a_retry_by_somebody_who_may_no_longer_is_refused() {
     let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap().view.id;
     let actor = app.key_actor(parent.key.expose()).await;
     let once = Once { caller: parent.view.id.to_string(), key: "order-1".parse().unwrap() };
-    let rotate = async || app.service.rotate_key(&actor, child, Rotate::default(), Source::Local, Some(&once)).await;
+    let rotate = async || app.service.keys.rotate_key(&actor, child, Rotate::default(), Source::Local, Some(&once)).await;
     rotate().await.unwrap();
-    app.service.revoke_key(&human.actor(), parent.view.id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), parent.view.id, None, Source::Local).await.unwrap();
     assert_err!(rotate().await, Error::Unauthorized { .. });
 }
 

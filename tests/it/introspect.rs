@@ -21,7 +21,7 @@ async fn a_good_key_is_told_in_the_words_of_the_rfc() {
     let agent = app.delivered(&ada, &["audience:read"]).await;
     let answer = ask(&app, &service, agent.access_token.expose()).await;
     let told = answer.not_stored().ok();
-    let now = app.service.runtime.now().as_second();
+    let now = app.service.context.runtime.now().as_second();
     assert_eq!(told["client_id"].as_str().map(|id| &id[..4]), Some("reg_"));
     let mut told = told.as_object().unwrap().clone();
     told.remove("client_id");
@@ -81,11 +81,11 @@ async fn a50_whatever_is_not_valid_looks_the_same() {
     let service = app.service_key().await;
     let ada = app.human("ada@example.com").await;
     let bob = app.human("bob@example.com").await;
-    let new = |new: NewKey| app.service.create_key(ada.actor(), ada.account, new, ada.source);
+    let new = |new: NewKey| app.service.keys.create_key(ada.actor(), ada.account, new, ada.source);
     let expired = new(NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) }).await.unwrap();
     let test = new(NewKey { environment: Some(Environment::Test), ..new_key(&["audience:read"]) }).await.unwrap();
     let revoked = app.key(&ada, &["audience:read"]).await;
-    app.service.revoke_key(&ada.actor(), revoked.view.id, None, ada.source).await.unwrap();
+    app.service.keys.revoke_key(&ada.actor(), revoked.view.id, None, ada.source).await.unwrap();
     let disabled = app.key(&bob, &["audience:read"]).await;
     app.edit(bob.account, |account| account.disabled_at = Some(account.created_at)).await;
     app.advance(60);

@@ -28,7 +28,7 @@ async fn operator(app: &TestApp) -> Human {
 }
 
 async fn verdict(app: &TestApp, key: &str, need: Requirements) -> Verification {
-    app.service.verify_as_operator(key, need).await.unwrap()
+    app.service.verifier.verify_as_operator(key, need).await.unwrap()
 }
 
 async fn code_of(app: &TestApp, key: &str, need: Requirements) -> Code {
@@ -36,7 +36,7 @@ async fn code_of(app: &TestApp, key: &str, need: Requirements) -> Code {
 }
 
 async fn revoke(app: &TestApp, actor: &Actor, id: KeyId) -> Result<u32, Error> {
-    app.service.revoke_key(actor, id, None, Source::Local).await.map(|revoked| revoked.descendants)
+    app.service.keys.revoke_key(actor, id, None, Source::Local).await.map(|revoked| revoked.descendants)
 }
 
 // Making and listing.
@@ -47,7 +47,7 @@ async fn a_created_key_works_and_its_secret_is_in_that_reply_only() {
     let human = app.human("alice@example.com").await;
     let made = app.key(&human, &["audience:read"]).await;
     app.call(made.key.expose()).await.unwrap();
-    let seen = app.service.get_key(&human.actor(), made.view.id).await.unwrap();
+    let seen = app.service.keys.get_key(&human.actor(), made.view.id).await.unwrap();
     assert!(!serde_json::to_string(&seen).unwrap().contains(made.key.expose()));
     assert_eq!(seen.prefix, made.key.expose()[.."cs_live_".len() + 8]);
     assert_eq!((seen.created_by, seen.status), (CreatedBy::Simple("human".to_owned()), Status::Active));
@@ -58,7 +58,7 @@ async fn an_agents_key_tells_agent_registration_and_approver() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.delivered(&human, &["audience:read"]).await;
-    let seen = app.service.get_key(&human.actor(), key.key_id).await.unwrap();
+    let seen = app.service.keys.get_key(&human.actor(), key.key_id).await.unwrap();
     let CreatedBy::Agent { agent_name, registration_id, approved_by } = seen.created_by else { panic!("made by an agent") };
     assert_eq!((agent_name.as_str(), approved_by.as_str()), ("Claude", "a•••@example.com"));
     assert!(registration_id.starts_with("reg_"));
@@ -79,7 +79,7 @@ async fn what_a_new_key_can_not_be_is_refused_by_field() {
         (NewKey { expires_in: Some(-5), ..ok.clone() }, "expires_in"),
         (NewKey { expires_in: Some(i64::MAX), ..ok.clone() }, "expires_in"),
     ] {
-        let made = app.service.create_key(human.actor(), human.account, new, Source::Local).await;
+        let made = app.service.keys.create_key(human.actor(), human.account, new, Source::Local).await;
         assert_err!(made, Error::Invalid { field, .. } if field == wrong);
     }
 }
@@ -98,7 +98,7 @@ async fn pages_are_newest_first_and_follow_one_another() {
     let (mut cursor, mut seen, mut pages) = (None, Vec::new(), 0);
     loop {
         let filter = KeyFilter { limit: Some(3), cursor: cursor.clone(), ..KeyFilter::default() };
-        let page = app.service.list_keys(&human.actor(), Some(human.account), &filter).await.unwrap();
+        let page = app.service.keys.list_keys(&human.actor(), Some(human.account), &filter).await.unwrap();
         seen.extend(page.keys.into_iter().map(|key| key.id));
         (cursor, pages) = (page.next_cursor, pages + 1);
         if cursor.is_none() {
@@ -116,8 +116,8 @@ async fn a_last_page_that_is_full_has_no_cursor() {
         app.key(&human, &["audience:read"]).await;
     }
     let page = |limit| KeyFilter { limit: Some(limit), ..KeyFilter::default() };
-    assert_eq!(app.service.list_keys(&human.actor(), Some(human.account), &page(4)).await.unwrap().next_cursor, None);
-    assert!(app.service.list_keys(&human.actor(), Some(human.account), &page(3)).await.unwrap().next_cursor.is_some());
+    assert_eq!(app.service.keys.list_keys(&human.actor(), Some(human.account), &page(4)).await.unwrap().next_cursor, None);
+    assert!(app.service.keys.list_keys(&human.actor(), Some(human.account), &page(3)).await.unwrap().next_cursor.is_some());
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn filters_hold_across_pages() {
     for n in 0..6 {
         let environment = if n % 2 == 0 { Environment::Live } else { Environment::Test };
         let new = in_environment(environment, &["audience:read"]);
-        let key = app.service.create_key(human.actor(), human.account, new, Source::Local).await.unwrap();
+        let key = app.service.keys.create_key(human.actor(), human.account, new, Source::Local).await.unwrap();
         if n < 2 {
             revoke(&app, &human.actor(), key.view.id).await.unwrap();
         }
@@ -135,7 +135,7 @@ async fn filters_hold_across_pages() {
     let list = |status, environment| {
         let (actor, filter) = (human.actor(), KeyFilter { status, environment, limit: Some(100), ..KeyFilter::default() });
         let app = &app;
-        async move { app.service.list_keys(&actor, Some(human.account), &filter).await.unwrap().keys.len() }
+        async move { app.service.keys.list_keys(&actor, Some(human.account), &filter).await.unwrap().keys.len() }
     };
     assert_eq!(list(None, None).await, 6);
     assert_eq!(list(Some(Status::Revoked), None).await, 2);
@@ -148,10 +148,10 @@ async fn limits_and_cursors_nobody_gave_are_refused() {
     let human = app.human("alice@example.com").await;
     for limit in [0, 101] {
         let filter = KeyFilter { limit: Some(limit), ..KeyFilter::default() };
-        assert_err!(app.service.list_keys(&human.actor(), Some(human.account), &filter).await, Error::Invalid { field, .. } if field == "limit");
+        assert_err!(app.service.keys.list_keys(&human.actor(), Some(human.account), &filter).await, Error::Invalid { field, .. } if field == "limit");
     }
     let filter = KeyFilter { cursor: Some("../acc".to_owned()), ..KeyFilter::default() };
-    assert_err!(app.service.list_keys(&human.actor(), Some(human.account), &filter).await, Error::Invalid { field, .. } if field == "cursor");
+    assert_err!(app.service.keys.list_keys(&human.actor(), Some(human.account), &filter).await, Error::Invalid { field, .. } if field == "cursor");
 }
 
 // Other accounts.
@@ -162,10 +162,10 @@ async fn a45_another_accounts_key_is_not_found_like_an_unknown_one() {
     let (alice, bob) = (app.human("alice@example.com").await, app.human("bob@example.com").await);
     let hers = app.key(&alice, &["audience:read"]).await;
     let his = app.key(&bob, &["keys:read", "keys:revoke", "keys:write", "keys:verify"]).await;
-    let unknown = KeyId::new(app.service.runtime.now(), [1; 16]);
+    let unknown = KeyId::new(app.service.context.runtime.now(), [1; 16]);
     for actor in [bob.actor(), app.key_actor(his.key.expose()).await] {
         for id in [hers.view.id, unknown] {
-            assert_err!(app.service.get_key(&actor, id).await, Error::NotFound { .. });
+            assert_err!(app.service.keys.get_key(&actor, id).await, Error::NotFound { .. });
             assert_err!(revoke(&app, &actor, id).await, Error::NotFound { .. });
         }
     }
@@ -180,10 +180,10 @@ async fn a45_an_actor_stays_in_its_account_whatever_is_named() {
     let his = app.key(&bob, &["audience:read", "keys:read", "keys:write"]).await;
     for actor in [bob.actor(), app.key_actor(his.key.expose()).await] {
         for named in [None, Some(alice.account)] {
-            let list = app.service.list_keys(&actor, named, &KeyFilter::default()).await.unwrap();
+            let list = app.service.keys.list_keys(&actor, named, &KeyFilter::default()).await.unwrap();
             assert_eq!(list.keys.iter().map(|key| key.id).collect::<Vec<_>>(), [his.view.id]);
         }
-        let made = app.service.create_key(actor, alice.account, new_key(&["audience:read"]), Source::Local).await;
+        let made = app.service.keys.create_key(actor, alice.account, new_key(&["audience:read"]), Source::Local).await;
         assert_err!(made, Error::NotFound { .. });
     }
 }
@@ -196,7 +196,7 @@ async fn a45_another_accounts_cursor_shows_nothing_of_it() {
     let newest = app.key(&alice, &["audience:read"]).await;
     let his = app.key(&bob, &["audience:read"]).await;
     let filter = KeyFilter { cursor: Some(newest.view.id.to_string()), ..KeyFilter::default() };
-    let list = app.service.list_keys(&bob.actor(), None, &filter).await.unwrap();
+    let list = app.service.keys.list_keys(&bob.actor(), None, &filter).await.unwrap();
     assert!(list.keys.iter().all(|key| key.id == his.view.id));
 }
 
@@ -208,9 +208,9 @@ async fn without_management_scopes_a_key_sees_and_revokes_itself() {
     let human = app.human("alice@example.com").await;
     let (mine, sibling) = (app.key(&human, &["audience:read"]).await, app.key(&human, &["audience:read"]).await);
     let actor = app.key_actor(mine.key.expose()).await;
-    let list = app.service.list_keys(&actor, Some(human.account), &KeyFilter::default()).await.unwrap();
+    let list = app.service.keys.list_keys(&actor, Some(human.account), &KeyFilter::default()).await.unwrap();
     assert_eq!(list.keys.iter().map(|key| key.id).collect::<Vec<_>>(), [mine.view.id]);
-    assert_err!(app.service.get_key(&actor, sibling.view.id).await, Error::NotFound { .. });
+    assert_err!(app.service.keys.get_key(&actor, sibling.view.id).await, Error::NotFound { .. });
     assert_err!(revoke(&app, &actor, sibling.view.id).await, Error::NotFound { .. });
     assert_err!(app.child(mine.key.expose(), new_key(&["audience:read"])).await, Error::InsufficientScope { .. });
     revoke(&app, &actor, mine.view.id).await.unwrap();
@@ -224,8 +224,8 @@ async fn keys_read_sees_all_and_revokes_none() {
     let human = app.human("alice@example.com").await;
     let (reader, sibling) = (app.key(&human, &["keys:read"]).await, app.key(&human, &["audience:read"]).await);
     let actor = app.key_actor(reader.key.expose()).await;
-    assert_eq!(app.service.list_keys(&actor, Some(human.account), &KeyFilter::default()).await.unwrap().keys.len(), 2);
-    app.service.get_key(&actor, sibling.view.id).await.unwrap();
+    assert_eq!(app.service.keys.list_keys(&actor, Some(human.account), &KeyFilter::default()).await.unwrap().keys.len(), 2);
+    app.service.keys.get_key(&actor, sibling.view.id).await.unwrap();
     assert_err!(revoke(&app, &actor, sibling.view.id).await, Error::InsufficientScope { missing } if missing.has("keys:revoke"));
 }
 
@@ -260,14 +260,14 @@ async fn a46_a_child_is_never_wider_than_its_parent() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let new = NewKey { expires_in: Some(HOUR), ..new_key(&["audience:read", "keys:write"]) };
-    let parent = app.service.create_key(human.actor(), human.account, new, Source::Local).await.unwrap();
+    let parent = app.service.keys.create_key(human.actor(), human.account, new, Source::Local).await.unwrap();
     let parent = parent.key.expose();
     assert_err!(app.child(parent, new_key(&["audience:read", "email:send"])).await, Error::InsufficientScope { missing } if missing.to_string() == "email:send");
     assert_err!(app.child(parent, in_environment(Environment::Test, &["audience:read"])).await, Error::Forbidden { .. });
     let longer = NewKey { expires_in: Some(HOUR + 1), ..new_key(&["audience:read"]) };
     assert_err!(app.child(parent, longer).await, Error::Forbidden { .. });
     let child = app.child(parent, new_key(&["audience:read"])).await.unwrap();
-    assert_eq!(child.view.expires_at.map(|at| at.0), Some(app.service.runtime.now() + jiff::SignedDuration::from_hours(1)));
+    assert_eq!(child.view.expires_at.map(|at| at.0), Some(app.service.context.runtime.now() + jiff::SignedDuration::from_hours(1)));
     app.advance(HOUR);
     assert_err!(app.call(child.key.expose()).await, Error::Unauthorized { .. });
 }
@@ -277,7 +277,7 @@ async fn a46_a_test_key_makes_test_keys_in_a_live_deployment() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let new = in_environment(Environment::Test, &["audience:read", "keys:write"]);
-    let parent = app.service.create_key(human.actor(), human.account, new, Source::Local).await.unwrap();
+    let parent = app.service.keys.create_key(human.actor(), human.account, new, Source::Local).await.unwrap();
     let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
     assert_eq!(child.view.environment, Environment::Test);
     assert!(child.key.expose().starts_with("cs_test_"));
@@ -299,7 +299,7 @@ async fn a81_every_descendant_is_dead_before_the_reply() {
         assert_eq!(code_of(&app, key, Requirements::call()).await, Code::Revoked);
     }
     let active = KeyFilter { status: Some(Status::Active), ..KeyFilter::default() };
-    assert!(app.service.list_keys(&human.actor(), None, &active).await.unwrap().keys.is_empty());
+    assert!(app.service.keys.list_keys(&human.actor(), None, &active).await.unwrap().keys.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,7 +311,7 @@ async fn a81_children_minted_while_the_parent_is_revoked_do_not_outlive_it() {
         let caller = app.caller(parent.key.expose()).await;
         let mints = futures::future::join_all((0..10).map(|_| {
             let actor = caller.actor();
-            app.service.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local)
+            app.service.keys.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local)
         }));
         let actor = human.actor();
         let (minted, revoked) = futures::join!(mints, revoke(&app, &actor, parent.view.id));
@@ -327,9 +327,9 @@ async fn revoking_twice_keeps_the_first_time_and_one_line_in_the_activity() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    let first = app.service.revoke_key(&human.actor(), key.view.id, Some("leaked".to_owned()), human.source).await.unwrap();
+    let first = app.service.keys.revoke_key(&human.actor(), key.view.id, Some("leaked".to_owned()), human.source).await.unwrap();
     app.advance(60);
-    let second = app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+    let second = app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     assert_eq!(first.revoked_at, second.revoked_at);
     let lines: Vec<_> = app.activity(human.account).await.into_iter().filter(|what| matches!(what, EventKind::KeyRevoked { .. })).collect();
     assert!(matches!(&lines[..], [EventKind::KeyRevoked { reason: Some(reason), .. }] if reason.as_str() == "leaked"));
@@ -341,10 +341,10 @@ async fn whoever_holds_a_key_may_end_it_and_unknown_ones_are_no_error() {
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     for nothing in ["", "nonsense", "cs_live_000000000000000000000000000000000000", &"x".repeat(9999)] {
-        app.service.revoke_presented(nothing, Source::Local).await.unwrap();
+        app.service.keys.revoke_presented(nothing, Source::Local).await.unwrap();
     }
-    app.service.revoke_presented(key.key.expose(), Source::Local).await.unwrap();
-    app.service.revoke_presented(key.key.expose(), Source::Local).await.unwrap();
+    app.service.keys.revoke_presented(key.key.expose(), Source::Local).await.unwrap();
+    app.service.keys.revoke_presented(key.key.expose(), Source::Local).await.unwrap();
     assert_err!(app.call(key.key.expose()).await, Error::Unauthorized { .. });
 }
 
@@ -367,7 +367,7 @@ async fn eleven_at_once_make_ten_keys() {
     let human = app.human("alice@example.com").await;
     let made = (0..11).map(|_| {
         let (service, human) = (app.service.clone(), human.clone());
-        tokio::spawn(async move { service.create_key(human.actor(), human.account, new_key(&["audience:read"]), Source::Local).await })
+        tokio::spawn(async move { service.keys.create_key(human.actor(), human.account, new_key(&["audience:read"]), Source::Local).await })
     });
     let answers: Vec<_> = futures::future::join_all(made).await.into_iter().map(|made| made.unwrap()).collect();
     let refused = answers.iter().filter(|made| matches!(made, Err(Error::Conflict { .. }))).count();
@@ -380,9 +380,9 @@ async fn revoked_and_expired_keys_make_room() {
     let app = app_with("keys.max_active_per_account", "2").await;
     let human = app.human("alice@example.com").await;
     let short = NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) };
-    app.service.create_key(human.actor(), human.account, short, Source::Local).await.unwrap();
+    app.service.keys.create_key(human.actor(), human.account, short, Source::Local).await.unwrap();
     let other = app.key(&human, &["audience:read"]).await;
-    let full = app.service.create_key(human.actor(), human.account, new_key(&["audience:read"]), Source::Local).await;
+    let full = app.service.keys.create_key(human.actor(), human.account, new_key(&["audience:read"]), Source::Local).await;
     assert_err!(full, Error::Conflict { .. });
     app.advance(60);
     app.key(&human, &["audience:read"]).await;
@@ -398,7 +398,7 @@ async fn every_code_of_a_verdict() {
     let human = app.human("alice@example.com").await;
     let make = |new: NewKey| {
         let (app, human) = (&app, &human);
-        async move { app.service.create_key(human.actor(), human.account, new, Source::Local).await.unwrap() }
+        async move { app.service.keys.create_key(human.actor(), human.account, new, Source::Local).await.unwrap() }
     };
     let key = make(new_key(&["audience:read"])).await;
     let secret = key.key.expose();
@@ -412,7 +412,7 @@ async fn every_code_of_a_verdict() {
     assert_eq!(code_of(&app, short.key.expose(), Requirements::call()).await, Code::Expired);
     revoke(&app, &human.actor(), short.view.id).await.unwrap();
     assert_eq!(code_of(&app, short.key.expose(), Requirements::call()).await, Code::Revoked);
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_eq!(code_of(&app, secret, Requirements::call()).await, Code::Disabled);
 }
@@ -437,12 +437,12 @@ async fn keys_verify_answers_for_its_own_account_and_an_operators_for_all() {
     let (as_alice, as_operator) = (app.caller(hers.key.expose()).await, app.caller(all.key.expose()).await);
     let ask = |caller, key: &countersign::api::keys::Created| {
         let (service, key) = (app.service.clone(), key.key.expose().to_owned());
-        async move { service.verify(caller, &key, Requirements::call()).await.unwrap() }
+        async move { service.verifier.verify(caller, &key, Requirements::call()).await.unwrap() }
     };
     assert_eq!(ask(&as_alice, &hers).await.code, Code::Valid);
     let foreign = ask(&as_alice, &his).await;
     assert_eq!((foreign.code, foreign.key_id, foreign.ratelimit), (Code::NotFound, None, None));
-    assert_eq!(app.service.get_key(&bob.actor(), his.view.id).await.unwrap().usage.total, 0, "nothing touched");
+    assert_eq!(app.service.keys.get_key(&bob.actor(), his.view.id).await.unwrap().usage.total, 0, "nothing touched");
     assert_eq!(ask(&as_operator, &his).await.code, Code::Valid);
 }
 
@@ -452,7 +452,7 @@ async fn verifying_takes_keys_verify() {
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     let caller = app.caller(key.key.expose()).await;
-    assert_err!(app.service.verify(&caller, key.key.expose(), Requirements::call()).await, Error::InsufficientScope { missing } if missing.has("keys:verify"));
+    assert_err!(app.service.verifier.verify(&caller, key.key.expose(), Requirements::call()).await, Error::InsufficientScope { missing } if missing.has("keys:verify"));
 }
 
 #[tokio::test]
@@ -462,17 +462,17 @@ async fn a50_unknown_revoked_expired_disabled_and_wrong_environment_look_the_sam
     let revoked = app.key(&human, &["audience:read"]).await;
     revoke(&app, &human.actor(), revoked.view.id).await.unwrap();
     let expired = NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) };
-    let expired = app.service.create_key(human.actor(), human.account, expired, Source::Local).await.unwrap();
+    let expired = app.service.keys.create_key(human.actor(), human.account, expired, Source::Local).await.unwrap();
     let test = in_environment(Environment::Test, &["audience:read"]);
-    let test = app.service.create_key(human.actor(), human.account, test, Source::Local).await.unwrap();
+    let test = app.service.keys.create_key(human.actor(), human.account, test, Source::Local).await.unwrap();
     app.advance(60);
     let unknown = "cs_live_000000000000000000000000000000000000";
     for key in [revoked.key.expose(), expired.key.expose(), test.key.expose(), unknown, "nonsense"] {
         let need = Requirements::call().in_environment(Environment::Live);
-        let answer = app.service.authenticate(ApiKey::presented(key).as_ref(), &need).await;
+        let answer = app.service.verifier.authenticate(ApiKey::presented(key).as_ref(), &need).await;
         assert_err!(answer, Error::Unauthorized { presented: true });
     }
-    assert_err!(app.service.authenticate(None, &Requirements::call()).await, Error::Unauthorized { presented: false });
+    assert_err!(app.service.verifier.authenticate(None, &Requirements::call()).await, Error::Unauthorized { presented: false });
 }
 
 #[tokio::test]
@@ -508,7 +508,7 @@ async fn a51_a_thousand_parallel_verifications_of_a_100_a_minute_key_accept_a_hu
     let key = on_plan(&app, "pro").await;
     let verifications = (0..1000).map(|_| {
         let (service, key) = (app.service.clone(), key.clone());
-        tokio::spawn(async move { service.verify_as_operator(&key, Requirements::call()).await.unwrap().code })
+        tokio::spawn(async move { service.verifier.verify_as_operator(&key, Requirements::call()).await.unwrap().code })
     });
     let codes: Vec<_> = futures::future::join_all(verifications).await.into_iter().map(|code| code.unwrap()).collect();
     assert_eq!(codes.iter().filter(|code| **code == Code::Valid).count(), 100);
@@ -519,7 +519,7 @@ async fn a51_a_thousand_parallel_verifications_of_a_100_a_minute_key_accept_a_hu
 async fn the_headers_of_a_limit_count_down_and_say_when_to_come_back() {
     let app = app().await;
     let key = on_plan(&app, "free").await;
-    let now = app.service.runtime.now().as_second();
+    let now = app.service.context.runtime.now().as_second();
     for left in (0..10).rev() {
         let limit = app.call(&key).await.unwrap().ratelimit.unwrap();
         assert_eq!((limit.limit, limit.remaining, limit.retry_after), (10, left, None));
@@ -552,7 +552,7 @@ async fn a54_refused_calls_cost_nothing() {
 async fn a_cost_above_the_limit_is_an_error_and_zero_costs_nothing() {
     let app = app().await;
     let key = on_plan(&app, "free").await;
-    let over = app.service.verify_as_operator(&key, Requirements { cost: 11, ..Requirements::default() }).await;
+    let over = app.service.verifier.verify_as_operator(&key, Requirements { cost: 11, ..Requirements::default() }).await;
     assert_err!(over, Error::Invalid { field, .. } if field == "cost");
     for _ in 0..50 {
         assert_eq!(code_of(&app, &key, Requirements::default()).await, Code::Valid);
@@ -608,8 +608,8 @@ async fn uses_are_counted_and_survive_a_restart() {
     app.advance_and_purge(10).await;
     app.call(key.key.expose()).await.unwrap();
     let app = app.restart().await;
-    let seen = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
-    assert_eq!((seen.usage.total, seen.last_used_at.map(|at| at.0)), (4, Some(app.service.runtime.now())));
+    let seen = app.service.keys.get_key(&human.actor(), key.view.id).await.unwrap();
+    assert_eq!((seen.usage.total, seen.last_used_at.map(|at| at.0)), (4, Some(app.service.context.runtime.now())));
 }
 
 #[tokio::test]
@@ -655,7 +655,7 @@ async fn a_key_that_writes_sees_what_it_made_and_nothing_else() {
     let (parent, other) = (app.key(&human, &["keys:write", "audience:read"]).await, app.key(&human, &["audience:read"]).await);
     let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
     let actor = app.key_actor(parent.key.expose()).await;
-    assert_eq!(app.service.list_keys(&actor, None, &KeyFilter::default()).await.unwrap().keys.len(), 2);
-    app.service.get_key(&actor, child.view.id).await.unwrap();
-    assert_err!(app.service.get_key(&actor, other.view.id).await, Error::NotFound { .. });
+    assert_eq!(app.service.keys.list_keys(&actor, None, &KeyFilter::default()).await.unwrap().keys.len(), 2);
+    app.service.keys.get_key(&actor, child.view.id).await.unwrap();
+    assert_err!(app.service.keys.get_key(&actor, other.view.id).await, Error::NotFound { .. });
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 async fn edit(app: &TestApp, actor: &Actor, id: KeyId, edit: Edit) -> Result<KeyView, Error> {
-    app.service.edit_key(actor, id, edit, Source::Local).await
+    app.service.keys.edit_key(actor, id, edit, Source::Local).await
 }
 
 fn scopes(scopes: &[&str]) -> Edit {
@@ -29,7 +29,7 @@ fn disabled(disabled: bool) -> Edit {
 }
 
 async fn scopes_of(app: &TestApp, id: KeyId) -> String {
-    app.service.get_key(&Actor::Operator, id).await.unwrap().scopes.to_string()
+    app.service.keys.get_key(&Actor::Operator, id).await.unwrap().scopes.to_string()
 }
 
 /// A key with `keys:write` and these scopes, its child with the same, and the child's child.
@@ -160,7 +160,7 @@ async fn a45_another_accounts_key_is_not_found_by_any_change() {
     let (hers, his) = (app.key(&alice, &["audience:read"]).await, app.key(&bob, &["keys:write", "keys:read", "keys:revoke"]).await);
     for (path, body) in [("", json!({"name": "mine"})), ("/rotate", json!({}))] {
         let method = if path.is_empty() { "PATCH" } else { "POST" };
-        let unknown = KeyId::new(app.service.runtime.now(), [1; 16]);
+        let unknown = KeyId::new(app.service.context.runtime.now(), [1; 16]);
         let call = async |id: KeyId| {
             let answer = app.http().call(method, &format!("/v1/keys/{id}{path}")).bearer(his.key.expose()).json(&body).send().await;
             (answer.status, answer.text())
@@ -177,9 +177,9 @@ async fn a_key_that_ended_stays_as_it_was() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let short = NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) };
-    let expired = app.service.create_key(human.actor(), human.account, short, human.source).await.unwrap();
+    let expired = app.service.keys.create_key(human.actor(), human.account, short, human.source).await.unwrap();
     let revoked = app.key(&human, &["audience:read"]).await;
-    app.service.revoke_key(&human.actor(), revoked.view.id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), revoked.view.id, None, Source::Local).await.unwrap();
     app.advance(61);
     for id in [expired.view.id, revoked.view.id] {
         assert_err!(edit(&app, &human.actor(), id, scopes(&["email:send"])).await, Error::Conflict { .. });
@@ -193,7 +193,7 @@ async fn a_disabled_key_is_off_with_all_it_made_until_it_is_enabled() {
     let keys = [&parent, &child, &grandchild];
     edit(&app, &human.actor(), parent.view.id, disabled(true)).await.unwrap();
     for key in keys {
-        assert_eq!(app.service.verify_as_operator(key.key.expose(), Default::default()).await.unwrap().code, Code::Disabled);
+        assert_eq!(app.service.verifier.verify_as_operator(key.key.expose(), Default::default()).await.unwrap().code, Code::Disabled);
     }
     assert_err!(edit(&app, &human.actor(), child.view.id, disabled(false)).await, Error::Conflict { .. });
     edit(&app, &human.actor(), parent.view.id, disabled(false)).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_child_disabled_by_itself_stays_off_when_its_parent_works_again() {
     app.advance(1);
     edit(&app, &human.actor(), parent.view.id, disabled(true)).await.unwrap();
     edit(&app, &human.actor(), parent.view.id, disabled(false)).await.unwrap();
-    assert_eq!(app.service.get_key(&human.actor(), child.view.id).await.unwrap().status, Status::Disabled);
+    assert_eq!(app.service.keys.get_key(&human.actor(), child.view.id).await.unwrap().status, Status::Disabled);
     let actor = app.key_actor(parent.key.expose()).await;
     assert_err!(edit(&app, &actor, child.view.id, disabled(false)).await, Error::Forbidden { .. });
 }
@@ -239,15 +239,15 @@ async fn a53_uses_and_edits_at_once_lose_neither() {
         let name = Edit { name: Some(format!("name {i}")), ..Edit::default() };
         let wide = scopes(if i % 2 == 0 { &["audience:read", "email:send"] } else { &["audience:read"] });
         let (a, b) = tokio::join!(
-            app.service.edit_key(&Actor::Operator, key.key_id, name, Source::Local),
-            app.service.edit_key(&Actor::Operator, key.key_id, wide, Source::Local)
+            app.service.keys.edit_key(&Actor::Operator, key.key_id, name, Source::Local),
+            app.service.keys.edit_key(&Actor::Operator, key.key_id, wide, Source::Local)
         );
         a.and(b).unwrap();
     }
     for used in futures::future::join_all(uses).await {
         used.unwrap().unwrap();
     }
-    let seen = app.service.get_key(&human.actor(), key.key_id).await.unwrap();
+    let seen = app.service.keys.get_key(&human.actor(), key.key_id).await.unwrap();
     assert_eq!((seen.name.as_str(), seen.scopes.to_string().as_str(), seen.usage.total), ("name 19", "audience:read", 50));
 }
 
@@ -259,10 +259,10 @@ async fn a46_a_key_narrowed_a_moment_ago_makes_nothing_with_what_it_lost() {
     // The request was let in before the edit and goes on after it.
     let actor = app.key_actor(parent.key.expose()).await;
     edit(&app, &human.actor(), parent.view.id, scopes(&["keys:write"])).await.unwrap();
-    let made = app.service.create_key(actor.clone(), human.account, new_key(&["email:send"]), Source::Local).await;
+    let made = app.service.keys.create_key(actor.clone(), human.account, new_key(&["email:send"]), Source::Local).await;
     assert_err!(made, Error::InsufficientScope { .. });
     edit(&app, &human.actor(), parent.view.id, disabled(true)).await.unwrap();
-    let made = app.service.create_key(actor, human.account, new_key(&["keys:write"]), Source::Local).await;
+    let made = app.service.keys.create_key(actor, human.account, new_key(&["keys:write"]), Source::Local).await;
     assert_err!(made, Error::Unauthorized { .. });
 }
 
@@ -335,7 +335,7 @@ async fn what_is_taken_from_a_rotated_key_is_taken_from_the_one_that_works_on() 
     let human = app.human("alice@example.com").await;
     let old = app.key(&human, &["audience:read", "email:send"]).await;
     let how = countersign::service::keys::rotate::Rotate { grace_seconds: Some(3600), expires_in: None };
-    let new = app.service.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
+    let new = app.service.keys.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
     edit(&app, &human.actor(), new.view.id, scopes(&["audience:read"])).await.unwrap();
     assert_eq!(scopes_of(&app, old.view.id).await, "audience:read");
     edit(&app, &human.actor(), new.view.id, disabled(true)).await.unwrap();
@@ -347,7 +347,7 @@ async fn a_child_is_not_resumed_under_a_disabled_parent() {
     let app = app().await;
     let (human, [parent, child, _]) = lineage(&app, &["audience:read"]).await;
     edit(&app, &human.actor(), parent.view.id, disabled(true)).await.unwrap();
-    assert_err!(app.service.resume_keys(&Actor::Operator, Some(child.view.id), Source::Local).await, Error::Conflict { .. });
+    assert_err!(app.service.admin.resume_keys(&Actor::Operator, Some(child.view.id), Source::Local).await, Error::Conflict { .. });
 }
 
 #[tokio::test]
@@ -357,10 +357,10 @@ async fn a83_a_programs_session_gives_an_operators_keys_no_power_over_others() {
     app.edit(human.account, |account| account.operator = true).await;
     let program = app.program(&human).await;
     for scope in ["keys:verify", "keys:write"] {
-        let made = app.service.create_key(program.clone(), human.account, new_key(&[scope]), human.source).await;
+        let made = app.service.keys.create_key(program.clone(), human.account, new_key(&[scope]), human.source).await;
         assert_err!(made, Error::Forbidden { .. });
         let key = app.key(&human, &["audience:read"]).await;
         assert_err!(edit(&app, &program, key.view.id, scopes(&[scope])).await, Error::Forbidden { .. });
     }
-    app.service.create_key(program, human.account, new_key(&["audience:read"]), human.source).await.unwrap();
+    app.service.keys.create_key(program, human.account, new_key(&["audience:read"]), human.source).await.unwrap();
 }

@@ -28,7 +28,7 @@ fn grace(seconds: i64) -> Rotate {
 }
 
 async fn rotate(app: &TestApp, actor: &Actor, id: KeyId, how: Rotate) -> Result<Issued, Error> {
-    app.service.rotate_key(actor, id, how, Source::Local, None).await
+    app.service.keys.rotate_key(actor, id, how, Source::Local, None).await
 }
 
 fn secret(issued: &Issued) -> &str {
@@ -36,11 +36,11 @@ fn secret(issued: &Issued) -> &str {
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
+    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 async fn seen(app: &TestApp, id: KeyId) -> KeyView {
-    app.service.get_key(&Actor::Operator, id).await.unwrap()
+    app.service.keys.get_key(&Actor::Operator, id).await.unwrap()
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a55_a_grace_never_outlives_the_old_end() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let short = NewKey { expires_in: Some(HOUR), ..new_key(&["audience:read"]) };
-    let old = app.service.create_key(human.actor(), human.account, short, human.source).await.unwrap();
+    let old = app.service.keys.create_key(human.actor(), human.account, short, human.source).await.unwrap();
     rotate(&app, &human.actor(), old.view.id, grace(7 * DAY)).await.unwrap();
     assert_eq!(seen(&app, old.view.id).await.expires_at, old.view.expires_at);
     app.advance(HOUR);
@@ -85,11 +85,11 @@ async fn a55_what_ended_or_was_rotated_is_not_rotated() {
     let [revoked, rotated, disabled] = [(); 3].map(|()| app.key(&human, &["audience:read"]));
     let (revoked, rotated, disabled) = (revoked.await, rotated.await, disabled.await);
     let short = NewKey { expires_in: Some(60), ..new_key(&["audience:read"]) };
-    let expired = app.service.create_key(human.actor(), human.account, short, human.source).await.unwrap();
-    app.service.revoke_key(&human.actor(), revoked.view.id, None, Source::Local).await.unwrap();
+    let expired = app.service.keys.create_key(human.actor(), human.account, short, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), revoked.view.id, None, Source::Local).await.unwrap();
     rotate(&app, &human.actor(), rotated.view.id, grace(HOUR)).await.unwrap();
     let off = Edit { disabled: Some(true), ..Edit::default() };
-    app.service.edit_key(&human.actor(), disabled.view.id, off, Source::Local).await.unwrap();
+    app.service.keys.edit_key(&human.actor(), disabled.view.id, off, Source::Local).await.unwrap();
     app.advance(60);
     let rows = app.row_counts().await;
     for key in [&revoked, &rotated, &disabled, &expired] {
@@ -103,7 +103,7 @@ async fn the_new_key_is_what_the_old_one_was_and_both_name_each_other() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let own = NewKey { expires_in: Some(30 * DAY), requests_per_minute: Some(5), ..new_key(&["audience:read", "email:send"]) };
-    let old = app.service.create_key(human.actor(), human.account, own, human.source).await.unwrap();
+    let old = app.service.keys.create_key(human.actor(), human.account, own, human.source).await.unwrap();
     app.advance(20 * DAY);
     let human = app.again(&human).await;
     let new = rotate(&app, &human.actor(), old.view.id, Rotate::default()).await.unwrap();
@@ -111,7 +111,7 @@ async fn the_new_key_is_what_the_old_one_was_and_both_name_each_other() {
     assert_eq!((&new.name, &new.scopes, new.environment), (&old.name, &old.scopes, old.environment));
     assert_eq!((new.requests_per_minute, new.replaces, old.replaced_by), (Some(5), Some(old.id), Some(new.id)));
     // A lifetime like the old one's from now on; the old one has the default day.
-    let seconds = |view: &KeyView| view.expires_at.unwrap().0.duration_since(app.service.runtime.now()).as_secs();
+    let seconds = |view: &KeyView| view.expires_at.unwrap().0.duration_since(app.service.context.runtime.now()).as_secs();
     assert_eq!((seconds(&new), seconds(&old)), (30 * DAY, DAY));
     assert!(new.prefix != old.prefix && new.last_used_at.is_none());
 }
@@ -150,7 +150,7 @@ async fn what_the_old_key_made_outlives_it_and_dies_with_the_new_one() {
     let new = rotate(&app, &human.actor(), parent.view.id, grace(0)).await.unwrap();
     assert_eq!(code(&app, child.key.expose()).await, Code::Valid);
     assert_eq!(seen(&app, child.view.id).await.parent, Some(new.view.id));
-    app.service.revoke_key(&human.actor(), new.view.id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), new.view.id, None, Source::Local).await.unwrap();
     assert_eq!(code(&app, child.key.expose()).await, Code::Revoked);
 }
 
@@ -180,7 +180,7 @@ async fn a46_a_rotated_child_never_outlives_its_parent() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let short = NewKey { expires_in: Some(2 * DAY), ..new_key(&["keys:write", "audience:read"]) };
-    let parent = app.service.create_key(human.actor(), human.account, short, human.source).await.unwrap();
+    let parent = app.service.keys.create_key(human.actor(), human.account, short, human.source).await.unwrap();
     let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
     app.advance(DAY);
     let actor = app.key_actor(parent.key.expose()).await;
@@ -206,7 +206,7 @@ async fn a81_a_key_rotates_what_it_made_and_neither_itself_nor_a_sibling() {
     for id in [grandchild.view.id, child.view.id] {
         descendants.push(secret(&rotate(&app, &actor, id, grace(HOUR)).await.unwrap()).to_owned());
     }
-    app.service.revoke_key(&human.actor(), agent.view.id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), agent.view.id, None, Source::Local).await.unwrap();
     descendants.push(child.key.expose().to_owned());
     for key in descendants {
         assert_eq!(code(&app, &key).await, Code::Revoked);
@@ -246,9 +246,9 @@ async fn a_full_account_rotates_and_stays_full() {
     let (first, _) = (app.key(&human, &["audience:read"]).await, app.key(&human, &["audience:read"]).await);
     let second = rotate(&app, &human.actor(), first.view.id, grace(DAY)).await.unwrap();
     let third = rotate(&app, &human.actor(), second.view.id, grace(0)).await.unwrap();
-    let create = async || app.service.create_key(human.actor(), human.account, new_key(&["audience:read"]), human.source).await;
+    let create = async || app.service.keys.create_key(human.actor(), human.account, new_key(&["audience:read"]), human.source).await;
     assert_err!(create().await, Error::Conflict { .. });
-    app.service.revoke_key(&human.actor(), third.view.id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), third.view.id, None, Source::Local).await.unwrap();
     create().await.unwrap();
     assert_err!(create().await, Error::Conflict { .. });
 }
@@ -363,7 +363,7 @@ async fn new_key_switch_revoke_the_old_and_no_request_is_refused_in_between() {
     load.some_more().await;
     load.switch(new.key.expose()).await;
     load.some_more().await;
-    app.service.revoke_key(&human.actor(), old.view.id, None, Source::Local).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), old.view.id, None, Source::Local).await.unwrap();
     load.some_more().await;
     load.end().await;
     assert_eq!(app.http().projects(old.key.expose()).await.status, 401);

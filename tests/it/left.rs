@@ -29,7 +29,7 @@ pub(super) async fn settled(app: &TestApp) {
 
 /// What holds after any request, whether or not its answer was read.
 pub(super) async fn sound(app: &TestApp, after: &str) {
-    let (counted, rows) = (app.service.registrations(), app.row_counts().await);
+    let (counted, rows) = (app.service.claims.registrations(), app.row_counts().await);
     let stored = |table: Table| i64::try_from(rows[&(table as u8)]).unwrap();
     assert_eq!((counted.pending, counted.stored), (stored(Table::Pending), stored(Table::Registrations)), "after {after}");
     assert_eq!(counted.waiting, 0, "nobody waits any more after {after}");
@@ -69,7 +69,7 @@ pub(super) async fn left_everywhere<T>(
 /// An agent on this computer that waits for its human, and what it is told.
 fn waits(app: &TestApp, agent: &Registered) -> tokio::task::JoinHandle<Result<(), Error>> {
     let (service, token) = (app.service.clone(), token(agent));
-    tokio::spawn(async move { service.poll_until(&token, None, Source::Local, Duration::from_secs(3600)).await.map(drop) })
+    tokio::spawn(async move { service.claims.poll_until(&token, None, Source::Local, Duration::from_secs(3600)).await.map(drop) })
 }
 
 async fn state(app: &TestApp, id: RegistrationId) -> Registration {
@@ -114,7 +114,7 @@ async fn a91_floods_that_are_left_find_the_ceiling_too() {
         http.post("/agent/identity").json(&body).left(waits, leaving).await;
         settled(&app).await;
     }
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let rows = app.row_counts().await;
     assert_eq!((rows[&(Table::Pending as u8)], rows[&(Table::Registrations as u8)]), (10, 20));
     sound(&app, "a flood").await;
@@ -130,7 +130,7 @@ async fn a91_a_decision_that_is_left_wakes_who_waits_for_it() {
             let mut browser = browser.clone();
             let page = browser.enter(agent.claim.user_code.expose()).await;
             let poll = waits(&app, &agent);
-            while app.service.waiting() == 0 {
+            while app.service.claims.waiting() == 0 {
                 tokio::task::yield_now().await;
             }
             (browser.posting(&page, &[("decision", decision)]), (agent.registration_id, poll))
@@ -182,7 +182,7 @@ async fn a91_polls_that_are_left_take_no_key_along_that_can_be_had_again() {
     let look = async |agent: Registered, _: Option<Answer>| {
         let key = app.poll_with(&agent, &verifier()).await.expect("the key is delivered, or delivered again");
         app.call(key.access_token.expose()).await.expect("it works");
-        app.service.revoke_key(&human.actor(), key.key_id, None, human.source).await.expect("it is revoked");
+        app.service.keys.revoke_key(&human.actor(), key.key_id, None, human.source).await.expect("it is revoked");
     };
     left_everywhere(&app, "a poll", made, look).await;
     // One that waits and is left gives its place back; who polls too often is slowed down once for each time.
@@ -235,8 +235,8 @@ async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
             let id = key.view.id;
             let row = app.store.read(|rows| countersign::store::rows::key(rows, id)).await.unwrap().unwrap();
             let works = app.call(key.key.expose()).await.is_ok();
-            assert_eq!(works, row.is_active(app.service.runtime.now()), "{method} {rest}");
-            app.service.revoke_key(&human.actor(), id, None, human.source).await.expect("it is revoked");
+            assert_eq!(works, row.is_active(app.service.context.runtime.now()), "{method} {rest}");
+            app.service.keys.revoke_key(&human.actor(), id, None, human.source).await.expect("it is revoked");
         };
         left_everywhere(&app, &format!("{method} {rest}"), made, look).await;
     }
@@ -256,7 +256,7 @@ async fn a91_sign_ins_and_sign_ups_that_are_left_hold_no_place_to_hash_in() {
     // After each, somebody signs in who would wait for a place if one were lost.
     let signs_in = async |round: u32| {
         let from = at(&format!("203.0.{}.{}", round / 200, round % 200));
-        app.service.sign_in("alice@example.com", password(PASSWORD), from).await.expect("there is a place")
+        app.service.accounts.sign_in("alice@example.com", password(PASSWORD), from).await.expect("there is a place")
     };
     let form = async |round: u32, path: &str, email: &str| {
         let mut browser = elsewhere(&app, round);
@@ -270,8 +270,8 @@ async fn a91_sign_ins_and_sign_ups_that_are_left_hold_no_place_to_hash_in() {
         signs_in(round).await;
         // Left or not, whoever has an account can sign in with it.
         let email = format!("new{}@example.com", round - 1_000);
-        if app.service.account_by_email(&email).await.is_ok() {
-            app.service.sign_in(&email, password(PASSWORD), at(&format!("203.1.0.{}", round % 200))).await.expect("it is whole");
+        if app.service.accounts.account_by_email(&email).await.is_ok() {
+            app.service.accounts.sign_in(&email, password(PASSWORD), at(&format!("203.1.0.{}", round % 200))).await.expect("it is whole");
         } else {
             assert!(answer.is_none(), "an answer tells of an account");
         }
@@ -337,8 +337,8 @@ async fn a91_tickets_tokens_and_passwords_that_are_left_are_of_use_or_still_ther
     };
     let changed = async |(round, email): (u32, String), _: Option<Answer>| {
         let source = at(&format!("203.2.0.{}", round % 200));
-        let old = app.service.sign_in(&email, password(PASSWORD), source).await.is_ok();
-        let new = app.service.sign_in(&email, password("a wholly other pass phrase"), source).await.is_ok();
+        let old = app.service.accounts.sign_in(&email, password(PASSWORD), source).await.is_ok();
+        let new = app.service.accounts.sign_in(&email, password("a wholly other pass phrase"), source).await.is_ok();
         assert!(old != new, "{email}: one of them, old {old}");
     };
     left_everywhere(&app, "a new password", change, changed).await;

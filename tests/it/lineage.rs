@@ -37,16 +37,16 @@ fn disabled(disabled: bool) -> Edit {
 }
 
 async fn edit(app: &TestApp, id: KeyId, change: Edit) -> Result<(), Error> {
-    app.service.edit_key(&Actor::Operator, id, change, Source::Local).await.map(drop)
+    app.service.keys.edit_key(&Actor::Operator, id, change, Source::Local).await.map(drop)
 }
 
 async fn rotate(app: &TestApp, id: KeyId, grace: i64) -> Result<Issued, Error> {
     let how = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
-    app.service.rotate_key(&Actor::Operator, id, how, Source::Local, None).await
+    app.service.keys.rotate_key(&Actor::Operator, id, how, Source::Local, None).await
 }
 
 async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
+    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 async fn row(app: &TestApp, id: KeyId) -> Key {
@@ -105,20 +105,20 @@ async fn a89_what_is_taken_from_a_key_is_taken_from_its_predecessor_and_what_tha
     edit(&tree.app, tree.b.view.id, scopes(&["audience:read"])).await.unwrap();
     for secret in tree.secrets() {
         let need = Requirements::default().scope("email:send");
-        assert_eq!(tree.app.service.verify_as_operator(secret, need).await.unwrap().code, Code::InsufficientScope);
+        assert_eq!(tree.app.service.verifier.verify_as_operator(secret, need).await.unwrap().code, Code::InsufficientScope);
     }
     let tree = Tree::grown().await;
     edit(&tree.app, tree.b.view.id, disabled(true)).await.unwrap();
     assert_eq!(tree.codes().await, vec![Code::Disabled; 5]);
     let tree = Tree::grown().await;
-    tree.app.service.revoke_key(&Actor::Operator, tree.b.view.id, None, Source::Local).await.unwrap();
+    tree.app.service.keys.revoke_key(&Actor::Operator, tree.b.view.id, None, Source::Local).await.unwrap();
     assert_eq!(tree.codes().await, vec![Code::Revoked; 5]);
 }
 
 #[tokio::test]
 async fn a89_what_is_taken_from_the_old_key_alone_stays_with_the_new_one() {
     let tree = Tree::grown().await;
-    tree.app.service.revoke_key(&Actor::Operator, tree.a.view.id, None, Source::Local).await.unwrap();
+    tree.app.service.keys.revoke_key(&Actor::Operator, tree.a.view.id, None, Source::Local).await.unwrap();
     assert_eq!(tree.codes().await, [Code::Revoked, Code::Valid, Code::Revoked, Code::Revoked, Code::Valid]);
 }
 
@@ -144,13 +144,13 @@ async fn a89_a_dead_key_in_the_middle_of_a_chain_stops_no_taking() {
     };
     tree.app.store.write(living_a).await.unwrap();
     assert_eq!(
-        (row(&tree.app, a).await.is_active(tree.app.service.runtime.now()), row(&tree.app, b).await.revoked.is_some()),
+        (row(&tree.app, a).await.is_active(tree.app.service.context.runtime.now()), row(&tree.app, b).await.revoked.is_some()),
         (true, true)
     );
     edit(&tree.app, new.view.id, scopes(&["audience:read"])).await.unwrap();
     assert_eq!(row(&tree.app, a).await.scopes.to_string(), "audience:read");
     edit(&tree.app, new.view.id, disabled(true)).await.unwrap();
-    assert_eq!(row(&tree.app, a).await.status(tree.app.service.runtime.now()), Status::Disabled);
+    assert_eq!(row(&tree.app, a).await.status(tree.app.service.context.runtime.now()), Status::Disabled);
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a89_a_shorter_end_of_the_new_key_is_the_old_ones_too() {
     let human = app.human("alice@example.com").await;
     let old = app.key(&human, &["audience:read"]).await;
     let how = Rotate { grace_seconds: Some(24 * HOUR), expires_in: Some(60) };
-    app.service.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
+    app.service.keys.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
     app.advance(60);
     assert_eq!(code(&app, old.key.expose()).await, Code::Expired);
 }
@@ -189,7 +189,7 @@ async fn a89_the_old_key_is_neither_enabled_before_the_new_one_nor_given_more() 
     assert_err!(edit(&tree.app, tree.a.view.id, scopes(&ALL)).await, Error::Conflict { .. });
     edit(&tree.app, tree.b.view.id, disabled(true)).await.unwrap();
     assert_err!(edit(&tree.app, tree.a.view.id, disabled(false)).await, Error::Conflict { .. });
-    assert_err!(tree.app.service.resume_keys(&Actor::Operator, Some(tree.a.view.id), Source::Local).await, Error::Conflict { .. });
+    assert_err!(tree.app.service.admin.resume_keys(&Actor::Operator, Some(tree.a.view.id), Source::Local).await, Error::Conflict { .. });
     assert_eq!(code(&tree.app, tree.a.key.expose()).await, Code::Disabled);
 }
 
@@ -212,7 +212,7 @@ async fn a89_a_key_in_its_grace_makes_nothing_by_any_way() {
     let b = app.key(&human, &ALL).await;
     let actor = app.key_actor(b.key.expose()).await;
     rotate(&app, b.view.id, HOUR).await.unwrap();
-    let made = app.service.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local).await;
+    let made = app.service.keys.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local).await;
     assert_err!(made, Error::Forbidden { .. });
     let keys = |counts: &BTreeMap<u8, usize>| counts[&(countersign::store::table::Table::Keys as u8)];
     assert_eq!(keys(&app.row_counts().await), keys(&before) + 2, "only the key and its successor");
@@ -225,11 +225,11 @@ async fn a89_a_pickup_token_that_is_used_twice_ends_what_its_key_was_rotated_to(
     for grace in [0, HOUR] {
         let agent = app.ask(asks(&["audience:read"])).await.unwrap();
         let id = app.approve(&human, &agent).await;
-        let (token, _) = app.service.offer_pickup(id).await.unwrap();
+        let (token, _) = app.service.claims.offer_pickup(id).await.unwrap();
         let again = countersign::domain::secret::PickupToken::parse(token.expose()).unwrap();
-        let key = app.service.pickup(token, Source::Local).await.unwrap();
+        let key = app.service.claims.pickup(token, Source::Local).await.unwrap();
         let new = rotate(&app, key.key_id, grace).await.unwrap();
-        assert_err!(app.service.pickup(again, Source::Local).await, Error::InvalidGrant);
+        assert_err!(app.service.claims.pickup(again, Source::Local).await, Error::InvalidGrant);
         assert_eq!(code(&app, new.key.unwrap().expose()).await, Code::Revoked, "{grace}");
         assert_eq!(code(&app, key.access_token.expose()).await, Code::Revoked, "{grace}");
     }
@@ -249,7 +249,7 @@ async fn a89_all_that_a_restore_suspended_is_resumed_in_whatever_order_it_was_ma
         })
     };
     tree.app.store.write(suspend).await.unwrap();
-    assert_eq!(tree.app.service.resume_keys(&Actor::Operator, None, Source::Local).await.unwrap(), 6);
+    assert_eq!(tree.app.service.admin.resume_keys(&Actor::Operator, None, Source::Local).await.unwrap(), 6);
     assert_eq!(tree.codes().await, vec![Code::Valid; 5]);
 }
 
@@ -350,7 +350,7 @@ impl Wood {
                 let scopes = held.scopes.iter().map(ToString::to_string).enumerate();
                 let scopes = scopes.filter(|(n, scope)| *n != without % 6 || scope == "keys:write").map(|(_, scope)| scope).collect();
                 let new = NewKey { name: "A key".to_owned(), scopes, ..NewKey::default() };
-                match held.is_active(app.service.runtime.now()) && held.replaced_by.is_none() {
+                match held.is_active(app.service.context.runtime.now()) && held.replaced_by.is_none() {
                     true => Some(grown(app.child(secret, new).await.unwrap())),
                     false => None,
                 }
@@ -364,7 +364,7 @@ impl Wood {
                 if let Some(parent) = key.parent
                     && let Some(before) = row(app, parent).await.replaces
                     // A key that is dead made nothing.
-                    && row(app, before).await.is_active(app.service.runtime.now())
+                    && row(app, before).await.is_active(app.service.context.runtime.now())
                 {
                     reparent(app, key.id, before).await;
                 }
@@ -407,7 +407,7 @@ fn through(keys: &BTreeMap<KeyId, Key>, from: &[KeyId]) -> BTreeSet<KeyId> {
 async fn taken(steps: &[Grow], from: usize, take: Take) {
     let wood = Wood::grown(steps).await;
     let (app, before) = (&wood.app, wood.rows().await);
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     let living: Vec<KeyId> = before.values().filter(|key| key.is_active(now)).map(|key| key.id).collect();
     let Some(id) = (!living.is_empty()).then(|| living[from % living.len()]) else { return };
     let possible = match take {
@@ -421,7 +421,7 @@ async fn taken(steps: &[Grow], from: usize, take: Take) {
     match take {
         Take::Narrow => edit(app, id, scopes(&["audience:read"])).await.unwrap(),
         Take::Disable => edit(app, id, disabled(true)).await.unwrap(),
-        Take::Revoke => app.service.revoke_key(&Actor::Operator, id, None, Source::Local).await.map(drop).unwrap(),
+        Take::Revoke => app.service.keys.revoke_key(&Actor::Operator, id, None, Source::Local).await.map(drop).unwrap(),
         Take::Emergency => rotate(app, id, 0).await.map(drop).unwrap(),
     }
     let left: ScopeSet = ["audience:read".parse().unwrap()].into_iter().collect();

@@ -180,11 +180,11 @@ async fn f01_a_poll_for_json_alone_waits_inside_the_call() {
         let asked = client.tool("register_agent", json!({"agent_name": "Claude"})).await;
         let params = json!({"name": "poll_claim", "arguments": {"claim_id": asked["claim_id"]}, "_meta": {"progressToken": "p"}});
         let (answer, ()) = tokio::join!(async { client.raw(&client.call("tools/call", params)).await }, async {
-            while app.service.waiting() == 0 {
+            while app.service.claims.waiting() == 0 {
                 tokio::task::yield_now().await;
             }
             let id = app.type_code(&human, asked["user_code"].as_str().unwrap()).await.unwrap();
-            let review = app.service.review(&human.session, id, human.source).await.unwrap();
+            let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
             app.decide(&human, &review, everything(&review)).await.unwrap();
         });
         assert_eq!(answer.header("content-type"), "application/json");
@@ -213,11 +213,11 @@ async fn f01_a_json_poll_ends_with_its_client() {
     let poll = client.call("tools/call", json!({"name": "poll_claim", "arguments": {"claim_id": asked["claim_id"]}}));
     let read = serde_json::from_str(&poll).unwrap();
     let open = Open::send(address, "POST", &client.headers(&read), poll.as_bytes()).await;
-    while app.service.waiting() == 0 {
+    while app.service.claims.waiting() == 0 {
         tokio::task::yield_now().await;
     }
     drop(open);
-    while app.service.waiting() > 0 {
+    while app.service.claims.waiting() > 0 {
         tokio::task::yield_now().await;
     }
 }

@@ -102,7 +102,7 @@ async fn started() -> (TestApp, Http) {
 
 async fn approve(app: &TestApp, human: &Human, registered: &Value) {
     let id = app.type_code(human, registered["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(human, &review, everything(&review)).await.unwrap();
 }
 
@@ -128,7 +128,8 @@ async fn a65_no_result_of_either_era_carries_a_key_or_a_claim_token() {
         let listed = keyed.done("list_keys", json!({})).await;
         let checked = keyed.done("check_scope", json!({"scopes": ["audience:read"]})).await;
         let revoked = keyed.done("revoke_key", json!({"key_id": delivered["key"]["id"]})).await;
-        let claim_token = app.service.claim_token_of(asked["registration_id"].as_str().unwrap().parse().unwrap()).expose().to_owned();
+        let claim_token =
+            app.service.claims.claim_token_of(asked["registration_id"].as_str().unwrap().parse().unwrap()).expose().to_owned();
         for seen in [&asked, &polled, &delivered, &listed, &checked, &revoked] {
             let seen = seen.to_string();
             assert!(!seen.contains(&key) && !seen.contains(&claim_token), "{version}: a secret was received");
@@ -322,12 +323,12 @@ async fn a_thousand_waiting_polls_cost_no_thread_each_and_a_decision_wakes_its_o
         polls.spawn(async move { client.done("poll_claim", json!({"claim_id": claim, "wait_seconds": 55})).await["status"].clone() });
     }
     // This runtime has one thread: it holds them all.
-    while app.service.waiting() < 1_000 {
+    while app.service.claims.waiting() < 1_000 {
         tokio::task::yield_now().await;
     }
     approve(&app, &human, &first).await;
     assert_eq!(polls.join_next().await.unwrap().unwrap(), "approved");
-    assert_eq!(app.service.waiting(), 999);
+    assert_eq!(app.service.claims.waiting(), 999);
     app.service.drain();
     while let Some(polled) = polls.join_next().await {
         assert_eq!(polled.unwrap(), "pending");
@@ -344,7 +345,7 @@ async fn one_address_has_twenty_waiting_polls() {
         let client = client.clone();
         polls.spawn(async move { client.done("poll_claim", json!({"claim_id": claim, "wait_seconds": 55})).await });
     }
-    while app.service.waiting() < 20 {
+    while app.service.claims.waiting() < 20 {
         tokio::task::yield_now().await;
     }
     let claim = client.done("register_agent", json!({"agent_name": "Claude"})).await["claim_id"].clone();
@@ -438,7 +439,7 @@ async fn a97_a_code_that_was_entered_once_is_followed_by_a_fresh_one_of_the_same
         let ask = json!({"agent_name": "Claude", "scopes": ["audience:read"]});
         let asked = client.done("register_agent", ask.clone()).await;
         assert_eq!(client.done("register_agent", ask.clone()).await["user_code"], asked["user_code"], "{version}");
-        let (id, now) = (asked["registration_id"].as_str().unwrap().parse().unwrap(), app.service.runtime.now());
+        let (id, now) = (asked["registration_id"].as_str().unwrap().parse().unwrap(), app.service.context.runtime.now());
         let spent = app.stored(id).await.unwrap().spend_code(now);
         app.store.write(move |rows| countersign::store::rows::save(rows, &spent)).await.unwrap();
         assert_eq!(

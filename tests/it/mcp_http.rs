@@ -86,12 +86,12 @@ async fn listening() -> (TestApp, SocketAddr) {
 }
 
 async fn approve(app: &TestApp, registered: &Value) {
-    let human = match app.service.account_by_email("alice@example.com").await {
+    let human = match app.service.accounts.account_by_email("alice@example.com").await {
         Ok(account) => app.human_again(account.id).await,
         Err(_) => app.human("alice@example.com").await,
     };
     let id = app.type_code(&human, registered["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(&human, &review, everything(&review)).await.unwrap();
 }
 
@@ -145,7 +145,7 @@ async fn a65_through_all_five_tools_no_byte_of_a_secret_is_received() {
     let revoked = with_key.done("revoke_key", json!({"key_id": delivered["key"]["id"], "reason": "done"})).await;
     assert_eq!(revoked["status"], "revoked");
     assert_eq!(app.http().projects(&key).await.status, 401);
-    let claim_token = app.service.claim_token_of(asked["registration_id"].as_str().unwrap().parse().unwrap()).expose().to_owned();
+    let claim_token = app.service.claims.claim_token_of(asked["registration_id"].as_str().unwrap().parse().unwrap()).expose().to_owned();
     for seen in [&mcp.seen, &with_key.seen] {
         let seen = String::from_utf8_lossy(seen);
         for secret in [key.as_str(), claim_token.as_str(), &key[8..]] {
@@ -222,7 +222,7 @@ async fn a_denied_and_an_expired_claim_say_so() {
     let denied = mcp.done("register_agent", json!({"agent_name": "Claude"})).await;
     let human = app.human("alice@example.com").await;
     let id = app.type_code(&human, denied["user_code"].as_str().unwrap()).await.unwrap();
-    app.service.deny(&human.session, id, false, human.source).await.unwrap();
+    app.service.claims.deny(&human.session, id, false, human.source).await.unwrap();
     let poll = |asked: &Value| json!({"claim_id": asked["claim_id"], "wait_seconds": 0});
     assert_eq!(mcp.done("poll_claim", poll(&denied)).await["status"], "denied");
     let late = mcp.done("register_agent", json!({"agent_name": "Other"})).await;
@@ -450,7 +450,7 @@ async fn a_revoked_key_is_refused_on_its_own_open_session() {
     let key = app.key(&human, &["audience:read"]).await;
     let mut mcp = Mcp::open(address, "2025-11-25", Some(key.key.expose())).await;
     mcp.done("check_scope", json!({"scopes": []})).await;
-    app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     let (answer, _) = mcp.exchange_any("tools/call", json!({"name": "check_scope", "arguments": {"scopes": []}})).await;
     assert_eq!(answer.status, 401);
 }
@@ -692,10 +692,10 @@ async fn a_key_revoked_while_it_waits_gets_no_other_key() {
     let asked = mcp.done("register_agent", json!({"agent_name": "Claude"})).await;
     let waits = mcp.tool("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 55}));
     let (polled, ()) = tokio::join!(waits, async {
-        while app.service.waiting() == 0 {
+        while app.service.claims.waiting() == 0 {
             tokio::task::yield_now().await;
         }
-        app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+        app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
         approve(&app, &asked).await;
     });
     assert!(polled["isError"] == true && !polled.to_string().contains("pickup_token"), "{polled}");

@@ -154,12 +154,12 @@ async fn started() -> TestApp {
 }
 
 async fn approve(app: &TestApp, asked: &Value) {
-    let human = match app.service.account_by_email("alice@example.com").await {
+    let human = match app.service.accounts.account_by_email("alice@example.com").await {
         Ok(account) => app.human_again(account.id).await,
         Err(_) => app.human("alice@example.com").await,
     };
     let id = app.type_code(&human, asked["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(&human, &review, everything(&review)).await.unwrap();
 }
 
@@ -416,5 +416,5 @@ async fn a91_calls_of_tools_that_are_left_hold_nothing() {
             }
         }
     }
-    assert_eq!(app.service.registrations().pending, i64::try_from(app.row_counts().await[&(Table::Pending as u8)]).unwrap());
+    assert_eq!(app.service.claims.registrations().pending, i64::try_from(app.row_counts().await[&(Table::Pending as u8)]).unwrap());
 }

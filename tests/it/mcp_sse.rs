@@ -149,7 +149,7 @@ async fn listening() -> (TestApp, SocketAddr) {
 async fn approve(app: &TestApp, registered: &Value) {
     let human = app.human("alice@example.com").await;
     let id = app.type_code(&human, registered["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     app.decide(&human, &review, everything(&review)).await.unwrap();
 }
 
@@ -225,10 +225,10 @@ async fn a_stream_that_is_dropped_ends_its_session_and_its_wait() {
     let mut sse = Sse::open(address, None).await;
     let asked = sse.done("register_agent", json!({"agent_name": "Claude"})).await;
     sse.ask("tools/call", json!({"name": "poll_claim", "arguments": {"claim_id": asked["claim_id"], "wait_seconds": 55}})).await;
-    until(|| app.service.waiting() == 1).await;
+    until(|| app.service.claims.waiting() == 1).await;
     let Sse { stream, messages, .. } = sse;
     drop(stream);
-    until(|| app.service.waiting() == 0).await;
+    until(|| app.service.claims.waiting() == 0).await;
     let answer = exchange(address, "POST", &messages, &[JSON], PING.as_bytes()).await.unwrap();
     assert_eq!(answer.status, 404);
 }
@@ -243,11 +243,11 @@ async fn a_revoked_key_ends_its_streams_and_waits_at_once() {
     let (mut stream, _) = get_stream(address, key.key.expose()).await;
     let asked = sse.done("register_agent", json!({"agent_name": "Claude"})).await;
     sse.ask("tools/call", json!({"name": "poll_claim", "arguments": {"claim_id": asked["claim_id"], "wait_seconds": 55}})).await;
-    until(|| app.service.waiting() == 1).await;
-    app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+    until(|| app.service.claims.waiting() == 1).await;
+    app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     while stream.event().await.is_some() {}
     while sse.stream.event().await.is_some() {}
-    until(|| app.service.waiting() == 0).await;
+    until(|| app.service.claims.waiting() == 0).await;
     assert_eq!(sse.post(&ping()).await.status, 401);
     spared.done("check_scope", json!({})).await;
 }
@@ -290,9 +290,9 @@ async fn a_wait_ends_when_nobody_reads_its_answer_any_more() {
     let claim = registered.message().await["result"]["structuredContent"]["claim_id"].clone();
     let mut poll = json!({"name": "poll_claim", "arguments": {"claim_id": claim, "wait_seconds": 55}});
     let waiting = Stream::open(address, "POST", "/mcp", &in_session, body(&poll).as_bytes()).await;
-    until(|| app.service.waiting() == 1).await;
+    until(|| app.service.claims.waiting() == 1).await;
     drop(waiting);
-    until(|| app.service.waiting() == 0).await;
+    until(|| app.service.claims.waiting() == 0).await;
     poll["_meta"] = stateless_meta(json!({}));
     let headers = [ACCEPT, JSON, ("authorization", auth.as_str()), ("mcp-protocol-version", "2026-07-28")];
     let headers = [&headers[..], &[("mcp-method", "tools/call"), ("mcp-name", "poll_claim")]].concat();
@@ -301,9 +301,9 @@ async fn a_wait_ends_when_nobody_reads_its_answer_any_more() {
         let headers: Vec<(&'static str, String)> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         async move { Stream::open(address, "POST", "/mcp", &borrowed(&headers), text.as_bytes()).await.status }
     });
-    until(|| app.service.waiting() == 1).await;
+    until(|| app.service.claims.waiting() == 1).await;
     waiting.abort();
-    until(|| app.service.waiting() == 0).await;
+    until(|| app.service.claims.waiting() == 0).await;
 }
 
 fn stateless_meta(capabilities: Value) -> Value {
@@ -324,9 +324,9 @@ async fn a_wait_that_is_cancelled_ends_and_one_with_a_token_tells_of_its_progres
     let id = sse.ask("tools/call", poll).await;
     let told = sse.stream.message().await;
     assert_eq!((&told["method"], &told["params"]["progressToken"]), (&json!("notifications/progress"), &json!("p")));
-    until(|| app.service.waiting() == 1).await;
+    until(|| app.service.claims.waiting() == 1).await;
     sse.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})).await;
-    until(|| app.service.waiting() == 0).await;
+    until(|| app.service.claims.waiting() == 0).await;
     assert_eq!(sse.done("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await["status"], "pending");
 }
 
@@ -406,7 +406,7 @@ async fn a_session_that_declared_it_is_asked_to_open_the_page() {
         assert!(asked["params"]["message"].as_str().unwrap().contains(registered["user_code"].as_str().unwrap()));
         assert!(registered["next"].as_str().unwrap().contains(said), "{registered}");
     }
-    assert_eq!(app.service.waiting(), 0);
+    assert_eq!(app.service.claims.waiting(), 0);
 }
 
 #[tokio::test]

@@ -152,8 +152,11 @@ async fn a104_every_door_asks_the_same_of_a_name() {
         let refused = made(json!({"name": bad, "scopes": ["audience:read"]})).await;
         assert_eq!(refused.status, 400, "{bad:?}");
         let edit = Edit { name: Some(bad.clone()), ..Edit::default() };
-        assert_err!(app.service.edit_key(&human.actor(), parent.view.id, edit, human.source).await, Error::Invalid { .. });
-        assert_err!(app.service.revoke_key(&human.actor(), parent.view.id, Some(bad.clone()), human.source).await, Error::Invalid { .. });
+        assert_err!(app.service.keys.edit_key(&human.actor(), parent.view.id, edit, human.source).await, Error::Invalid { .. });
+        assert_err!(
+            app.service.keys.revoke_key(&human.actor(), parent.view.id, Some(bad.clone()), human.source).await,
+            Error::Invalid { .. }
+        );
         let config = |text: String| {
             let file = Some(("countersign.toml".into(), text));
             countersign::config::settings::Config::load(&countersign::config::load::Sources { file, ..Default::default() }).map(drop)
@@ -192,13 +195,14 @@ async fn renamed(app: &TestApp, name: &str) {
 async fn a104_what_was_stored_before_is_shown_and_draws_over_nothing() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
-    let account = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     let human = app.human_again(account).await;
     app.delivered(&human, &["audience:read"]).await;
     let stored = format!("Cla\u{e000}ude\u{1bca0}\u{202e}{}\u{feff}", MARKS.repeat(5));
     renamed(&app, &stored).await;
-    let agents = app.service.list_agents(&human.actor(), None, None, None).await.unwrap().agents;
-    let keys = app.service.list_keys(&human.actor(), None, &countersign::service::keys::list::KeyFilter::default()).await.unwrap().keys;
+    let agents = app.service.claims.list_agents(&human.actor(), None, None, None).await.unwrap().agents;
+    let keys =
+        app.service.keys.list_keys(&human.actor(), None, &countersign::service::keys::list::KeyFilter::default()).await.unwrap().keys;
     let shown = "Cla□ude□□\u{300}\u{301}□";
     assert_eq!((agents[0].agent_name.as_str(), keys[0].name.contains(shown)), (shown, true), "{}", keys[0].name);
     for page in ["/settings/agents", "/settings/keys", "/activity"] {
@@ -206,7 +210,7 @@ async fn a104_what_was_stored_before_is_shown_and_draws_over_nothing() {
         assert!(text.contains(&format!("<bdi>{shown}</bdi>")), "{page}: {text}");
         assert!(!text.contains('\u{e000}') && !text.contains('\u{302}'), "{page}");
     }
-    app.service.revoke_agent(&human.actor(), agents[0].id, human.source).await.unwrap();
+    app.service.claims.revoke_agent(&human.actor(), agents[0].id, human.source).await.unwrap();
 }
 
 proptest! {

@@ -8,7 +8,7 @@ async fn fetched(app: &TestApp, human: &Human, accept: &[&str], by_pickup: bool)
     let agent = app.register().await;
     let id = app.approve(human, &agent).await;
     let call = if by_pickup {
-        let (token, _) = app.service.offer_pickup(id).await.unwrap();
+        let (token, _) = app.service.claims.offer_pickup(id).await.unwrap();
         app.http().post("/agent/pickup").form(&[("pickup_token", token.expose())])
     } else {
         let token = token(&agent);

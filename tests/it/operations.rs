@@ -129,9 +129,9 @@ async fn an_account_made_twice_is_one_and_a_password_reset_twice_ends_no_newer_s
     assert_err!(app.asked(&make, "another").await, Error::Conflict { .. });
     let reset = ControlRequest::ResetPassword { email: "new@example.com".to_owned(), password: Revealed::new("another good password") };
     app.asked(&reset, "reset").await.unwrap();
-    let session = app.service.sign_in("new@example.com", password("another good password"), at("127.0.0.1")).await.unwrap();
+    let session = app.service.accounts.sign_in("new@example.com", password("another good password"), at("127.0.0.1")).await.unwrap();
     app.asked(&reset, "reset").await.unwrap();
-    assert!(app.service.session(&session).await.unwrap().is_some());
+    assert!(app.service.accounts.session(&session).await.unwrap().is_some());
 }
 
 #[tokio::test]

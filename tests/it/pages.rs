@@ -34,7 +34,7 @@ async fn is_pending(app: &TestApp, agent: &Registered) -> bool {
 #[tokio::test]
 async fn from_set_up_to_a_key_and_its_end() {
     let app = app().await;
-    let (setup, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (setup, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     let mut browser = app.browser();
     assert!(browser.open("/").await.text().contains("/setup"));
     browser.open("/setup").await;
@@ -97,7 +97,7 @@ async fn sign_up_is_closed_on_a_public_address_unless_opened() {
     let form = [("form_token", token.as_str()), ("email", "new@example.com"), ("password", PASSWORD)];
     let forced = browser.send(browser.http.post("/signup").form(&form).header("origin", "https://acme.example")).await;
     assert_eq!(forced.status, 403);
-    assert!(app.service.account_by_email("new@example.com").await.is_err());
+    assert!(app.service.accounts.account_by_email("new@example.com").await.is_err());
 }
 
 #[tokio::test]
@@ -154,9 +154,13 @@ async fn a17_a_link_preview_changes_nothing_and_spends_no_code() {
 async fn a13_head_and_get_of_every_page_change_nothing() {
     let app = app().await;
     let (mut browser, agent, path) = reviewing(&app, &["audience:read"]).await;
-    let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
-    let key =
-        app.service.create_key(app.human_again(owner).await.actor(), owner, new_key(&["audience:read"]), at("127.0.0.1")).await.unwrap();
+    let owner = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
+    let key = app
+        .service
+        .keys
+        .create_key(app.human_again(owner).await.actor(), owner, new_key(&["audience:read"]), at("127.0.0.1"))
+        .await
+        .unwrap();
     let revoke = format!("/settings/keys/{}/revoke", key.view.id);
     let before = (app.row_counts().await, app.stored(agent.registration_id).await.map(|row| format!("{row:?}")));
     for page in [
@@ -617,7 +621,7 @@ async fn a26_two_tabs_make_one_key_and_the_second_sees_that_it_is_decided() {
     let third = one.clone().visit(&path).await;
     assert_eq!(third.status, 303);
     app.http().poll(&token_of(&agent)).await.ok();
-    let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    let owner = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     assert_eq!(app.activity(owner).await.iter().filter(|what| matches!(what, EventKind::Approved { .. })).count(), 1);
 }
 
@@ -761,7 +765,7 @@ async fn the_stylesheet_and_the_mark_are_ours_and_safe() {
 #[tokio::test]
 async fn set_up_works_once_and_guessing_its_code_is_limited() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     let mut guesser = app.browser();
     guesser.http = guesser.http.from("192.0.2.66");
     for n in 0..11 {
@@ -781,11 +785,11 @@ async fn set_up_works_once_and_guessing_its_code_is_limited() {
 #[tokio::test]
 async fn an_expired_set_up_code_makes_nobody_operator() {
     let app = app().await;
-    let (code, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (code, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     app.advance(HOUR + 1);
     let mut browser = app.browser();
     browser.open("/setup").await;
     let answer = browser.submit("/setup", &[("code", &code), ("email", "op@example.com"), ("password", PASSWORD)]).await;
     assert_eq!(answer.status, 400);
-    assert!(app.service.account_by_email("op@example.com").await.is_err());
+    assert!(app.service.accounts.account_by_email("op@example.com").await.is_err());
 }

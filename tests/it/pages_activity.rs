@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 
 /// `count` lines, a second apart, the newest `age` old.
 async fn write_lines(app: &TestApp, account: AccountId, count: i64, age: SignedDuration) {
-    let runtime = app.service.runtime.clone();
+    let runtime = app.service.context.runtime.clone();
     let newest = runtime.now() - age;
     let lines: Vec<Event> = (0..count)
         .map(|n| {
@@ -70,7 +70,7 @@ async fn lines_are_paged_without_a_gap_or_a_repeat() {
     write_lines(&app, human.account, 75, SignedDuration::ZERO).await;
     let (mut filter, mut seen) = (ActivityFilter::default(), Vec::new());
     loop {
-        let page = app.service.activity(human.account, &filter).await.unwrap();
+        let page = app.service.accounts.activity(human.account, &filter).await.unwrap();
         seen.extend(page.lines.iter().map(|line| line.event.id.to_string()));
         filter.cursor = page.next_cursor;
         if filter.cursor.is_none() {
@@ -88,7 +88,7 @@ async fn a45_nobody_reads_anothers_activity() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     write_lines(&app, human.account, 40, SignedDuration::ZERO).await;
-    let cursor = app.service.activity(human.account, &ActivityFilter::default()).await.unwrap().next_cursor.unwrap();
+    let cursor = app.service.accounts.activity(human.account, &ActivityFilter::default()).await.unwrap().next_cursor.unwrap();
     let mut mallory = app.signed_in("mallory@example.net").await;
     let page = mallory.open(&format!("/activity?cursor={cursor}")).await.text();
     assert_eq!(page.matches("class=\"happened\"").count(), 0, "{page}");
@@ -101,7 +101,7 @@ async fn lines_older_than_a_year_are_forgotten() {
     let human = app.human("alice@example.com").await;
     write_lines(&app, human.account, 5, SignedDuration::from_hours(24 * 366)).await;
     write_lines(&app, human.account, 5, SignedDuration::from_hours(24 * 364)).await;
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(count(&app, human.account).await, 5);
 }
 
@@ -111,10 +111,10 @@ async fn an_account_keeps_its_latest_ten_thousand_lines() {
     let (alice, bob) = (app.human("alice@example.com").await, app.human("bob@example.com").await);
     write_lines(&app, alice.account, i64::try_from(MOST).unwrap() + 7, SignedDuration::ZERO).await;
     write_lines(&app, bob.account, 3, SignedDuration::ZERO).await;
-    let newest = app.service.activity(alice.account, &ActivityFilter::default()).await.unwrap().lines[0].event.id;
+    let newest = app.service.accounts.activity(alice.account, &ActivityFilter::default()).await.unwrap().lines[0].event.id;
     for _ in 0..20 {
-        app.service.purge().await.unwrap();
+        app.service.housekeeping.purge().await.unwrap();
     }
     assert_eq!((count(&app, alice.account).await, count(&app, bob.account).await), (MOST, 3));
-    assert_eq!(app.service.activity(alice.account, &ActivityFilter::default()).await.unwrap().lines[0].event.id, newest);
+    assert_eq!(app.service.accounts.activity(alice.account, &ActivityFilter::default()).await.unwrap().lines[0].event.id, newest);
 }

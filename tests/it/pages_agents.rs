@@ -4,12 +4,12 @@ use crate::support::*;
 use countersign::api::agents::AgentView;
 
 async fn owner(app: &TestApp) -> Human {
-    let account = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     app.human_again(account).await
 }
 
 async fn agents(app: &TestApp) -> Vec<AgentView> {
-    app.service.list_agents(&owner(app).await.actor(), None, None, None).await.unwrap().agents
+    app.service.claims.list_agents(&owner(app).await.actor(), None, None, None).await.unwrap().agents
 }
 
 fn revoke_url(agent: &AgentView) -> String {
@@ -20,7 +20,7 @@ fn revoke_url(agent: &AgentView) -> String {
 async fn the_list_tells_which_agent_on_whose_word_from_where_and_what_it_may_do() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
-    let agent = app.service.register(asks(&["audience:read"]), from("198.51.100.7")).await.unwrap();
+    let agent = app.service.claims.register(asks(&["audience:read"]), from("198.51.100.7")).await.unwrap();
     browser.approve(agent.claim.user_code.expose()).await;
     let waiting = browser.open("/settings/agents").await.text();
     assert!(waiting.contains("not picked up yet") && waiting.contains("audience:read"));

@@ -17,7 +17,7 @@ async fn creating(app: &TestApp) -> Browser {
 }
 
 async fn owner(app: &TestApp) -> Human {
-    let account = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     app.human_again(account).await
 }
 
@@ -35,7 +35,7 @@ fn shown(answer: &Answer) -> String {
 }
 
 async fn keys_of(app: &TestApp, human: &Human) -> Vec<countersign::api::keys::KeyView> {
-    app.service.list_keys(&human.actor(), None, &countersign::service::keys::list::KeyFilter::default()).await.unwrap().keys
+    app.service.keys.list_keys(&human.actor(), None, &countersign::service::keys::list::KeyFilter::default()).await.unwrap().keys
 }
 
 // Create and reveal.
@@ -167,9 +167,9 @@ async fn the_list_is_narrowed_by_status_environment_maker_and_words() {
     let mut browser = app.signed_in("alice@example.com").await;
     let human = owner(&app).await;
     let named = |name: &str| NewKey { name: name.to_owned(), ..new_key(&["audience:read"]) };
-    app.service.create_key(human.actor(), human.account, named("Billing"), human.source).await.unwrap();
-    let old = app.service.create_key(human.actor(), human.account, named("Old thing"), human.source).await.unwrap();
-    app.service.revoke_key(&human.actor(), old.view.id, None, human.source).await.unwrap();
+    app.service.keys.create_key(human.actor(), human.account, named("Billing"), human.source).await.unwrap();
+    let old = app.service.keys.create_key(human.actor(), human.account, named("Old thing"), human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), old.view.id, None, human.source).await.unwrap();
     app.delivered(&human, &["audience:read"]).await;
     for (query, there, absent) in [
         ("q=bill", "Billing", "Old thing"),
@@ -413,7 +413,7 @@ async fn forms(app: &TestApp) -> Vec<(String, Vec<(&'static str, &'static str)>)
     let human = owner(app).await;
     let key = app.key(&human, &["audience:read"]).await;
     app.delivered(&human, &["audience:read"]).await;
-    let agents = app.service.list_agents(&human.actor(), None, None, None).await.unwrap().agents;
+    let agents = app.service.claims.list_agents(&human.actor(), None, None, None).await.unwrap().agents;
     vec![
         (NEW.to_owned(), vec![("name", "Forced"), ("scopes", "audience:read"), ("form_id", "x")]),
         (format!("{}/edit", url(&key)), vec![("name", "Forced"), ("scopes", "email:send")]),

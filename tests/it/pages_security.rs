@@ -27,11 +27,11 @@ async fn a_changed_password_is_the_only_one_that_signs_in() {
     assert_eq!((changed.status, changed.location()), (303, "/settings/security?changed"));
     assert!(browser.open(changed.location()).await.text().contains("Your password is changed"));
     assert_err!(
-        app.service.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await,
+        app.service.accounts.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await,
         countersign::api::error::Error::WrongPassword
     );
-    app.service.sign_in("alice@example.com", password(NEW), at("127.0.0.1")).await.unwrap();
-    let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    app.service.accounts.sign_in("alice@example.com", password(NEW), at("127.0.0.1")).await.unwrap();
+    let owner = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     assert!(app.activity(owner).await.contains(&EventKind::PasswordChanged));
 }
 
@@ -55,7 +55,7 @@ async fn a_wrong_present_password_changes_nothing_and_a_short_new_one_neither() 
     assert!(wrong.status == 400 && wrong.text().contains("The present password is wrong"), "{}", wrong.text());
     let short = browser.submit(CHANGE, &[("current_password", PASSWORD), ("password", "short")]).await;
     assert!(short.status == 400 && short.text().contains("at least 10 characters"));
-    app.service.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await.unwrap();
+    app.service.accounts.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await.unwrap();
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn guessing_the_present_password_is_limited_as_signing_in_is() {
 async fn of_two_changes_at_the_same_moment_one_holds() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
-    let change = |new| app.service.change_password(&human.session, password(PASSWORD), password(new), human.source);
+    let change = |new| app.service.accounts.change_password(&human.session, password(PASSWORD), password(new), human.source);
     let (first, second) = tokio::join!(change(NEW), change("another new pass phrase"));
     assert_eq!([first.is_ok(), second.is_ok()].iter().filter(|ok| **ok).count(), 1);
 }
@@ -82,7 +82,7 @@ async fn of_two_changes_at_the_same_moment_one_holds() {
 async fn an_account_without_a_password_is_asked_for_none() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
-    let owner = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    let owner = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     app.edit(owner, |account| account.password = None).await;
     let page = browser.open("/settings/security").await.text();
     assert!(page.contains("has no password here") && !page.contains(CHANGE));

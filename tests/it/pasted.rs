@@ -138,13 +138,13 @@ async fn a103_claim_and_pickup_tokens_and_verifiers_are_read_so_too() {
         let again = app.http().post("/agent/identity/claim").json(&json!({"claim_token": token})).send().await;
         let code = again.ok()["claim_attempt"]["user_code"].as_str().unwrap().to_owned();
         let id = app.type_code(&human, &code).await.unwrap();
-        let review = app.service.review(&human.session, id, human.source).await.unwrap();
+        let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
         app.decide(&human, &review, everything(&review)).await.unwrap();
         let delivered = app.http().poll_with(&token, &around.replace('T', verifier().expose())).await.ok();
         assert!(works(&app, delivered["access_token"].as_str().unwrap()).await, "{around:?}");
 
         let agent = app.register().await;
-        let (pickup, _) = app.service.offer_pickup(app.approve(&human, &agent).await).await.unwrap();
+        let (pickup, _) = app.service.claims.offer_pickup(app.approve(&human, &agent).await).await.unwrap();
         let token = around.replace('T', pickup.expose());
         app.http().post("/agent/pickup").form(&[("pickup_token", &token)]).send().await.ok();
     }

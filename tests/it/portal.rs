@@ -17,7 +17,7 @@ async fn ticket(app: &TestApp, key: &str, body: &Value) -> String {
     let answer = ask(app, key, body).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let url = answer.not_stored().json()["data"]["url"].as_str().unwrap().to_owned();
-    url.strip_prefix(&app.service.config.pages_url).expect("a page of ours").to_owned()
+    url.strip_prefix(&app.service.context.config.pages_url).expect("a page of ours").to_owned()
 }
 
 /// Follows a ticket as a person does: open, look, press the button.
@@ -30,7 +30,7 @@ async fn come_in(app: &TestApp, path: &str) -> Browser {
 }
 
 async fn account(app: &TestApp, name: &str) -> AccountView {
-    app.service.find_account(name).await.expect("the account is there")
+    app.service.accounts.find_account(name).await.expect("the account is there")
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_ticket_is_over_after_a_minute_and_then_forgotten() {
     browser.open(&path).await.html();
     app.advance(60);
     assert_eq!(browser.submit("/portal", &[]).await.status, 410);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!((app.row_counts().await[&19], app.row_counts().await[&9]), (0, 0));
 }
 
@@ -148,7 +148,7 @@ async fn it_takes_an_operators_key_with_keys_write() {
 async fn nobody_comes_into_an_operators_account() {
     let app = app().await;
     let key = app.service_key().await;
-    let operator = app.service.account_by_email("operator@example.com").await.unwrap().id;
+    let operator = app.service.accounts.account_by_email("operator@example.com").await.unwrap().id;
     app.edit(operator, |account| account.email_verified = true).await;
     assert_eq!(ask(&app, &key, &visit("u-1", "operator@example.com")).await.status, 403);
     app.edit(operator, |account| account.external_id = "u-1".parse().ok()).await;
@@ -180,7 +180,7 @@ async fn a_later_call_brings_plan_and_email_up_to_date() {
     ticket(&app, &key, &json!({"external_id": "u-1", "email": "ada@new.example", "plan": "pro"})).await;
     let now = account(&app, "u-1").await;
     assert_eq!((now.id, now.email.as_str(), now.email_verified, now.plan.as_str()), (id, "ada@new.example", false, "pro"));
-    assert!(app.service.account_by_email("ada@example.com").await.is_err());
+    assert!(app.service.accounts.account_by_email("ada@example.com").await.is_err());
     ticket(&app, &key, &json!({"external_id": "u-1", "email": "ada@new.example"})).await;
     assert_eq!(account(&app, "u-1").await.plan, "pro", "a plan not said stays");
     let told = app.activity(id).await;
@@ -300,7 +300,7 @@ async fn who_has_no_password_is_never_asked_for_one_and_comes_again_for_what_is_
     let mut browser = come_in(&app, &ticket(&app, &key, &visit("u-1", "ada@example.com")).await).await;
     browser.enter(agent.claim.user_code.expose()).await;
     assert_eq!(browser.approve(agent.claim.user_code.expose()).await.status, 303);
-    assert!(app.service.sign_in("ada@example.com", password(""), at("127.0.0.1")).await.is_err(), "and no password opens it");
+    assert!(app.service.accounts.sign_in("ada@example.com", password(""), at("127.0.0.1")).await.is_err(), "and no password opens it");
 }
 
 #[tokio::test]
@@ -321,7 +321,7 @@ async fn a92_a_ticket_that_waits_is_void_when_its_human_signs_out_everywhere() {
     let path = ticket(&app, &key, &visit("u-1", "ada@example.com")).await;
     let other = ticket(&app, &key, &visit("u-2", "eve@example.com")).await;
     let ada = app.human_again(account(&app, "u-1").await.id).await;
-    app.service.sign_out_everywhere(&ada.session, at("127.0.0.1")).await.unwrap();
+    app.service.accounts.sign_out_everywhere(&ada.session, at("127.0.0.1")).await.unwrap();
     assert_eq!(app.browser().open(&path).await.status, 410);
     come_in(&app, &other).await;
 }

@@ -79,14 +79,14 @@ fn nobody(product: &str) -> Value {
 }
 
 fn first_scope(app: &TestApp) -> String {
-    app.service.config.scopes.keys().next().unwrap().to_string()
+    app.service.context.config.scopes.keys().next().unwrap().to_string()
 }
 
 async fn key(app: &TestApp, environment: Option<Environment>) -> (Human, String) {
     let human = app.human("alice@example.com").await;
     let scope = first_scope(app);
     let new = NewKey { environment, ..new_key(&[&scope, "keys:verify"]) };
-    let key = app.service.create_key(human.actor(), human.account, new, human.source).await.unwrap();
+    let key = app.service.keys.create_key(human.actor(), human.account, new, human.source).await.unwrap();
     (human, key.key.expose().to_owned())
 }
 

@@ -103,12 +103,12 @@ async fn the_publishable_key_is_asked_first() {
 #[tokio::test]
 async fn a_publishable_key_is_made_once_and_stays() {
     let app = product("magpipe").start().await;
-    let made = app.service.publishable_key().unwrap().to_owned();
+    let made = app.service.accounts.publishable_key().unwrap().to_owned();
     assert!(made.starts_with("pub_") && made.len() == 36, "{made}");
     let app = app.restart().await;
-    assert_eq!(app.service.publishable_key(), Some(made.as_str()));
+    assert_eq!(app.service.accounts.publishable_key(), Some(made.as_str()));
     let app = app.restart_with(&[("sessions.publishable_key", APIKEY)]).await;
-    assert_eq!(app.service.publishable_key(), Some(APIKEY));
+    assert_eq!(app.service.accounts.publishable_key(), Some(APIKEY));
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn guessing_a_password_here_uses_up_the_limit_of_the_page() {
     assert_eq!((limited.status, &limited.json()["error"]["code"]), (429, &json!("rate_limited")));
     assert!(limited.headers.contains_key("retry-after"));
     assert_err!(
-        app.service.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await,
+        app.service.accounts.sign_in("alice@example.com", password(PASSWORD), at("127.0.0.1")).await,
         countersign::api::error::Error::TooMany { .. }
     );
 }
@@ -267,6 +267,7 @@ async fn whoever_holds_a_token_may_revoke_its_session() {
 async fn a83_a_new_password_or_a_disabled_account_ends_sessions_at_once() {
     let (app, human, pair) = signed_in().await;
     app.service
+        .accounts
         .reset_password("alice@example.com", password("quite another password"), countersign::service::idempotency::Operation::default())
         .await
         .unwrap();

@@ -104,7 +104,7 @@ async fn name_and_permissions_are_seen_before_anything_is_granted() {
     browser.enter(code(&asked)).await;
     let page = browser.page.text();
     assert!(page.contains("Claude"));
-    for (scope, info) in &app.service.config.scopes {
+    for (scope, info) in &app.service.context.config.scopes {
         assert_eq!(page.contains(&info.title), ASKED.contains(scope.as_str()), "{scope}");
     }
     poll(&app, &asked).await.oauth_error(400, "authorization_pending");
@@ -130,9 +130,9 @@ async fn the_key_carries_what_was_requested_and_nothing_more() {
 async fn an_agents_key_stands_beside_your_own_and_deleting_it_ends_access() {
     let app = migma().await;
     let (mut browser, got, key) = delivered(&app).await;
-    let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
+    let ada = app.service.accounts.account_by_email("ada@example.com").await.unwrap().id;
     let own = NewKey { name: "My own".to_owned(), ..new_key(&["audience:read"]) };
-    app.service.create_key(app.human_again(ada).await.actor(), ada, own, at("127.0.0.1")).await.unwrap();
+    app.service.keys.create_key(app.human_again(ada).await.actor(), ada, own, at("127.0.0.1")).await.unwrap();
     let page = browser.open("/settings/keys").await.text();
     assert!(page.contains("My own") && page.contains("Claude"));
     app.http().projects(&key).await.ok();
@@ -297,8 +297,8 @@ async fn every_common_cause_of_401_gets_the_documented_body() {
     let human = app.human("ada@example.com").await;
     let (key, revoked) = (app.key(&human, &["email:read"]).await, app.key(&human, &["email:read"]).await);
     let test = NewKey { environment: Some(Environment::Test), ..new_key(&["email:read"]) };
-    let test = app.service.create_key(human.actor(), human.account, test, human.source).await.unwrap();
-    app.service.revoke_key(&human.actor(), revoked.view.id, None, human.source).await.unwrap();
+    let test = app.service.keys.create_key(human.actor(), human.account, test, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), revoked.view.id, None, human.source).await.unwrap();
     let (key, get) = (key.key.expose(), || app.http().get("/v1/projects"));
     get().bearer(key).send().await.ok();
     for (cause, call) in [
@@ -344,7 +344,7 @@ async fn keys_show_their_environment_and_work_in_it_only() {
         assert!(own.key.expose().starts_with(head));
         app.http().projects(own.key.expose()).await.ok();
         let other = NewKey { environment: Some(there), ..new_key(&["email:read"]) };
-        let other = app.service.create_key(human.actor(), human.account, other, human.source).await.unwrap();
+        let other = app.service.keys.create_key(human.actor(), human.account, other, human.source).await.unwrap();
         assert!(migma_nobody(&app.http().projects(other.key.expose()).await));
     }
 }
@@ -359,7 +359,7 @@ async fn a_key_is_replaced_without_a_gap() {
     let new = app.key(&human, &["email:read"]).await;
     app.http().projects(old.key.expose()).await.ok();
     app.http().projects(new.key.expose()).await.ok();
-    app.service.revoke_key(&human.actor(), old.view.id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), old.view.id, None, human.source).await.unwrap();
     app.http().projects(new.key.expose()).await.ok();
     assert!(migma_nobody(&app.http().projects(old.key.expose()).await));
 }
@@ -371,9 +371,9 @@ async fn a_key_is_replaced_without_a_gap() {
 async fn the_keys_page_shows_what_is_documented() {
     let app = migma().await;
     let mut browser = app.signed_in("ada@example.com").await;
-    let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
+    let ada = app.service.accounts.account_by_email("ada@example.com").await.unwrap().id;
     let new = NewKey { name: "Production".to_owned(), ..new_key(&["email:read", "webhook:read"]) };
-    let made = app.service.create_key(app.human_again(ada).await.actor(), ada, new, at("127.0.0.1")).await.unwrap();
+    let made = app.service.keys.create_key(app.human_again(ada).await.actor(), ada, new, at("127.0.0.1")).await.unwrap();
     assert!(browser.open("/settings/keys").await.text().contains("Never used"));
     app.http().projects(made.key.expose()).await.ok();
     let page = browser.open("/settings/keys").await.text();
@@ -396,10 +396,10 @@ async fn revoking_is_confirmed_immediate_and_for_good() {
     for name in ["migma", "magpipe"] {
         let app = product(name).start().await;
         let mut browser = app.signed_in("ada@example.com").await;
-        let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
-        let scope = app.service.config.scopes.keys().next().unwrap().to_string();
+        let ada = app.service.accounts.account_by_email("ada@example.com").await.unwrap().id;
+        let scope = app.service.context.config.scopes.keys().next().unwrap().to_string();
         let owner = app.human_again(ada).await.actor();
-        let made = app.service.create_key(owner, ada, new_key(&[&scope]), at("127.0.0.1")).await.unwrap();
+        let made = app.service.keys.create_key(owner, ada, new_key(&[&scope]), at("127.0.0.1")).await.unwrap();
         let path = format!("/settings/keys/{}/revoke", made.view.id);
         let list = browser.open("/settings/keys").await.text();
         assert!(list.contains(&format!("href=\"{path}\"")) || list.contains(&format!("/settings/keys/{}", made.view.id)), "{name}");
@@ -448,7 +448,7 @@ async fn each_plan_has_its_limit_and_every_answer_says_where_it_stands() {
             let answer = app.http().projects(key.key.expose()).await;
             let headers = ["limit", "remaining"].map(|name| answer.header(&format!("x-ratelimit-{name}")).parse().unwrap());
             assert_eq!((answer.status, headers), (200, [limit, left]), "{plan}");
-            assert!(answer.header("x-ratelimit-reset").parse::<i64>().unwrap() > app.service.runtime.now().as_second());
+            assert!(answer.header("x-ratelimit-reset").parse::<i64>().unwrap() > app.service.context.runtime.now().as_second());
         }
         let over = app.http().projects(key.key.expose()).await;
         let body = over.json();
@@ -520,7 +520,7 @@ async fn keys_persist_until_they_are_revoked() {
     let app = app.restart().await;
     list_agents(&app, key.key.expose()).await.ok();
     let human = app.again(&human).await;
-    app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     assert!(magpipe_nobody(&list_agents(&app, key.key.expose()).await));
 }
 
@@ -551,9 +551,9 @@ async fn all_keys_are_mgp_and_forty_hex_characters() {
 async fn the_dashboard_shows_eight_characters_only() {
     let app = magpipe().await;
     let mut browser = app.signed_in("ada@example.com").await;
-    let ada = app.service.account_by_email("ada@example.com").await.unwrap().id;
+    let ada = app.service.accounts.account_by_email("ada@example.com").await.unwrap().id;
     let new = NewKey { name: "CI Pipeline".to_owned(), ..new_key(&["agents:read"]) };
-    let made = app.service.create_key(app.human_again(ada).await.actor(), ada, new, at("127.0.0.1")).await.unwrap();
+    let made = app.service.keys.create_key(app.human_again(ada).await.actor(), ada, new, at("127.0.0.1")).await.unwrap();
     let page = browser.open("/settings/keys").await.text();
     let key = made.key.expose();
     assert!(page.contains("CI Pipeline") && page.contains(&key[..12]) && !page.contains(&key[..13]));
@@ -574,7 +574,7 @@ async fn an_account_has_ten_active_keys_at_most() {
     let made = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((made, answers.iter().filter(|answer| answer.status == 409).count()), (10, 1));
     let filter = countersign::service::keys::list::KeyFilter { status: Some(Status::Active), ..Default::default() };
-    assert_eq!(app.service.list_keys(&human.actor(), None, &filter).await.unwrap().keys.len(), 10);
+    assert_eq!(app.service.keys.list_keys(&human.actor(), None, &filter).await.unwrap().keys.len(), 10);
 }
 
 /// "Session tokens are short-lived JWTs obtained by authenticating with email and password. They expire after 1 hour and
@@ -600,7 +600,7 @@ async fn every_failed_authentication_gets_the_documented_body() {
     let app = magpipe().await;
     let human = app.human("ada@example.com").await;
     let key = app.key(&human, &["agents:read"]).await;
-    app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     let missing = app.http().post("/functions/v1/list-agents").json(&json!({})).send().await;
     assert!(magpipe_nobody(&missing));
     for token in [key.key.expose(), "mgp_your_api_key_here", "eyJhbGciOiJIUzI1NiIs...", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.x"] {

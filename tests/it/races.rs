@@ -31,7 +31,7 @@ async fn fifty_polls_at_approval(app: &Arc<TestApp>, human: &Human, agent: &Regi
                 barrier.wait().await;
                 let verifier = challenge.then(verifier);
                 let wait = std::time::Duration::from_secs(600);
-                let answer = app.service.poll_until(&token, verifier.as_ref(), Source::Local, wait).await;
+                let answer = app.service.claims.poll_until(&token, verifier.as_ref(), Source::Local, wait).await;
                 answer.map(|delivered| delivered.access_token.expose().to_owned())
             })
         })
@@ -71,7 +71,7 @@ async fn a34_fifty_polls_after_approval_yield_one_key() {
     app.approve(&human, &agent).await;
     let polls = (0..50).map(|_| {
         let (app, token) = (app.clone(), token(&agent));
-        tokio::spawn(async move { app.service.poll(&token, None, Source::Local).await })
+        tokio::spawn(async move { app.service.claims.poll(&token, None, Source::Local).await })
     });
     let answers: Vec<_> = futures::future::join_all(polls).await.into_iter().map(|poll| poll.unwrap()).collect();
     let refused = answers.iter().filter(|answer| matches!(answer, Err(Error::InvalidGrant))).count();
@@ -106,7 +106,7 @@ async fn a27_approve_and_deny_at_once_have_one_outcome() {
         let agent = app.register().await;
         let review = app.reviewed(&human, &agent).await;
         let approve = app.decide(&human, &review, everything(&review));
-        let deny = app.service.deny(&human.session, review.registration, false, human.source);
+        let deny = app.service.claims.deny(&human.session, review.registration, false, human.source);
         let (approved, denied) = if turn % 2 == 0 {
             futures::join!(approve, deny)
         } else {
@@ -128,8 +128,9 @@ async fn a86_two_shells_redeem_a_pickup_token_and_no_live_key_is_left() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     app.approve(&human, &agent).await;
-    let (pickup, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
-    let (one, two) = futures::join!(app.service.pickup(pickup.clone(), Source::Local), app.service.pickup(pickup, Source::Local));
+    let (pickup, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
+    let (one, two) =
+        futures::join!(app.service.claims.pickup(pickup.clone(), Source::Local), app.service.claims.pickup(pickup, Source::Local));
     assert!(one.is_ok() != two.is_ok());
     let key = one.or(two).unwrap();
     assert_err!(app.call(key.access_token.expose()).await, Error::Unauthorized { .. });
@@ -156,12 +157,16 @@ async fn one_ceremony(app: Arc<TestApp>, human: Human, randomness: Arc<Seeded>) 
     let deny = || async {
         dawdle(&randomness).await;
         // Every other time nobody denies.
-        if randomness.below(2) == 0 { app.service.deny(&human.session, id, false, human.source).await } else { Err(Error::AlreadyDecided) }
+        if randomness.below(2) == 0 {
+            app.service.claims.deny(&human.session, id, false, human.source).await
+        } else {
+            Err(Error::AlreadyDecided)
+        }
     };
     let poll = || async {
         dawdle(&randomness).await;
         let verifier = challenge.then(verifier);
-        match app.service.poll_until(&token(&agent), verifier.as_ref(), Source::Local, std::time::Duration::from_secs(600)).await {
+        match app.service.claims.poll_until(&token(&agent), verifier.as_ref(), Source::Local, std::time::Duration::from_secs(600)).await {
             Ok(delivered) => Ok(delivered.access_token.expose().to_owned()),
             Err(error) => Err(error),
         }

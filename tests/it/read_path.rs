@@ -5,7 +5,7 @@ use countersign::{
     api::verification::Code,
     domain::secret::ApiKey,
     platform::runtime::Runtime,
-    service::{caller::Requirements, context::Service},
+    service::{caller::Requirements, services::Services},
     store::{
         changes::Observer,
         engine::{Engine, ReadJob, Snapshot, WriteJob},
@@ -59,13 +59,13 @@ async fn counted() -> (TestApp, Arc<AtomicUsize>) {
     let reads = Arc::new(AtomicUsize::new(0));
     let inner = reopen(&app.dir.path().join("counted"));
     app.store = Store::new(Arc::new(Counting { inner, reads: reads.clone() }));
-    let service = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), Runtime::system()).await.unwrap();
+    let service = Services::open(app.service.context.config.clone(), app.store.clone(), server_secret(), Runtime::system()).await.unwrap();
     app.service = Arc::new(service);
     (app, reads)
 }
 
 async fn verdict(app: &TestApp, key: &str) -> Code {
-    app.service.verify_as_operator(key, Requirements::default()).await.unwrap().code
+    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn unknown_keys_cost_no_reads_however_many_are_tried() {
     let (app, reads) = counted().await;
     let human = app.human("alice@example.com").await;
     app.key(&human, &["audience:read"]).await;
-    app.service.learn_keys().await.unwrap();
+    app.service.verifier.learn_keys().await.unwrap();
     let elsewhere = crate::support::app().await;
     let stranger = elsewhere.human("bob@example.com").await;
     let before = reads.load(Ordering::SeqCst);
@@ -117,7 +117,7 @@ async fn a48_a_key_that_begins_like_a_stored_one_costs_no_other_work_than_any_un
     let (app, reads) = counted().await;
     let human = app.human("alice@example.com").await;
     let stored = app.key(&human, &["audience:read"]).await.key.expose().to_owned();
-    app.service.learn_keys().await.unwrap();
+    app.service.verifier.learn_keys().await.unwrap();
     assert_eq!(verdict(&app, &stored).await, Code::Valid);
     let (head, body) = stored.split_at("cs_live_".len());
     let before = reads.load(Ordering::SeqCst);
@@ -137,11 +137,11 @@ async fn what_changes_a_key_or_its_account_holds_at_once() {
     assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "free");
     app.edit(human.account, |account| account.plan = "pro".to_owned()).await;
     assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "pro");
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_eq!(verdict(&app, key.key.expose()).await, Code::Disabled);
     app.edit(human.account, |account| account.disabled_at = None).await;
-    app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
     assert_eq!(verdict(&app, key.key.expose()).await, Code::Revoked);
 }
 
@@ -152,7 +152,7 @@ async fn a58_a_store_that_is_gone_stops_no_verification_of_a_known_key() {
     let key = app.key(&human, &["audience:read"]).await;
     assert_eq!(verdict(&app, key.key.expose()).await, Code::Valid);
     app.store.close().await;
-    assert!(app.service.purge().await.is_err(), "nothing can be written");
+    assert!(app.service.housekeeping.purge().await.is_err(), "nothing can be written");
     assert_eq!(verdict(&app, key.key.expose()).await, Code::Valid);
 }
 
@@ -170,7 +170,7 @@ async fn a52_no_verification_that_begins_after_a_revocation_accepts() {
                     let mut late = 0;
                     loop {
                         let revoked = over.load(Ordering::SeqCst);
-                        match service.authenticate(Some(&key), &Requirements::default()).await {
+                        match service.verifier.authenticate(Some(&key), &Requirements::default()).await {
                             Ok(_) => late += usize::from(revoked),
                             Err(_) if revoked => return late,
                             Err(_) => {}
@@ -181,7 +181,7 @@ async fn a52_no_verification_that_begins_after_a_revocation_accepts() {
             })
             .collect();
         tokio::task::yield_now().await;
-        app.service.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
+        app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
         over.store(true, Ordering::SeqCst);
         for verifier in verifiers {
             assert_eq!(verifier.await.unwrap(), 0);

@@ -108,14 +108,14 @@ async fn a20_a_bound_code_is_nobody_elses() {
     let review = app.reviewed(&alice, &agent).await;
     let id = review.registration;
     assert_err!(app.enter(&bob, &agent).await, Error::WrongCode);
-    assert_err!(app.service.review(&bob.session, id, bob.source).await, Error::WrongCode);
+    assert_err!(app.service.claims.review(&bob.session, id, bob.source).await, Error::WrongCode);
     assert_err!(app.decide(&bob, &review, everything(&review)).await, Error::WrongCode);
-    assert_err!(app.service.deny(&bob.session, id, false, bob.source).await, Error::WrongCode);
-    assert_err!(app.service.deny(&bob.session, id, true, bob.source).await, Error::WrongCode);
-    assert_err!(app.service.release(&bob.session, id).await, Error::WrongCode);
-    assert_err!(app.service.decision(&bob.session, id).await, Error::WrongCode);
+    assert_err!(app.service.claims.deny(&bob.session, id, false, bob.source).await, Error::WrongCode);
+    assert_err!(app.service.claims.deny(&bob.session, id, true, bob.source).await, Error::WrongCode);
+    assert_err!(app.service.claims.release(&bob.session, id).await, Error::WrongCode);
+    assert_err!(app.service.claims.decision(&bob.session, id).await, Error::WrongCode);
     app.decide(&alice, &review, everything(&review)).await.unwrap();
-    assert_err!(app.service.decision(&bob.session, id).await, Error::WrongCode);
+    assert_err!(app.service.claims.decision(&bob.session, id).await, Error::WrongCode);
 }
 
 #[tokio::test]
@@ -123,8 +123,8 @@ async fn a20_looking_at_an_unbound_registration_binds_nothing() {
     let app = app().await;
     let bob = app.human("bob@example.com").await;
     let agent = app.register().await;
-    assert_err!(app.service.review(&bob.session, agent.registration_id, bob.source).await, Error::WrongCode);
-    assert_err!(app.service.deny(&bob.session, agent.registration_id, false, bob.source).await, Error::WrongCode);
+    assert_err!(app.service.claims.review(&bob.session, agent.registration_id, bob.source).await, Error::WrongCode);
+    assert_err!(app.service.claims.deny(&bob.session, agent.registration_id, false, bob.source).await, Error::WrongCode);
     assert!(matches!(app.stored(agent.registration_id).await, Some(Registration::Pending { attempt, .. }) if attempt.bound_to.is_none()));
 }
 
@@ -134,8 +134,8 @@ async fn given_back_a_code_may_be_entered_by_somebody_else() {
     let (alice, bob) = (app.human("alice@example.com").await, app.human("bob@example.com").await);
     let agent = app.register().await;
     let id = app.enter(&bob, &agent).await.unwrap();
-    app.service.release(&bob.session, id).await.unwrap();
-    assert_err!(app.service.deny(&bob.session, id, false, bob.source).await, Error::WrongCode);
+    app.service.claims.release(&bob.session, id).await.unwrap();
+    assert_err!(app.service.claims.deny(&bob.session, id, false, bob.source).await, Error::WrongCode);
     app.approve(&alice, &agent).await;
     assert!(app.poll(&agent).await.unwrap().approved_by.starts_with("a•••"));
 }
@@ -195,7 +195,7 @@ async fn the_review_shows_who_asks_for_what_from_where() {
     let app = app().await;
     let alice = app.human_of_age("alice@example.com", 48 * HOUR, at("192.0.2.1")).await;
     let ask = asks(&["audience:read", "email:send", "nope:nope"]);
-    let agent = app.service.register(ask, from("198.51.100.9")).await.unwrap();
+    let agent = app.service.claims.register(ask, from("198.51.100.9")).await.unwrap();
     let review = app.reviewed(&alice, &agent).await;
     assert_eq!(review.agent_name, "Claude");
     let titles: Vec<_> = review.scopes.iter().map(|shown| shown.title.as_str()).collect();
@@ -229,16 +229,16 @@ async fn a24_a_disowned_source_is_flagged_for_a_day() {
     let app = app().await;
     let (alice, bob) = (app.human("alice@example.com").await, app.human("bob@example.com").await);
     let who = from("198.51.100.9");
-    let agent = app.service.register(asks(&["audience:read"]), who).await.unwrap();
+    let agent = app.service.claims.register(asks(&["audience:read"]), who).await.unwrap();
     let id = app.enter(&alice, &agent).await.unwrap();
-    app.service.deny(&alice.session, id, true, alice.source).await.unwrap();
+    app.service.claims.deny(&alice.session, id, true, alice.source).await.unwrap();
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
     assert!(app.activity(alice.account).await.iter().any(|what| matches!(what, EventKind::Disowned { .. })));
-    let again = app.service.register(asks(&["audience:read"]), who).await.unwrap();
+    let again = app.service.claims.register(asks(&["audience:read"]), who).await.unwrap();
     assert!(app.reviewed(&bob, &again).await.flagged);
     app.advance(24 * HOUR);
     let bob = app.again(&bob).await;
-    let later = app.service.register(asks(&["audience:read"]), who).await.unwrap();
+    let later = app.service.claims.register(asks(&["audience:read"]), who).await.unwrap();
     assert!(!app.reviewed(&bob, &later).await.flagged);
 }
 
@@ -250,7 +250,7 @@ async fn a27_denied_is_final() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     let review = app.reviewed(&human, &agent).await;
-    app.service.deny(&human.session, review.registration, false, human.source).await.unwrap();
+    app.service.claims.deny(&human.session, review.registration, false, human.source).await.unwrap();
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::AlreadyDecided);
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
     assert_eq!(app.row_counts().await[&20], 0, "no key");
@@ -264,7 +264,7 @@ async fn a26_the_second_approval_is_told_that_it_was_decided() {
     let review = app.reviewed(&human, &agent).await;
     app.decide(&human, &review, everything(&review)).await.unwrap();
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::AlreadyDecided);
-    assert_err!(app.service.deny(&human.session, review.registration, false, human.source).await, Error::AlreadyDecided);
+    assert_err!(app.service.claims.deny(&human.session, review.registration, false, human.source).await, Error::AlreadyDecided);
     app.poll(&agent).await.unwrap();
 }
 
@@ -366,7 +366,7 @@ async fn a_decision_comes_while_the_code_lives() {
     let review = app.reviewed(&human, &agent).await;
     app.advance(600);
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::WrongCode);
-    assert_err!(app.service.deny(&human.session, review.registration, false, human.source).await, Error::WrongCode);
+    assert_err!(app.service.claims.deny(&human.session, review.registration, false, human.source).await, Error::WrongCode);
 }
 
 #[tokio::test]
@@ -386,8 +386,8 @@ async fn approvals_not_yet_picked_up_count_against_the_limit_of_keys() {
 /// Enters the code by following a link that carried it.
 async fn followed(app: &TestApp, human: &Human, agent: &Registered) -> countersign::service::claims::review::Review {
     let given = code(agent.claim.user_code.expose());
-    let id = app.service.enter_code(&human.session, given, false, human.source).await.unwrap();
-    app.service.review(&human.session, id, human.source).await.unwrap()
+    let id = app.service.claims.enter_code(&human.session, given, false, human.source).await.unwrap();
+    app.service.claims.review(&human.session, id, human.source).await.unwrap()
 }
 
 /// An account that has approved an agent before.
@@ -441,7 +441,7 @@ async fn a24_a_risky_or_management_scope_takes_the_typed_code() {
 #[tokio::test]
 async fn a24_an_unlimited_lifetime_takes_the_typed_code() {
     let app = app_with("claim.key_ttl", "none").await;
-    assert_eq!(app.service.config.claim.key_ttl, Lifetime(None));
+    assert_eq!(app.service.context.config.claim.key_ttl, Lifetime(None));
     let human = experienced(&app).await;
     let agent = app.register().await;
     the_code_must_be_typed(&app, &human, &agent).await;
@@ -486,10 +486,10 @@ async fn a_disabled_account_decides_nothing() {
     let human = app.human("alice@example.com").await;
     let agent = app.register().await;
     let review = app.reviewed(&human, &agent).await;
-    let now = app.service.runtime.now();
+    let now = app.service.context.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::SignInNeeded);
-    assert_err!(app.service.deny(&human.session, review.registration, false, Source::Local).await, Error::SignInNeeded);
+    assert_err!(app.service.claims.deny(&human.session, review.registration, false, Source::Local).await, Error::SignInNeeded);
 }
 
 #[tokio::test]
@@ -513,6 +513,6 @@ async fn a_request_disowned_on_this_computer_does_not_mark_this_computer() {
     let human = app.human("alice@example.com").await;
     let (first, second) = (app.register().await, app.register().await);
     let review = app.reviewed(&human, &first).await;
-    app.service.deny(&human.session, review.registration, true, at("127.0.0.1")).await.unwrap();
+    app.service.claims.deny(&human.session, review.registration, true, at("127.0.0.1")).await.unwrap();
     assert!(!app.reviewed(&human, &second).await.flagged);
 }

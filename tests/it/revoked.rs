@@ -6,7 +6,7 @@ use countersign::{
     api::verification::Code,
     domain::secret::ApiKey,
     platform::runtime::Runtime,
-    service::{caller::Requirements, context::Service},
+    service::{caller::Requirements, services::Services},
     store::{
         changes::Observer,
         engine::{Engine, ReadJob, Snapshot, WriteJob},
@@ -218,18 +218,18 @@ async fn a52_a_look_up_that_was_under_way_puts_no_revoked_key_back() {
     let mut app = app().await;
     let held = Arc::new(Held::default());
     app.store = Store::new(Arc::new(Slow { inner: reopen(&app.dir.path().join("slow")), held: held.clone() }));
-    let service = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), Runtime::system()).await.unwrap();
+    let service = Services::open(app.service.context.config.clone(), app.store.clone(), server_secret(), Runtime::system()).await.unwrap();
     app.service = Arc::new(service);
     let human = app.human("alice@example.com").await;
     let made = app.key(&human, &["audience:read"]).await;
     let key = ApiKey::presented(made.key.expose()).unwrap();
     held.armed.store(true, Ordering::SeqCst);
     let (service, asked) = (app.service.clone(), key.clone());
-    let slow = tokio::spawn(async move { service.authenticate(Some(&asked), &Requirements::default()).await });
+    let slow = tokio::spawn(async move { service.verifier.authenticate(Some(&asked), &Requirements::default()).await });
     held.has_read.notified().await;
-    app.service.revoke_key(&human.actor(), made.view.id, None, human.source).await.unwrap();
+    app.service.keys.revoke_key(&human.actor(), made.view.id, None, human.source).await.unwrap();
     held.go_on.notify_one();
     // It asked before the reply and may be told either; what it read is not kept.
     let _ = slow.await.unwrap();
-    assert_eq!(app.service.verify_as_operator(key.expose(), Requirements::default()).await.unwrap().code, Code::Revoked);
+    assert_eq!(app.service.verifier.verify_as_operator(key.expose(), Requirements::default()).await.unwrap().code, Code::Revoked);
 }

@@ -106,20 +106,20 @@ fn all_bytes(dir: &Path) -> Vec<u8> {
 /// Asks, approves, delivers and uses, in every way there is, and tells the canary each secret.
 async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     canary.secret("a password", PASSWORD);
-    let (setup, _) = app.service.offer_setup().await.unwrap().unwrap();
+    let (setup, _) = app.service.accounts.offer_setup().await.unwrap().unwrap();
     canary.user_code(&setup);
-    let session = app.service.set_up(&setup, "op@example.com", password(PASSWORD), Source::Local).await.unwrap();
+    let session = app.service.accounts.set_up(&setup, "op@example.com", password(PASSWORD), Source::Local).await.unwrap();
     canary.secret("a session token", session.expose());
-    let session = app.service.sign_up("alice@example.com", password(PASSWORD), Source::Local).await.unwrap();
+    let session = app.service.accounts.sign_up("alice@example.com", password(PASSWORD), Source::Local).await.unwrap();
     canary.secret("a session token", session.expose());
-    let session = app.service.sign_in("alice@example.com", password(PASSWORD), Source::Local).await.unwrap();
+    let session = app.service.accounts.sign_in("alice@example.com", password(PASSWORD), Source::Local).await.unwrap();
     canary.secret("a session token", session.expose());
     canary.secret("a wrong password", "not the password at all");
-    app.service.sign_in("alice@example.com", password("not the password at all"), Source::Local).await.unwrap_err();
+    app.service.accounts.sign_in("alice@example.com", password("not the password at all"), Source::Local).await.unwrap_err();
     canary.secret("an overlong password", "a password of ten thousand letters");
     let long = "a password of ten thousand letters".repeat(300);
-    app.service.sign_in("alice@example.com", password(&long), Source::Local).await.unwrap_err();
-    let (row, account) = app.service.session(&session).await.unwrap().unwrap();
+    app.service.accounts.sign_in("alice@example.com", password(&long), Source::Local).await.unwrap_err();
+    let (row, account) = app.service.accounts.session(&session).await.unwrap().unwrap();
     canary.seen(&(&session, &row, &account, password(PASSWORD)));
     let human = Human { account: account.id, session: row, source: Source::Local };
 
@@ -127,7 +127,7 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     let agent = app.ask(NewRegistration { agent_name: "Canary Claude".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();
     canary.registered(&agent);
     app.advance(10);
-    let fresh = app.service.new_attempt(&token(&agent), None, false).await.unwrap();
+    let fresh = app.service.claims.new_attempt(&token(&agent), None, false).await.unwrap();
     canary.user_code(fresh.attempt.user_code.expose());
     canary.seen(&fresh);
     app.poll(&agent).await.unwrap_err();
@@ -135,7 +135,7 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     app.type_code(&human, WRONG_CODE).await.unwrap_err();
     let id = app.type_code(&human, fresh.attempt.user_code.expose()).await.unwrap();
     canary.seen(&app.stored(id).await);
-    let review = app.service.review(&human.session, id, human.source).await.unwrap();
+    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
     canary.seen(&review);
     let decision = Decision { code: code(fresh.attempt.user_code.expose()), password: Some(password(PASSWORD)), ..everything(&review) };
     canary.seen(&decision);
@@ -166,15 +166,15 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     canary.seen(&ask);
     let agent = app.ask(ask).await.unwrap();
     canary.registered(&agent);
-    canary.seen(&app.service.find_by_handle(&handle, None).await);
+    canary.seen(&app.service.claims.find_by_handle(&handle, None).await);
     app.approve(&human, &agent).await;
-    let (pickup, _) = app.service.offer_pickup(agent.registration_id).await.unwrap();
+    let (pickup, _) = app.service.claims.offer_pickup(agent.registration_id).await.unwrap();
     canary.secret("a pickup token", pickup.expose());
     canary.seen(&pickup);
     canary.seen(&app.stored(agent.registration_id).await);
-    let picked = app.service.pickup(pickup.clone(), Source::Local).await.unwrap();
+    let picked = app.service.claims.pickup(pickup.clone(), Source::Local).await.unwrap();
     canary.secret("a picked-up key", picked.access_token.expose());
-    app.service.pickup(pickup, Source::Local).await.unwrap_err();
+    app.service.claims.pickup(pickup, Source::Local).await.unwrap_err();
 
     // Denied, and left to expire.
     let (denied, left) = (app.register().await, app.register().await);
@@ -191,21 +191,21 @@ async fn the_whole_flow(app: &TestApp, canary: &mut Canary) {
     let child = app.child(made.key.expose(), new_key(&["audience:read"])).await.unwrap();
     canary.secret("a child's key", child.key.expose());
     let caller = app.call(made.key.expose()).await.unwrap();
-    let verdict = app.service.verify(&caller, child.key.expose(), Requirements::call()).await.unwrap();
-    canary.seen(&(&made, &child, &caller, &verdict, app.service.whoami(&caller).await));
-    canary.seen(&(ApiKey::presented(made.key.expose()), app.service.list_keys(&human.actor(), None, &KeyFilter::default()).await));
+    let verdict = app.service.verifier.verify(&caller, child.key.expose(), Requirements::call()).await.unwrap();
+    canary.seen(&(&made, &child, &caller, &verdict, app.service.keys.whoami(&caller).await));
+    canary.seen(&(ApiKey::presented(made.key.expose()), app.service.keys.list_keys(&human.actor(), None, &KeyFilter::default()).await));
     let mistyped = format!("{}x", made.key.expose());
     canary.secret("a mistyped key", &mistyped);
     canary.seen(&app.call(&mistyped).await.unwrap_err());
-    app.service.revoke_presented(child.key.expose(), Source::Local).await.unwrap();
+    app.service.keys.revoke_presented(child.key.expose(), Source::Local).await.unwrap();
     let reason = Some("no longer needed".to_owned());
-    canary.seen(&app.service.revoke_key(&human.actor(), made.view.id, reason, human.source).await);
+    canary.seen(&app.service.keys.revoke_key(&human.actor(), made.view.id, reason, human.source).await);
     let events: Vec<Event> = app.events(human.account).await;
     canary.seen(&events);
-    canary.seen(&app.service.list_accounts(&Default::default()).await.unwrap());
+    canary.seen(&app.service.admin.list_accounts(&Default::default()).await.unwrap());
     portal(app, canary).await;
     app.advance_and_purge(3600).await;
-    app.service.sign_out(&session).await.unwrap();
+    app.service.accounts.sign_out(&session).await.unwrap();
 }
 
 /// A service's user comes in.
@@ -216,13 +216,13 @@ async fn portal(app: &TestApp, canary: &mut Canary) {
     canary.secret("the operator's key", key.key.expose());
     let caller = app.caller(key.key.expose()).await;
     let visit = PortalUser { external_id: "u-1".to_owned(), email: "visitor@example.com".to_owned(), ..PortalUser::default() };
-    let opened = app.service.open_portal(&caller, visit.clone()).await.unwrap();
+    let opened = app.service.accounts.open_portal(&caller, visit.clone()).await.unwrap();
     let ticket = opened.url.expose().split_once("?ticket=").unwrap().1;
     canary.secret("a portal ticket", ticket);
     canary.seen(&(&caller, &opened, &visit));
     let parsed = PortalTicket::parse(ticket).unwrap();
-    canary.seen(&(app.service.portal(&parsed).await, &parsed));
-    let (session, _) = app.service.enter_portal(&parsed, Source::Local).await.unwrap();
+    canary.seen(&(app.service.accounts.portal(&parsed).await, &parsed));
+    let (session, _) = app.service.accounts.enter_portal(&parsed, Source::Local).await.unwrap();
     canary.secret("a portal's session", session.expose());
 }
 
@@ -268,12 +268,12 @@ async fn a_store_refuses_a_secret_that_is_not_its_own() {
     use countersign::{
         domain::server_secret::ServerSecret,
         platform::runtime::Runtime,
-        service::{context::Service, errors::OpenError},
+        service::{errors::OpenError, services::Services},
     };
     let app = app().await;
     let runtime = Runtime::new(app.clock.clone(), Arc::new(Seeded::new(1)));
     let other = ServerSecret::new(&[8; 32]);
-    let opened = Service::open(app.service.config.clone(), app.store.clone(), other, runtime).await;
+    let opened = Services::open(app.service.context.config.clone(), app.store.clone(), other, runtime).await;
     assert!(matches!(opened, Err(OpenError::WrongSecret { .. })));
 }
 
@@ -281,12 +281,12 @@ async fn a_store_refuses_a_secret_that_is_not_its_own() {
 async fn a75_a_store_of_a_newer_version_is_refused() {
     use countersign::{
         platform::runtime::Runtime,
-        service::{context::Service, errors::OpenError},
+        service::{errors::OpenError, services::Services},
     };
     let app = app().await;
     app.store.write(|rows| rows::save_meta(rows, "schema", &999u32)).await.map_err(|e: countersign::store::error::StoreError| e).unwrap();
     let runtime = Runtime::new(app.clock.clone(), Arc::new(Seeded::new(1)));
-    let opened = Service::open(app.service.config.clone(), app.store.clone(), server_secret(), runtime).await;
+    let opened = Services::open(app.service.context.config.clone(), app.store.clone(), server_secret(), runtime).await;
     assert!(matches!(opened, Err(OpenError::NewerSchema { data: 999, .. })));
 }
 

@@ -270,7 +270,7 @@ async fn f09_a_whole_number_is_one_however_it_is_written() {
     for number in ["86400", "86400.0", "8.64e4", "86400.000", "864E2"] {
         let made = post("/v1/keys", &key, &create("expires_in", number)).await;
         assert_eq!(made.status, 201, "{number}: {}", made.text());
-        let told = app.service.runtime.now().as_second() + 86_400;
+        let told = app.service.context.runtime.now().as_second() + 86_400;
         assert!(made.text().contains(&jiff::Timestamp::from_second(told).unwrap().to_string()), "{}", made.text());
     }
     let made = post("/v1/keys", &key, &create("requests_per_minute", "5.0")).await.json();

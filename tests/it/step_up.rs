@@ -53,14 +53,14 @@ async fn act(app: &TestApp, human: &Human, done: Done) -> Result<(), Error> {
     match done {
         Done::Create(scopes, expires_in) => {
             let new = countersign::service::keys::create::NewKey { expires_in, ..new_key(scopes) };
-            s.create_key(actor, human.account, new, here).await.map(drop)
+            s.keys.create_key(actor, human.account, new, here).await.map(drop)
         }
-        Done::Edit(id, edit) => s.edit_key(&actor, id, edit, here).await.map(drop),
+        Done::Edit(id, edit) => s.keys.edit_key(&actor, id, edit, here).await.map(drop),
         Done::Rotate(id, grace) => {
             let how = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
-            s.rotate_key(&actor, id, how, here, None).await.map(drop)
+            s.keys.rotate_key(&actor, id, how, here, None).await.map(drop)
         }
-        Done::Revoke(id) => s.revoke_key(&actor, id, None, here).await.map(drop),
+        Done::Revoke(id) => s.keys.revoke_key(&actor, id, None, here).await.map(drop),
     }
 }
 
@@ -82,7 +82,7 @@ async fn a94_what_gives_a_right_asks_who_is_there_and_what_takes_one_does_not() 
         }
         if gives {
             assert_eq!(app.row_counts().await, rows, "{what}");
-            app.service.sign_in_again(&human.session, Some(password(PASSWORD)), human.source).await.unwrap();
+            app.service.accounts.sign_in_again(&human.session, Some(password(PASSWORD)), human.source).await.unwrap();
             act(&app, &human, deed(other.view.id)).await.unwrap();
         }
     }
@@ -96,9 +96,9 @@ async fn a94_a_key_is_enabled_by_somebody_who_is_there() {
     app.advance(STALE);
     act(&app, &human, Done::Edit(key, disabled(true))).await.unwrap();
     assert_err!(act(&app, &human, Done::Edit(key, disabled(false))).await, Error::Invalid { field, .. } if field == "password");
-    assert_err!(app.service.resume_keys(&human.actor(), Some(key), human.source).await, Error::Invalid { .. });
+    assert_err!(app.service.admin.resume_keys(&human.actor(), Some(key), human.source).await, Error::Invalid { .. });
     // Whoever runs the deployment, on its machine, has no session.
-    app.service.edit_key(&Actor::Operator, key, disabled(false), Source::Local).await.unwrap();
+    app.service.keys.edit_key(&Actor::Operator, key, disabled(false), Source::Local).await.unwrap();
 }
 
 #[tokio::test]
@@ -106,17 +106,17 @@ async fn a94_what_an_operator_gives_an_account_is_asked_like_a_key() {
     let app = build().set("plans.free.requests_per_minute", "10").set("plans.pro.requests_per_minute", "600").start().await;
     let (operator, bob) = (app.operator("op@example.com").await, app.human("bob@example.com").await);
     let name = bob.account.to_string();
-    let change = |change| app.service.change_account(&name, change, Some(&operator.session));
+    let change = |change| app.service.admin.change_account(&name, change, Some(&operator.session));
     app.advance(STALE);
     for gives in [Change::Plan("pro".to_owned()), Change::VerifyEmail] {
         assert_err!(change(gives.clone()).await, Error::Invalid { field, .. } if field == "password");
-        app.service.change_account(&name, gives, None).await.unwrap();
+        app.service.admin.change_account(&name, gives, None).await.unwrap();
     }
     change(Change::Plan("free".to_owned())).await.unwrap();
     change(Change::VerifyEmail).await.unwrap();
     change(Change::Disable).await.unwrap();
     assert_err!(change(Change::Enable).await, Error::Invalid { field, .. } if field == "password");
-    app.service.sign_in_again(&operator.session, Some(password(PASSWORD)), operator.source).await.unwrap();
+    app.service.accounts.sign_in_again(&operator.session, Some(password(PASSWORD)), operator.source).await.unwrap();
     change(Change::Enable).await.unwrap();
 }
 
@@ -129,19 +129,19 @@ async fn a94_who_has_no_password_here_comes_from_their_service_again() {
     app.advance(STALE);
     let refused = act(&app, &human, Done::Create(&["email:send"], None)).await;
     assert_err!(refused, Error::Forbidden { detail } if detail.contains("come here from your service again"));
-    let again = app.service.sign_in_again(&human.session, Some(password(PASSWORD)), human.source).await;
+    let again = app.service.accounts.sign_in_again(&human.session, Some(password(PASSWORD)), human.source).await;
     assert_err!(again, Error::Forbidden { .. });
 }
 
 // The pages.
 
 async fn owner(app: &TestApp) -> Human {
-    let account = app.service.account_by_email("alice@example.com").await.unwrap().id;
+    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
     app.human_again(account).await
 }
 
 async fn names(app: &TestApp) -> Vec<String> {
-    let keys = app.service.list_keys(&Actor::Operator, None, &KeyFilter::default()).await.unwrap().keys;
+    let keys = app.service.keys.list_keys(&Actor::Operator, None, &KeyFilter::default()).await.unwrap().keys;
     keys.into_iter().map(|key| key.name).collect()
 }
 
@@ -204,13 +204,13 @@ async fn a94_an_agents_own_small_key_is_not_widened_with_a_cookie_alone() {
     let wider = [("name", "Claude"), ("scopes", "email:send"), ("scopes", "keys:write")];
     let refused = browser.submit(&edit, &wider).await;
     assert!(refused.status == 400 && asks_for_the_password(&refused) && refused.text().contains("value=\"email:send\" checked"));
-    assert_eq!(app.service.get_key(&Actor::Operator, agent.key_id).await.unwrap().scopes.to_string(), "audience:read");
+    assert_eq!(app.service.keys.get_key(&Actor::Operator, agent.key_id).await.unwrap().scopes.to_string(), "audience:read");
     let renamed = browser.submit(&edit, &[("name", "Other"), ("scopes", "audience:read")]).await;
     assert_eq!(renamed.status, 303, "a name gives nothing: {}", renamed.text());
     browser.open(&edit).await;
     let widened = browser.submit(&edit, &[&wider[..], &[("password", PASSWORD)]].concat()).await;
     assert_eq!(widened.status, 303, "{}", widened.text());
-    assert_eq!(app.service.get_key(&Actor::Operator, agent.key_id).await.unwrap().scopes.to_string(), "email:send keys:write");
+    assert_eq!(app.service.keys.get_key(&Actor::Operator, agent.key_id).await.unwrap().scopes.to_string(), "email:send keys:write");
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn a94_the_administration_asks_and_goes_on_where_it_was() {
     assert!(asked.status == 400 && asks_for_the_password(&asked), "{}", asked.text());
     // What was chosen comes along.
     assert_eq!(browser.submit(&plan, &[("password", PASSWORD)]).await.location(), page);
-    assert_eq!(app.service.find_account("bob@example.com").await.unwrap().plan, "pro");
+    assert_eq!(app.service.accounts.find_account("bob@example.com").await.unwrap().plan, "pro");
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a94_a_wrong_password_is_counted_and_a_session_that_ended_is_not_made_fr
     let app = app().await;
     let human = app.human("alice@example.com").await;
     app.advance(STALE);
-    let again = |text: &str| app.service.sign_in_again(&human.session, Some(password(text)), human.source);
+    let again = |text: &str| app.service.accounts.sign_in_again(&human.session, Some(password(text)), human.source);
     assert_err!(again("not the password").await, Error::WrongPassword);
     let token = human.session.token;
     let end = move |rows: &mut dyn countersign::store::engine::Write| {

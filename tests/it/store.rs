@@ -482,8 +482,8 @@ async fn an_account_is_found_by_its_present_email_only() {
     let app = app().await;
     let human = app.human("old@example.com").await;
     app.edit(human.account, |account: &mut Account| account.email = "new@example.com".parse().unwrap()).await;
-    assert!(app.service.account_by_email("old@example.com").await.is_err());
-    assert_eq!(app.service.account_by_email("NEW@example.com").await.unwrap().id, human.account);
+    assert!(app.service.accounts.account_by_email("old@example.com").await.is_err());
+    assert_eq!(app.service.accounts.account_by_email("NEW@example.com").await.unwrap().id, human.account);
 }
 
 #[test]

@@ -13,7 +13,7 @@ const MINUTE: i64 = 60;
 const DAY: i64 = 86_400;
 
 async fn days(app: &TestApp, human: &Human, key: &countersign::api::keys::Created, count: u16) -> Vec<UsageDay> {
-    app.service.key_usage(&human.actor(), key.view.id, count).await.unwrap().days
+    app.service.keys.key_usage(&human.actor(), key.view.id, count).await.unwrap().days
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_day_counts_what_was_accepted_and_what_was_refused_by_reason() {
     for _ in 0..12 {
         let _ = app.call(key.key.expose()).await;
     }
-    let _ = app.service.verify_as_operator(key.key.expose(), Requirements::call().scope("email:send")).await;
+    let _ = app.service.verifier.verify_as_operator(key.key.expose(), Requirements::call().scope("email:send")).await;
     let today = days(&app, &human, &key, 1).await.remove(0);
     assert_eq!(today.accepted, 10);
     assert_eq!(today.refused, [(Refusal::InsufficientScope, 1), (Refusal::RateLimited, 2)].into());
@@ -57,7 +57,7 @@ async fn a58_a_key_is_written_at_most_once_a_minute_and_a_stop_writes_all() {
         }
     };
     app.call(key.key.expose()).await.unwrap();
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let first = stored(&app).await;
     app.call(key.key.expose()).await.unwrap();
     app.advance_and_purge(MINUTE - 1).await;
@@ -76,10 +76,10 @@ async fn the_last_use_is_shown_with_its_address() {
     let key = app.key(&human, &["audience:read"]).await;
     let from = Some(Source::address("203.0.113.9".parse().unwrap()));
     let presented = ApiKey::presented(key.key.expose());
-    app.service.authenticate_from(presented.as_ref(), &Requirements::call(), from).await.unwrap();
-    let view = app.service.get_key(&human.actor(), key.view.id).await.unwrap();
+    app.service.verifier.authenticate_from(presented.as_ref(), &Requirements::call(), from).await.unwrap();
+    let view = app.service.keys.get_key(&human.actor(), key.view.id).await.unwrap();
     assert_eq!(view.usage.last_used_from.as_deref(), Some("203.0.113.9"));
-    assert_eq!(view.last_used_at.unwrap().0, app.service.runtime.now());
+    assert_eq!(view.last_used_at.unwrap().0, app.service.context.runtime.now());
 }
 
 #[tokio::test]
@@ -91,10 +91,10 @@ async fn everybodys_days_are_summed() {
     }
     let written = |app: &TestApp| {
         let service = app.service.clone();
-        async move { service.usage_of_all(1).await.unwrap().days[0].accepted }
+        async move { service.verifier.usage_of_all(1).await.unwrap().days[0].accepted }
     };
     assert_eq!(written(&app).await, 2);
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     assert_eq!(written(&app).await, 2);
 }
 
@@ -136,7 +136,7 @@ async fn what_a_kill_forgets_is_one_second_at_most() {
     for _ in 0..10 {
         app.call(key.key.expose()).await.unwrap();
     }
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let app = app.killed().await;
     assert_err!(app.call(key.key.expose()).await, Error::RateLimited(_));
 }
@@ -147,13 +147,13 @@ async fn an_allowance_that_is_spent_again_as_soon_as_it_is_whole_stays_stored() 
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     app.call(key.key.expose()).await.unwrap();
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     app.advance(7);
     for _ in 0..10 {
         app.call(key.key.expose()).await.unwrap();
     }
-    app.service.purge().await.unwrap();
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let app = app.killed().await;
     assert_err!(app.call(key.key.expose()).await, Error::RateLimited(_));
 }
@@ -163,7 +163,7 @@ async fn allowances_that_are_whole_again_leave_the_store() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     app.call(app.key(&human, &["audience:read"]).await.key.expose()).await.unwrap();
-    app.service.purge().await.unwrap();
+    app.service.housekeeping.purge().await.unwrap();
     let rows = |app: &TestApp| {
         let store = app.store.clone();
         async move {
@@ -199,7 +199,7 @@ async fn a54_a_refused_call_costs_nothing() {
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     for _ in 0..50 {
-        let verdict = app.service.verify_as_operator(key.key.expose(), Requirements::call().scope("email:send")).await.unwrap();
+        let verdict = app.service.verifier.verify_as_operator(key.key.expose(), Requirements::call().scope("email:send")).await.unwrap();
         assert!(!verdict.valid);
     }
     assert_eq!(app.call(key.key.expose()).await.unwrap().ratelimit.unwrap().remaining, 9);
@@ -211,7 +211,7 @@ async fn a56_a_clock_set_back_or_forth_frees_and_blocks_nobody_and_revives_no_ke
     let human = app.human("alice@example.com").await;
     let short = new_key(&["audience:read"]);
     let short = countersign::service::keys::create::NewKey { expires_in: Some(3600), ..short };
-    let short = app.service.create_key(human.actor(), human.account, short, human.source).await.unwrap();
+    let short = app.service.keys.create_key(human.actor(), human.account, short, human.source).await.unwrap();
     let key = app.key(&human, &["audience:read"]).await;
     for _ in 0..10 {
         app.call(key.key.expose()).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_limit_of_its_own_holds_for_all_that_a_key_made_together_and_after_a_r
         assert_err!(app.call(key.key.expose()).await, Error::RateLimited(_));
     }
     let how = countersign::service::keys::rotate::Rotate { grace_seconds: Some(0), expires_in: None };
-    let next = app.service.rotate_key(&human.actor(), child.view.id, how, human.source, None).await.unwrap();
+    let next = app.service.keys.rotate_key(&human.actor(), child.view.id, how, human.source, None).await.unwrap();
     assert_err!(app.call(next.key.as_ref().unwrap().expose()).await, Error::RateLimited(_));
     app.call(root.key.expose()).await.unwrap();
 }

@@ -15,7 +15,7 @@ async fn started() -> TestApp {
 }
 
 async fn until(app: &TestApp, waiting: usize) {
-    while app.service.waiting() != waiting {
+    while app.service.claims.waiting() != waiting {
         tokio::task::yield_now().await;
     }
 }
@@ -59,7 +59,7 @@ async fn a99_at_an_address_without_a_place_left_keys_are_collected_all_the_same(
     }
     let agent = app.register().await;
     patient(&http, &agent).await.unwrap().oauth_error(400, "authorization_pending");
-    assert_eq!(app.service.waiting(), 20);
+    assert_eq!(app.service.claims.waiting(), 20);
     // As any poll that does not wait: too soon after the last it is told to slow down.
     patient(&http, &agent).await.unwrap().oauth_error(400, "slow_down");
     app.approve(&human, &agent).await;
@@ -69,7 +69,7 @@ async fn a99_at_an_address_without_a_place_left_keys_are_collected_all_the_same(
     for (n, (source, account)) in [(at("192.0.2.2"), None), (source, Some(human.account))].into_iter().enumerate() {
         let (service, id) = (app.service.clone(), app.register().await.registration_id);
         polls.push(tokio::spawn(async move {
-            service.wait_for_decision(id, &source, account, LONG).await.unwrap();
+            service.claims.wait_for_decision(id, &source, account, LONG).await.unwrap();
             Answer::default()
         }));
         until(&app, 21 + n).await;
@@ -85,11 +85,11 @@ async fn a99_an_account_has_twenty_places_wherever_it_calls_from() {
     let mut polls = tokio::task::JoinSet::new();
     for n in 0..20_u8 {
         let (service, id, account) = (app.service.clone(), app.register().await.registration_id, Some(human.account));
-        polls.spawn(async move { service.wait_for_decision(id, &at(&format!("192.0.2.{n}")), account, LONG).await });
+        polls.spawn(async move { service.claims.wait_for_decision(id, &at(&format!("192.0.2.{n}")), account, LONG).await });
         until(&app, usize::from(n) + 1).await;
     }
     let id = app.register().await.registration_id;
-    let answered = app.service.wait_for_decision(id, &at("198.51.100.1"), Some(human.account), LONG).await.unwrap();
+    let answered = app.service.claims.wait_for_decision(id, &at("198.51.100.1"), Some(human.account), LONG).await.unwrap();
     assert!(matches!(answered, Registration::Pending { .. }));
 }
 
@@ -98,12 +98,12 @@ async fn a99_who_cannot_prove_itself_takes_no_place() {
     let app = started().await;
     let agent = app.register_with_challenge().await;
     let (service, token_of) = (app.service.clone(), token(&agent));
-    let honest = tokio::spawn(async move { service.poll_until(&token_of, Some(&verifier()), at("192.0.2.1"), LONG).await });
+    let honest = tokio::spawn(async move { service.claims.poll_until(&token_of, Some(&verifier()), at("192.0.2.1"), LONG).await });
     until(&app, 1).await;
     for _ in 0..10 {
-        assert_err!(app.service.poll_until(&token(&agent), None, at("192.0.2.1"), LONG).await, Error::InvalidGrant);
+        assert_err!(app.service.claims.poll_until(&token(&agent), None, at("192.0.2.1"), LONG).await, Error::InvalidGrant);
     }
-    assert!(!honest.is_finished() && app.service.waiting() == 1);
+    assert!(!honest.is_finished() && app.service.claims.waiting() == 1);
     honest.abort();
 }
 
@@ -112,12 +112,12 @@ async fn a_code_that_is_typed_ends_no_wait() {
     let app = started().await;
     let (human, agent) = (app.human("alice@example.com").await, app.register().await);
     let (service, id, token_of) = (app.service.clone(), agent.registration_id, token(&agent));
-    let over_mcp = tokio::spawn(async move { service.wait_for_decision(id, &at("192.0.2.1"), None, LONG).await });
+    let over_mcp = tokio::spawn(async move { service.claims.wait_for_decision(id, &at("192.0.2.1"), None, LONG).await });
     let service = app.service.clone();
-    let over_http = tokio::spawn(async move { service.poll_until(&token_of, None, Source::Local, LONG).await });
+    let over_http = tokio::spawn(async move { service.claims.poll_until(&token_of, None, Source::Local, LONG).await });
     until(&app, 2).await;
     app.enter(&human, &agent).await.unwrap();
-    app.service.release(&human.session, id).await.unwrap();
+    app.service.claims.release(&human.session, id).await.unwrap();
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -141,7 +141,7 @@ pub async fn register(
         handle: None,
     };
     let who = registrant(&app, &presented, source).await?;
-    let registered = app.register(ask, who).await?;
+    let registered = app.claims.register(ask, who).await?;
     let scopes = ClaimScopes { pre_claim: ScopeSet::default(), post_claim: registered.post_claim_scopes.clone() };
     Ok(Plain::new(Registration { id: registered.registration_id, r#type: "service_auth", scopes, registered }).secret())
 }
@@ -168,7 +168,7 @@ pub async fn new_attempt(State(app): State<App>, JsonBody(body): JsonBody<AskAtt
         return Err(Error::invalid("email", "is `login_hint` by another name: send one of them").into());
     }
     let token = ClaimToken::parse(&required("claim_token", body.claim_token)?).ok_or(Error::InvalidClaimToken)?;
-    let attempt = app.new_attempt(&token, body.login_hint.or(body.email), service_auth).await?;
+    let attempt = app.claims.new_attempt(&token, body.login_hint.or(body.email), service_auth).await?;
     Ok(Plain::new(attempt).secret())
 }
 
@@ -186,5 +186,5 @@ pub async fn pickup(
     AnyBody(body): AnyBody<Pickup>,
 ) -> Result<KeyReply, HttpError> {
     let token = PickupToken::parse(&required("pickup_token", body.pickup_token)?).ok_or(Error::InvalidGrant)?;
-    Ok(KeyReply::new(&headers, app.pickup(token, source).await?))
+    Ok(KeyReply::new(&headers, app.claims.pickup(token, source).await?))
 }

@@ -63,7 +63,7 @@ const ERRORS: [(&str, &str, &str); 25] = [
 ];
 
 pub fn render(app: &App) -> String {
-    let config = &app.config;
+    let config = &app.context.config;
     let (base, name) = (&config.public_url, &config.service_name);
     let interval = config.claim.interval;
     let script = SCRIPT
@@ -73,7 +73,7 @@ pub fn render(app: &App) -> String {
         .replace("@PREFIX@", &config.keys.prefix)
         .replace("@FILE@", &config.api.key_env.to_ascii_lowercase());
     let mut scopes = String::new();
-    for (scope, info) in app.catalogue().iter().filter(|(_, info)| info.agents) {
+    for (scope, info) in app.context.catalogue.iter().filter(|(_, info)| info.agents) {
         let risk = match info.risk {
             Risk::Low => "low",
             Risk::Medium => "medium",

@@ -74,7 +74,7 @@ async fn page(State(app): State<App>, Extension(document): Extension<Document>) 
 type Metadata = Plain<Map<String, Value>>;
 
 async fn document(State(app): State<App>, Extension(document): Extension<Document>) -> Plain<Value> {
-    Plain::made(kept("application/json", document.json(&app.config)))
+    Plain::made(kept("application/json", document.json(&app.context.config)))
 }
 
 fn metadata(value: Value) -> Metadata {
@@ -89,10 +89,10 @@ fn metadata(value: Value) -> Metadata {
 /// refused; what they ask next, the registration endpoint, tells them. The agent-auth block names every endpoint by each
 /// name in use, and lists only what is switched on.
 async fn authorization_server(State(app): State<App>) -> Metadata {
-    let base = &app.config.public_url;
+    let base = &app.context.config.public_url;
     let mut document = json!({
         "issuer": base,
-        "authorization_endpoint": format!("{}/connect", app.config.pages_url),
+        "authorization_endpoint": format!("{}/connect", app.context.config.pages_url),
         "registration_endpoint": format!("{base}/oauth2/register"),
         "token_endpoint": format!("{base}/oauth2/token"),
         "revocation_endpoint": format!("{base}/oauth2/revoke"),
@@ -104,7 +104,7 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
         "response_types_supported": [],
         "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "code_challenge_methods_supported": ["S256"],
-        "scopes_supported": app.catalogue().for_agents(),
+        "scopes_supported": app.context.catalogue.for_agents(),
         "service_documentation": format!("{base}/auth.md"),
         "agent_auth": {
             "skill": format!("{base}/auth.md"),
@@ -116,7 +116,7 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
             "service_auth": {"credential_types_supported": ["api_key"]},
         },
     });
-    for (name, url) in [("op_tos_uri", &app.config.brand.terms_url), ("op_policy_uri", &app.config.brand.privacy_url)] {
+    for (name, url) in [("op_tos_uri", &app.context.config.brand.terms_url), ("op_policy_uri", &app.context.config.brand.privacy_url)] {
         if !url.is_empty() {
             document[name] = json!(url);
         }
@@ -126,22 +126,24 @@ async fn authorization_server(State(app): State<App>) -> Metadata {
 
 /// RFC 7517: what session tokens are signed with; empty where there are none.
 async fn signing_keys(State(app): State<App>) -> Metadata {
-    metadata(json!({"keys": app.signing_keys()}))
+    metadata(json!({"keys": app.accounts.signing_keys()}))
 }
 
 /// RFC 9728.
 fn resource(app: &App, resource: &str, scopes: bool) -> Metadata {
     let mut document = Map::from_iter([
         ("resource".to_owned(), json!(resource)),
-        ("resource_name".to_owned(), json!(app.config.service_name)),
-        ("authorization_servers".to_owned(), json!([app.config.public_url])),
+        ("resource_name".to_owned(), json!(app.context.config.service_name)),
+        ("authorization_servers".to_owned(), json!([app.context.config.public_url])),
         ("bearer_methods_supported".to_owned(), json!(["header"])),
-        ("resource_documentation".to_owned(), json!(format!("{}/auth.md", app.config.public_url))),
+        ("resource_documentation".to_owned(), json!(format!("{}/auth.md", app.context.config.public_url))),
     ]);
     if scopes {
-        document.insert("scopes_supported".to_owned(), json!(app.catalogue().for_agents()));
+        document.insert("scopes_supported".to_owned(), json!(app.context.catalogue.for_agents()));
     }
-    for (name, url) in [("resource_tos_uri", &app.config.brand.terms_url), ("resource_policy_uri", &app.config.brand.privacy_url)] {
+    for (name, url) in
+        [("resource_tos_uri", &app.context.config.brand.terms_url), ("resource_policy_uri", &app.context.config.brand.privacy_url)]
+    {
         if !url.is_empty() {
             document.insert(name.to_owned(), json!(url));
         }
@@ -150,9 +152,9 @@ fn resource(app: &App, resource: &str, scopes: bool) -> Metadata {
 }
 
 async fn protected_resource(State(app): State<App>) -> Metadata {
-    resource(&app, app.config.resource(), true)
+    resource(&app, app.context.config.resource(), true)
 }
 
 async fn protected_mcp(State(app): State<App>) -> Metadata {
-    resource(&app, &format!("{}/mcp", app.config.public_url), true)
+    resource(&app, &format!("{}/mcp", app.context.config.public_url), true)
 }

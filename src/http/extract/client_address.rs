@@ -3,7 +3,7 @@
 use crate::{
     domain::source::{Hop, Source},
     server::guard::names_published,
-    service::{caller_addresses::Unknown, context::Service, services::App},
+    service::{caller_addresses::Unknown, services::App},
 };
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
@@ -35,7 +35,7 @@ pub fn peer_of(parts: &Parts) -> IpAddr {
 
 pub fn source_of(parts: &Parts, app: &App) -> Source {
     let (peer, hops) = (peer_of(parts), forwarded_for(&parts.headers));
-    let source = app.source_of(peer, &hops);
+    let source = app.callers.source_of(peer, &hops);
     // Asked by the name the world knows us by, over a proxy, and no word of who asked. (Programs beside us use another
     // name, and are nobody's to name.)
     if source == Source::Hidden && hops.is_empty() && names_published(app, &parts.headers, &parts.uri) {
@@ -81,43 +81,4 @@ fn is_a_proxys(name: &str) -> bool {
         "x-real-ip",
     ];
     name.starts_with("x-forwarded") || OTHERS.contains(&name)
-}
-
-impl Service {
-    pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
-        self.config.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
-    }
-
-    /// Reads the source of a request behind the configured proxies: the nearest address no proxy of ours has. Who can't be
-    /// told is [`Source::Hidden`]: never the proxy, and never this computer.
-    pub fn source_of(&self, peer: IpAddr, forwarded_for: &[Hop]) -> Source {
-        let (callers, here) = (&self.callers, peer.to_canonical().is_loopback());
-        let hidden = |unknown| {
-            callers.noted(unknown, peer);
-            Source::Hidden
-        };
-        if !self.is_trusted_proxy(peer) {
-            // A proxy of this computer, or in front of an https address. Elsewhere a stranger may write what he likes:
-            // it says nothing, and he is who he is.
-            if !forwarded_for.is_empty() && (here || callers.proxied) {
-                return hidden(Unknown::Unnamed);
-            }
-            return if here && !callers.local { Source::Hidden } else { Source::address(peer) };
-        }
-        let mut named = None;
-        for hop in forwarded_for.iter().rev() {
-            let Hop::Address(ip) = *hop else { return hidden(Unknown::Unreadable) };
-            named = Some(ip);
-            if !self.is_trusted_proxy(ip) {
-                break;
-            }
-        }
-        match named {
-            // This computer is what its own proxies call so, where nobody else is led to them.
-            Some(ip) if ip.is_loopback() && !(here && callers.local) => hidden(Unknown::Unreadable),
-            Some(ip) => Source::address(ip),
-            None if here && callers.local => Source::address(peer),
-            None => Source::Hidden,
-        }
-    }
 }

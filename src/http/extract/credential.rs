@@ -36,7 +36,7 @@ impl FromRequestParts<App> for Presented {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, HttpError> {
         let slot = parts.extensions.get::<LimitSlot>().cloned().unwrap_or_default();
-        Ok(Self { key: presented(&parts.headers, app.config.auth.extra_headers)?, source: source_of(parts, app), slot })
+        Ok(Self { key: presented(&parts.headers, app.context.config.auth.extra_headers)?, source: source_of(parts, app), slot })
     }
 }
 
@@ -55,15 +55,15 @@ impl Presented {
 
     /// Lets the caller in, or says why not.
     pub async fn admit(&self, app: &App, need: &Requirements) -> Result<Caller, HttpError> {
-        let answer = app.authenticate_from(self.key(), need, Some(self.source)).await;
+        let answer = app.verifier.authenticate_from(self.key(), need, Some(self.source)).await;
         let standing = match (&answer, &self.key) {
             (Ok(caller), _) => caller.ratelimit,
             (Err(Error::RateLimited(limit)), _) => Some(*limit),
-            (Err(Error::InsufficientScope { .. }), Some(key)) => app.rate_limit_status(key).await?,
+            (Err(Error::InsufficientScope { .. }), Some(key)) => app.verifier.rate_limit_status(key).await?,
             _ => None,
         };
         if let Some(standing) = standing {
-            let _ = self.slot.0.set((standing, app.runtime.now().as_second()));
+            let _ = self.slot.0.set((standing, app.context.runtime.now().as_second()));
         }
         Ok(answer?)
     }
@@ -79,7 +79,7 @@ impl FromRequestParts<App> for Client {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, HttpError> {
-        let found = presented(&parts.headers, app.config.auth.extra_headers);
+        let found = presented(&parts.headers, app.context.config.auth.extra_headers);
         let (found, basic) = match (found, basic(&parts.headers)) {
             (Ok(None), Some(found)) => (found.map(Some), true),
             (found, _) => (found, false),

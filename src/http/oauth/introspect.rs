@@ -54,7 +54,7 @@ pub async fn introspect(
 ) -> Result<Plain<Introspected>, HttpError> {
     let caller = caller.admit(&app, &Requirements::default().scope(KEYS_VERIFY)).await?;
     let AnyBody(body) = body?;
-    let found = app.introspect(&caller, &required("token", body.token)?).await?;
+    let found = app.verifier.introspect(&caller, &required("token", body.token)?).await?;
     let answer = found.map_or(Introspected::Inactive { active: false }, |found| Introspected::Active(Box::new(found)));
     Ok(Plain::new(answer).secret())
 }

@@ -31,6 +31,6 @@ pub async fn revoke(
 ) -> Result<Plain<RevokeResponse>, HttpError> {
     caller.check(&app).await?;
     let text = required("token", body.token)?;
-    app.revoke_presented(app.to_revoke(&text)?, source).await?;
+    app.keys.revoke_presented(app.keys.to_revoke(&text)?, source).await?;
     Ok(Plain::new(RevokeResponse {}).secret())
 }

@@ -86,8 +86,8 @@ pub async fn token(
     let verifier = body.code_verifier.map(|text| CodeVerifier::parse(&text).ok_or(Error::InvalidGrant)).transpose();
     let (Some(token), Ok(verifier)) = (token, verifier) else { return Err(Error::InvalidGrant.into()) };
     let delivered = match wait {
-        Some(wait) => app.poll_until(&token, verifier.as_ref(), source, wait).await?,
-        None => app.poll(&token, verifier.as_ref(), source).await?,
+        Some(wait) => app.claims.poll_until(&token, verifier.as_ref(), source, wait).await?,
+        None => app.claims.poll(&token, verifier.as_ref(), source).await?,
     };
     Ok(KeyReply::new(&headers, delivered))
 }

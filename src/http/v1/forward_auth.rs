@@ -133,7 +133,7 @@ pub async fn authorize(
         return Err(Error::invalid("deny", "must be 403, or left out").into());
     }
     let environment = match asked.environment.as_deref() {
-        None => app.config.environment,
+        None => app.context.config.environment,
         Some(name) => name.parse().map_err(|_| Error::invalid("environment", "must be live or test"))?,
     };
     let Some(scope) = asked.scope else {
@@ -153,7 +153,7 @@ impl FromRequestParts<App> for RequiredScope {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, HttpError> {
-        let ours = app.is_trusted_proxy(peer_of(parts));
+        let ours = app.callers.is_trusted_proxy(peer_of(parts));
         let values = parts.headers.get_all("x-required-scope").into_iter().filter(|_| ours);
         let texts: Vec<&str> = values.map(|value| value.to_str().unwrap_or("?")).collect();
         Ok(Self(ScopeSet::parse(&texts.join(" ")).map_err(|error| Error::invalid("X-Required-Scope", error.to_string()))))

@@ -100,7 +100,7 @@ pub async fn list(
     let Query(ListQuery { limit, cursor, status, environment, created_by, q }) = asked?;
     let filter = KeyFilter { status, environment, created_by, q, cursor, limit };
     let account = caller.account.id;
-    let keys = app.list_keys(&caller.actor(), Some(account), &filter).await?;
+    let keys = app.keys.list_keys(&caller.actor(), Some(account), &filter).await?;
     Ok(Success::new(&app, keys))
 }
 
@@ -121,7 +121,7 @@ pub struct Create {
 
 /// A key that was just made, or by an earlier request of the same name: then without its secret.
 fn issued(app: &App, issued: Issued) -> Success<Issued, 201> {
-    let place = format!("{}/v1/keys/{}", app.config.public_url, issued.view.id);
+    let place = format!("{}/v1/keys/{}", app.context.config.public_url, issued.view.id);
     let replayed = issued.is_replay().then(|| ("idempotent-replayed", "true".to_owned()));
     let headers = [("location", place)].into_iter().chain(replayed);
     Success::new(app, issued).secret().with(headers)
@@ -146,7 +146,7 @@ pub async fn create(
         requests_per_minute: body.requests_per_minute.map(|Whole(most)| most),
     };
     let (account, once) = (caller.account.id, name?.of(&caller));
-    let created = app.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
+    let created = app.keys.create_key_once(caller.actor(), account, new, source, once.as_ref()).await?;
     Ok(issued(&app, created))
 }
 
@@ -158,7 +158,7 @@ pub async fn get(
 ) -> Result<Success<KeyView>, HttpError> {
     let caller = presented.admit(&app, &Requirements::call()).await?;
     let PathId(id) = id?;
-    Ok(Success::new(&app, app.get_key(&caller.actor(), id).await?))
+    Ok(Success::new(&app, app.keys.get_key(&caller.actor(), id).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -183,7 +183,7 @@ pub async fn edit(
     let (PathId(id), JsonBody(Change { name, scopes, disabled })) = (id?, body?);
     Ok(Success::new(
         &app,
-        app.edit_key(&caller.actor(), id, Edit { name, scopes: scopes.map(|Words(words)| words), disabled }, source).await?,
+        app.keys.edit_key(&caller.actor(), id, Edit { name, scopes: scopes.map(|Words(words)| words), disabled }, source).await?,
     ))
 }
 
@@ -210,7 +210,7 @@ pub async fn rotate(
     let (PathId(id), FunctionBody(Rotation { grace_seconds, expires_in })) = (id?, body?);
     let [grace_seconds, expires_in] = [grace_seconds, expires_in].map(|given| given.map(|Whole(seconds)| seconds));
     let (rotate, once) = (Rotate { grace_seconds, expires_in }, name?.of(&caller));
-    let rotated = app.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
+    let rotated = app.keys.rotate_key(&caller.actor(), id, rotate, source, once.as_ref()).await?;
     Ok(issued(&app, rotated))
 }
 
@@ -232,7 +232,7 @@ pub async fn usage(
 ) -> Result<Success<UsageDays>, HttpError> {
     let caller = presented.admit(&app, &Requirements::call()).await?;
     let (PathId(id), Query(asked)) = (id?, asked?);
-    Ok(Success::new(&app, app.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
+    Ok(Success::new(&app, app.keys.key_usage(&caller.actor(), id, asked.days.unwrap_or(30)).await?))
 }
 
 /// `DELETE /v1/keys/{id}`: holds from the moment the reply leaves, for descendants too.
@@ -244,5 +244,5 @@ pub async fn revoke(
 ) -> Result<Success<Revoked>, HttpError> {
     let caller = presented.admit(&app, &Requirements::call()).await?;
     let PathId(id) = id?;
-    Ok(Success::new(&app, app.revoke_key(&caller.actor(), id, None, source).await?))
+    Ok(Success::new(&app, app.keys.revoke_key(&caller.actor(), id, None, source).await?))
 }

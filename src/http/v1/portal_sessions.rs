@@ -60,5 +60,5 @@ pub async fn open(
         plan: body.plan,
         return_to: body.return_to,
     };
-    Ok(Success::new(&app, app.open_portal(&caller, visit).await?).secret())
+    Ok(Success::new(&app, app.accounts.open_portal(&caller, visit).await?).secret())
 }

@@ -78,7 +78,7 @@ pub async fn verify(
         return Err(Error::invalid("scope", "names nothing: leave it out to ask only whether the key is valid").into());
     }
     let scopes = ScopeSet::parse(asked.scope.unwrap_or("")).map_err(|error| Error::invalid("scope", error.to_string()))?;
-    let environment = Some(asked.environment.unwrap_or(app.config.environment));
+    let environment = Some(asked.environment.unwrap_or(app.context.config.environment));
     let need = Requirements { scopes, environment, cost: asked.cost.map_or(1, |Whole(cost)| cost) };
-    Ok(Success::new(&app, app.verify(&caller, key, need).await?).secret())
+    Ok(Success::new(&app, app.verifier.verify(&caller, key, need).await?).secret())
 }

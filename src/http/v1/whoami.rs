@@ -12,7 +12,7 @@ use serde::Serialize;
 /// `GET /v1/whoami`
 pub async fn whoami(State(app): State<App>, presented: Presented) -> Result<Success<Whoami>, HttpError> {
     let caller = presented.admit(&app, &Requirements::call()).await?;
-    Ok(Success::new(&app, app.whoami(&caller).await?))
+    Ok(Success::new(&app, app.keys.whoami(&caller).await?))
 }
 
 /// Nothing, in the shape of a list.
@@ -27,6 +27,6 @@ struct ProjectView {}
 
 /// `GET /v1/projects`: an example of a protected resource, where `environment` is enforced.
 pub async fn projects(State(app): State<App>, presented: Presented) -> Result<Success<Projects>, HttpError> {
-    presented.admit(&app, &Requirements::call().in_environment(app.config.environment)).await?;
+    presented.admit(&app, &Requirements::call().in_environment(app.context.config.environment)).await?;
     Ok(Success::new(&app, Projects { projects: [], total: 0 }))
 }

@@ -22,9 +22,9 @@ use crate::{
             poll::MAX_WAIT,
             register::{NewRegistration, Registrant},
         },
-        context::Service,
         idempotency::Operation,
         keys::{create::NewKey, edit::Edit, list::KeyFilter, rotate::Rotate},
+        services::Services,
     },
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 /// The store in this process: the use cases, and what this process is to others.
 #[derive(Clone)]
 pub struct Local {
-    pub service: Arc<Service>,
+    pub service: Arc<Services>,
     pub role: Role,
     pub data: PathBuf,
     /// Cancelled when another process asked for the directory.
@@ -43,7 +43,7 @@ pub struct Local {
 }
 
 impl Local {
-    pub fn new(service: Arc<Service>, role: Role, data: PathBuf) -> Self {
+    pub fn new(service: Arc<Services>, role: Role, data: PathBuf) -> Self {
         Self { service, role, data, asked_for: CancellationToken::new(), let_in: None }
     }
 
@@ -53,7 +53,7 @@ impl Local {
     }
 
     fn standing(&self) -> InstanceStatus {
-        let config = &self.service.config;
+        let config = &self.service.context.config;
         InstanceStatus {
             pid: std::process::id(),
             role: self.role,
@@ -63,10 +63,10 @@ impl Local {
             service_name: config.service_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data: self.data.clone(),
-            publishable_key: self.service.publishable_key().map(str::to_owned),
-            fault: self.service.store().fault().map(|fault| fault.to_string()),
+            publishable_key: self.service.accounts.publishable_key().map(str::to_owned),
+            fault: self.service.fault().map(|fault| fault.to_string()),
             unknown_callers: self.service.callers.unknown(),
-            clock_behind: self.service.clock_behind(),
+            clock_behind: self.service.latest_time.clock_behind(),
         }
     }
 
@@ -76,10 +76,10 @@ impl Local {
 
     async fn caller_with(&self, key: &ApiKey, need: Requirements) -> Result<Caller, Error> {
         if let Some(caller) = &self.let_in {
-            self.service.charge(caller, need.cost)?;
+            self.service.verifier.charge(caller, need.cost)?;
             return Ok(caller.clone());
         }
-        self.service.authenticate(Some(key), &need).await
+        self.service.verifier.authenticate(Some(key), &need).await
     }
 
     /// What a credential may do.
@@ -91,14 +91,14 @@ impl Local {
     ) -> Result<ControlResponse, Error> {
         let key = presented(credential)?;
         let caller = self.caller_with(&key, Requirements::default()).await?;
-        let check = self.service.check_scopes(&caller, &key, &scope_set(scopes)?, environment).await?;
+        let check = self.service.verifier.check_scopes(&caller, &key, &scope_set(scopes)?, environment).await?;
         Ok(ControlResponse::ScopeCheck(Box::new(check)))
     }
 
     /// The account an e-mail names; none: all of them.
     async fn account(&self, email: Option<String>) -> Result<Option<AccountId>, Error> {
         match email {
-            Some(email) => Ok(Some(self.service.account_by_email(&email).await?.id)),
+            Some(email) => Ok(Some(self.service.accounts.account_by_email(&email).await?.id)),
             None => Ok(None),
         }
     }
@@ -117,20 +117,24 @@ impl ControlRequest {
                 let challenge = Some(challenge(&code_challenge)?);
                 let ask = NewRegistration { agent_name, scopes, login_hint, environment, challenge, handle: None };
                 let who = Registrant { source: Source::Local, account: None };
-                service.register_once(ask, who, operation).await.map(|it| ControlResponse::Registered(Box::new(it)))
+                service.claims.register_once(ask, who, operation).await.map(|it| ControlResponse::Registered(Box::new(it)))
             }
             Self::NewAttempt { claim_token, login_hint } => {
                 let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidClaimToken)?;
-                service.new_attempt_once(&token, login_hint, false, operation).await.map(|it| ControlResponse::NewAttempt(Box::new(it)))
+                service
+                    .claims
+                    .new_attempt_once(&token, login_hint, false, operation)
+                    .await
+                    .map(|it| ControlResponse::NewAttempt(Box::new(it)))
             }
             Self::Poll { claim_token, code_verifier, wait_seconds } => {
                 let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidGrant)?;
                 let verifier = CodeVerifier::parse(code_verifier.expose()).ok_or(Error::InvalidGrant)?;
                 let (verifier, wait) = (Some(&verifier), wait_seconds.min(MAX_WAIT));
                 let delivered = if wait == 0 {
-                    service.poll(&token, verifier, Source::Local).await
+                    service.claims.poll(&token, verifier, Source::Local).await
                 } else {
-                    service.poll_until(&token, verifier, Source::Local, Duration::from_secs(wait)).await
+                    service.claims.poll_until(&token, verifier, Source::Local, Duration::from_secs(wait)).await
                 };
                 delivered.map(|it| ControlResponse::Delivered(Box::new(it)))
             }
@@ -138,89 +142,96 @@ impl ControlRequest {
                 let caller = here.caller(&credential, Requirements::call()).await?;
                 let account = caller.account.id;
                 let filter = KeyFilter { status, environment, cursor, limit, ..KeyFilter::default() };
-                service.list_keys(&caller.actor(), Some(account), &filter).await.map(ControlResponse::Keys)
+                service.keys.list_keys(&caller.actor(), Some(account), &filter).await.map(ControlResponse::Keys)
             }
             Self::RevokeKey { credential, key_id, reason } => {
-                if let Some(revoked) = service.revoked_by(operation).await? {
+                if let Some(revoked) = service.keys.revoked_by(operation).await? {
                     return Ok(ControlResponse::Revoked(revoked));
                 }
                 // Costs nothing: a used-up allowance must never keep a key alive.
                 let caller = here.caller(&credential, Requirements::default()).await?;
                 let actor = caller.actor();
-                service.revoke_key_once(&actor, key(&key_id)?, reason, Source::Local, operation).await.map(ControlResponse::Revoked)
+                service.keys.revoke_key_once(&actor, key(&key_id)?, reason, Source::Local, operation).await.map(ControlResponse::Revoked)
             }
             Self::CheckScope { credential, scopes, environment } => here.check_scope(&credential, &scopes, environment).await,
             Self::Whoami { credential } => {
                 let caller = here.caller(&credential, Requirements::call()).await?;
-                service.whoami(&caller).await.map(|it| ControlResponse::Whoami(Box::new(it)))
+                service.keys.whoami(&caller).await.map(|it| ControlResponse::Whoami(Box::new(it)))
             }
             Self::CreateAccount { email, password, operator } => {
                 // Whoever runs the machine vouches for the address.
                 let password = Password::typed(password.expose().to_owned());
-                service.create_account_once(&email, password, operator, true, operation).await?;
-                service.find_account(&email).await.map(ControlResponse::AccountCreated)
+                service.accounts.create_account_once(&email, password, operator, true, operation).await?;
+                service.accounts.find_account(&email).await.map(ControlResponse::AccountCreated)
             }
             Self::ResetPassword { email, password } => service
+                .accounts
                 .reset_password(&email, Password::typed(password.expose().to_owned()), operation)
                 .await
                 .map(ControlResponse::PasswordReset),
             Self::Accounts { search, cursor } => service
+                .admin
                 .list_accounts(&AccountFilter { search, cursor, limit: Some(accounts::MAX_PAGE) })
                 .await
                 .map(ControlResponse::Accounts),
-            Self::ChangeAccount { account, change } => service.change_account(&account, change, None).await.map(ControlResponse::Account),
+            Self::ChangeAccount { account, change } => {
+                service.admin.change_account(&account, change, None).await.map(ControlResponse::Account)
+            }
             Self::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute } => {
-                let owner = service.account_by_email(&account).await?.id;
+                let owner = service.accounts.account_by_email(&account).await?.id;
                 let new = NewKey { name, scopes, environment, expires_in, requests_per_minute };
-                let created = service.create_key_as(Actor::Operator, owner, new, Source::Local, None, operation).await?;
+                let created = service.keys.create_key_as(Actor::Operator, owner, new, Source::Local, None, operation).await?;
                 let key = created.key.ok_or_else(|| Error::internal("a key without its secret"))?;
                 Ok(ControlResponse::KeyCreated(Box::new(Created { key, view: created.view })))
             }
             Self::AllKeys { account, status, environment, created_by, q, cursor, limit } => {
                 let owner = here.account(account).await?;
                 let filter = KeyFilter { status, environment, created_by, q, cursor, limit };
-                service.list_keys(&Actor::Operator, owner, &filter).await.map(ControlResponse::Keys)
+                service.keys.list_keys(&Actor::Operator, owner, &filter).await.map(ControlResponse::Keys)
             }
-            Self::ShowKey { key_id } => service.get_key(&Actor::Operator, key(&key_id)?).await.map(|it| ControlResponse::Key(Box::new(it))),
+            Self::ShowKey { key_id } => {
+                service.keys.get_key(&Actor::Operator, key(&key_id)?).await.map(|it| ControlResponse::Key(Box::new(it)))
+            }
             Self::EditKey { key_id, name, scopes, disabled } => {
                 let edit = Edit { name, scopes, disabled };
-                let edited = service.edit_key(&Actor::Operator, key(&key_id)?, edit, Source::Local).await;
+                let edited = service.keys.edit_key(&Actor::Operator, key(&key_id)?, edit, Source::Local).await;
                 edited.map(|it| ControlResponse::Key(Box::new(it)))
             }
             Self::RotateKey { key_id, grace_seconds, expires_in } => {
                 let rotate = Rotate { grace_seconds, expires_in };
-                let rotated = service.rotate_key_as(&Actor::Operator, key(&key_id)?, rotate, Source::Local, None, operation).await;
+                let rotated = service.keys.rotate_key_as(&Actor::Operator, key(&key_id)?, rotate, Source::Local, None, operation).await;
                 rotated.map(|it| ControlResponse::KeyRotated(Box::new(it)))
             }
             Self::ListAgents { account, cursor, limit } => {
                 let owner = here.account(account).await?;
-                service.list_agents(&Actor::Operator, owner, cursor.as_deref(), limit).await.map(ControlResponse::Agents)
+                service.claims.list_agents(&Actor::Operator, owner, cursor.as_deref(), limit).await.map(ControlResponse::Agents)
             }
             Self::RevokeAgent { grant_id } => {
                 let grant = grant_id.parse().map_err(|_| Error::not_found("agent"))?;
-                service.revoke_agent(&Actor::Operator, grant, Source::Local).await.map(ControlResponse::AgentsRevoked)
+                service.claims.revoke_agent(&Actor::Operator, grant, Source::Local).await.map(ControlResponse::AgentsRevoked)
             }
             Self::RevokeAllAgents { account } => {
                 let owner = here.account(account).await?;
-                service.revoke_all_agents(&Actor::Operator, owner, Source::Local).await.map(ControlResponse::AgentsRevoked)
+                service.claims.revoke_all_agents(&Actor::Operator, owner, Source::Local).await.map(ControlResponse::AgentsRevoked)
             }
             Self::RevokeAny { key_id, reason } => {
-                if let Some(revoked) = service.revoked_by(operation).await? {
+                if let Some(revoked) = service.keys.revoked_by(operation).await? {
                     return Ok(ControlResponse::Revoked(revoked));
                 }
                 service
+                    .keys
                     .revoke_key_once(&Actor::Operator, key(&key_id)?, reason, Source::Local, operation)
                     .await
                     .map(ControlResponse::Revoked)
             }
             Self::ResumeKeys { key_id } => {
                 let id = key_id.as_deref().map(key).transpose()?;
-                service.resume_keys(&Actor::Operator, id, Source::Local).await.map(|keys| ControlResponse::Resumed { keys })
+                service.admin.resume_keys(&Actor::Operator, id, Source::Local).await.map(|keys| ControlResponse::Resumed { keys })
             }
-            Self::Backup { dir } => service.backup(dir).await.map(ControlResponse::BackedUp),
+            Self::Backup { dir } => service.admin.backup(dir).await.map(ControlResponse::BackedUp),
             Self::VerifyKey { key, scopes, environment, cost } => {
                 let need = Requirements { scopes: scope_set(&scopes)?, environment, cost };
-                service.verify_as_operator(key.expose(), need).await.map(|it| ControlResponse::Verdict(Box::new(it)))
+                service.verifier.verify_as_operator(key.expose(), need).await.map(|it| ControlResponse::Verdict(Box::new(it)))
             }
             Self::Status => Ok(ControlResponse::Status(here.standing())),
             Self::HandOver if here.role == Role::Mcp => {

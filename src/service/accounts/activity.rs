@@ -7,7 +7,7 @@ use crate::{
         id::{AccountId, EventId},
         time::before,
     },
-    service::{accounts::state::Steps, context::Service},
+    service::accounts::state::{Accounts, Steps},
     store::{
         engine::{Order, Read},
         error::StoreError,
@@ -50,7 +50,7 @@ pub struct Line {
     pub key_name: Option<String>,
 }
 
-impl Service {
+impl Accounts {
     /// A page of an account's activity.
     pub async fn activity(&self, account: AccountId, filter: &ActivityFilter) -> Result<Activity, Error> {
         let prefix = rows::entry(&[&account.to_string(), ""]);
@@ -62,7 +62,8 @@ impl Service {
             None => None,
         };
         let scanned = if filter.topic.is_some() { SCAN } else { PAGE + 1 };
-        self.store
+        self.context
+            .store
             .read(|rows| {
                 let page = rows.scan(Table::Events, &prefix, after.as_deref(), Order::Descending, scanned)?;
                 let more = page.len() == scanned;
@@ -87,9 +88,9 @@ impl Service {
 
     /// Forgets lines that are too old or too many, a stride at a time.
     pub(crate) async fn sweep_activity(&self) -> Result<(), Error> {
-        let mut steps = self.walk.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let oldest = EventId::new(before(self.runtime.now(), KEPT), [0; 16]).to_string();
-        let page = self.store.read(|rows| rows.scan(Table::Events, &[], steps.after.as_deref(), Order::Descending, STRIDE)).await?;
+        let mut steps = self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let oldest = EventId::new(before(self.context.runtime.now(), KEPT), [0; 16]).to_string();
+        let page = self.context.store.read(|rows| rows.scan(Table::Events, &[], steps.after.as_deref(), Order::Descending, STRIDE)).await?;
         let mut over = Vec::new();
         for (key, _) in &page {
             let Some(bar) = key.iter().position(|byte| *byte == b'|') else { continue };
@@ -102,7 +103,8 @@ impl Service {
             }
         }
         if !over.is_empty() {
-            self.store
+            self.context
+                .store
                 .write(move |rows| {
                     over.iter().for_each(|key| rows.remove(Table::Events, key));
                     Ok::<_, StoreError>(())
@@ -113,7 +115,7 @@ impl Service {
             Some((key, _)) if page.len() == STRIDE => Steps { after: Some(key.clone()), ..steps },
             _ => Steps::default(),
         };
-        *self.walk.0.lock().unwrap_or_else(PoisonError::into_inner) = steps;
+        *self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner) = steps;
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ use crate::{
         throttle::Throttle,
     },
     service::{
-        accounts::{hash_queue::Lane, setup::OPERATOR},
-        context::Service,
+        accounts::state::Accounts,
+        accounts::{hash_queue::Lane, setup_code::OPERATOR},
         idempotency::{Operation, Turn},
         record_event::record,
         throttle::{charge_throttles, check_throttles},
@@ -43,7 +43,7 @@ impl<'a> NewAccount<'a> {
     }
 }
 
-impl Service {
+impl Accounts {
     /// Makes an account. Its e-mail is an unverified name.
     pub async fn create_account(&self, email: &str, password: Password, operator: bool, verified: bool) -> Result<AccountId, Error> {
         self.create_account_once(email, password, operator, verified, Operation::default()).await
@@ -66,16 +66,17 @@ impl Service {
         let NewAccount { operator, first, verified, lane, source, .. } = new;
         let email: Email = new.email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
         let password = self.judged(lane, &source, new.password, email.clone()).await?;
-        let Turn { runtime, note, done } = self.begin(new.operation).await?;
+        let Turn { runtime, note, done } = self.context.begin(new.operation).await?;
         if let Some(Outcome::Account { account }) = done {
-            return self.store.read(|rows| rows::account(rows, account)).await?.ok_or_else(|| Error::not_found("account"));
+            return self.context.store.read(|rows| rows::account(rows, account)).await?.ok_or_else(|| Error::not_found("account"));
         }
-        let place = self.hashing.place(lane, &source).await?;
+        let place = self.hash_queue.place(lane, &source).await?;
         let hash = self.hash_new(place, password, runtime.bytes()).await?;
         let now = runtime.now();
         let id = AccountId::new(now, runtime.bytes());
         let random = runtime.bytes();
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 if first && rows::meta::<bool>(rows, OPERATOR)? == Some(true) {
                     return Err(Error::WrongCode);
@@ -107,14 +108,15 @@ impl Service {
 
     /// Sign-up from a page: limited per source, and only where the configuration lets people in.
     pub async fn sign_up(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
-        if !self.config.signup_is_open() {
+        if !self.context.config.signup_is_open() {
             return Err(Error::Forbidden { detail: "sign-up is closed: ask whoever runs this service for an account".to_owned() });
         }
         let named = email.parse::<Email>().map_err(|error| Error::invalid("email", format!("is {error}")))?;
         // A slip costs no sign-up: what is wrong with the password is said first.
         let password = self.judged(Lane::Anybody, &source, password, named).await?;
-        let (now, limits) = (self.runtime.now(), Throttle::signups(&source));
-        self.store
+        let (now, limits) = (self.context.runtime.now(), Throttle::signups(&source));
+        self.context
+            .store
             .write(move |rows| {
                 check_throttles(rows, &limits, now, "too many sign-ups from this address: wait an hour")?;
                 Ok::<_, Error>(charge_throttles(rows, &limits, now)?)
@@ -126,6 +128,6 @@ impl Service {
 
     pub async fn account_by_email(&self, email: &str) -> Result<Account, Error> {
         let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
-        self.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
+        self.context.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
     }
 }

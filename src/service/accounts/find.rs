@@ -1,12 +1,13 @@
 //! An account by whatever an operator knows of it.
 
 use crate::{
-    api::accounts::AccountView,
+    api::{accounts::AccountView, error::Error},
     domain::{
         account::Account,
         id::AccountId,
         name::{Email, ExternalId},
     },
+    service::accounts::state::Accounts,
     store::{engine::Read, error::StoreError, rows},
 };
 use jiff::Timestamp;
@@ -30,4 +31,27 @@ pub fn named(rows: &(impl Read + ?Sized), name: &str) -> Result<Option<Account>,
 pub fn view(rows: &(impl Read + ?Sized), account: &Account, now: Timestamp) -> Result<AccountView, StoreError> {
     let active = rows::account_keys(rows, account.id)?.iter().filter(|key| key.is_active(now)).count();
     Ok(AccountView::new(account, active))
+}
+
+impl Accounts {
+    /// A plan of the configuration.
+    pub(crate) fn known_plan(&self, plan: String) -> Result<String, Error> {
+        if self.context.config.plans.contains_key(&plan) {
+            return Ok(plan);
+        }
+        let plans: Vec<_> = self.context.config.plans.keys().map(String::as_str).collect();
+        Err(Error::invalid("plan", format!("must be one of: {}", plans.join(", "))))
+    }
+
+    /// The account somebody means: by its id, its e-mail or its external id.
+    pub async fn find_account(&self, name: &str) -> Result<AccountView, Error> {
+        let now = self.context.runtime.now();
+        self.context
+            .store
+            .read(|rows| {
+                let account = named(rows, name)?.ok_or_else(|| Error::not_found("account"))?;
+                Ok(view(rows, &account, now)?)
+            })
+            .await
+    }
 }

@@ -11,6 +11,7 @@ pub mod portal_ticket;
 pub mod security;
 pub mod sessions;
 pub(crate) mod setup;
+pub mod setup_code;
 pub(crate) mod sign_in;
 pub mod state;
 pub(crate) mod step_up;

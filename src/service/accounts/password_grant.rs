@@ -4,34 +4,28 @@
 //! A session never decides a claim, never opens a page, and has no operator's power over other accounts.
 
 use crate::{
-    api::{
-        accounts::TokenPair,
-        error::Error,
-        values::{Revealed, Time},
-        verification::{RateLimit, SessionView},
-    },
+    api::{accounts::TokenPair, error::Error, values::Revealed},
     domain::{
         activity::EventKind,
         id::ProgramSessionId,
         pasted,
         program_session::{ProgramSession, Refreshed},
-        secret::{AccessToken, ApiKey, Password, RefreshToken},
+        secret::{ApiKey, Password, RefreshToken},
         source::Source,
     },
     service::{
         access_token::SessionTokens,
         accounts::sign_in::{remember_place, still_proven},
-        caller::{Caller, Principal, Requirements, active_account},
-        context::Service,
+        accounts::state::Accounts,
+        caller::{Caller, Principal, active_account},
         record_event::record,
     },
     store::rows,
 };
 use jsonwebtoken::jwk::Jwk;
-use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-impl Service {
+impl Accounts {
     /// The public keys session tokens are checked with; none where there are no session tokens.
     pub fn signing_keys(&self) -> Vec<&Jwk> {
         self.session_tokens.iter().map(|tokens| &tokens.jwk).collect()
@@ -48,26 +42,27 @@ impl Service {
         let tokens = self.session_tokens.as_ref().ok_or(Error::NoRoute)?;
         let named = pasted::bare(apikey.unwrap_or_default());
         let right: bool = tokens.publishable_key.as_bytes().ct_eq(named.as_bytes()).into();
-        if right { Ok(Programs { service: self, tokens }) } else { Err(Error::Unauthorized { presented: apikey.is_some() }) }
+        if right { Ok(Programs { accounts: self, tokens }) } else { Err(Error::Unauthorized { presented: apikey.is_some() }) }
     }
 }
 
 /// The way in for programs.
 pub struct Programs<'a> {
-    service: &'a Service,
+    accounts: &'a Accounts,
     tokens: &'a SessionTokens,
 }
 
 impl Programs<'_> {
     /// Step 1: signs a program in. Limits, answers and time are those of the page's sign-in.
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<TokenPair, Error> {
-        let known = self.service.check_password(email, password, source).await?;
-        let (account, runtime) = (known.id, &self.service.runtime);
+        let known = self.accounts.check_password(email, password, source).await?;
+        let (account, runtime) = (known.id, &self.accounts.context.runtime);
         let (now, random) = (runtime.now(), runtime.bytes());
         let id = ProgramSessionId::new(now, runtime.bytes());
         let session = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt: runtime.bytes(), source };
         let row = session.clone();
-        self.service
+        self.accounts
+            .context
             .store
             .write(move |rows| {
                 still_proven(rows, &known)?;
@@ -85,11 +80,11 @@ impl Programs<'_> {
 
     /// Steps 3 and 4: the next pair. A token that comes a second time ends the session.
     pub async fn refresh(&self, presented: &str, source: Source) -> Result<TokenPair, Error> {
-        let (service, presented) = (self.service, pasted::bare(presented));
+        let (context, presented) = (&self.accounts.context, pasted::bare(presented));
         let (id, generation) = RefreshToken::names(presented).ok_or(Error::InvalidRefreshToken)?;
-        let (now, random) = (service.runtime.now(), service.runtime.bytes());
-        let (secret, presented) = (service.secret.clone(), Revealed::new(presented));
-        let session = service
+        let (now, random) = (context.runtime.now(), context.runtime.bytes());
+        let (secret, presented) = (context.secret.clone(), Revealed::new(presented));
+        let session = context
             .store
             .write(move |rows| {
                 let session = rows::program_session(rows, id)?.filter(|session| session.is_live(now)).ok_or(Error::InvalidRefreshToken)?;
@@ -112,9 +107,9 @@ impl Programs<'_> {
     }
 
     fn pair(&self, session: &ProgramSession) -> Result<TokenPair, Error> {
-        let runtime = &self.service.runtime;
+        let runtime = &self.accounts.context.runtime;
         let access = self.tokens.sign(session, runtime.now(), runtime.bytes()).map_err(Error::internal)?;
-        let refresh = self.service.secret.refresh_token(session.id, &session.salt, session.generation);
+        let refresh = self.accounts.context.secret.refresh_token(session.id, &session.salt, session.generation);
         Ok(TokenPair {
             access_token: Revealed::new(access.expose()),
             token_type: "bearer",
@@ -124,54 +119,7 @@ impl Programs<'_> {
     }
 }
 
-impl Service {
-    /// Step 2: lets a session in as its account, within the account's plan. Its environment is the deployment's.
-    pub(crate) async fn authenticate_session(&self, presented: &AccessToken, need: &Requirements) -> Result<Caller, Error> {
-        let unknown = Error::Unauthorized { presented: true };
-        let (Some(tokens), now) = (&self.session_tokens, self.runtime.now()) else { return Err(unknown) };
-        let Some((id, account)) = tokens.read(presented, now) else { return Err(unknown) };
-        let found = self
-            .store
-            .read(|rows| {
-                let session = rows::program_session(rows, id)?.filter(|session| session.account == account && session.is_live(now));
-                Ok::<_, Error>(if session.is_some() { rows::account(rows, account)? } else { None })
-            })
-            .await?;
-        let Some(account) = found.filter(|account| account.disabled_at.is_none()).map(|account| Arc::new(account.facts())) else {
-            return Err(unknown);
-        };
-        if need.environment.is_some_and(|environment| environment != self.config.environment) {
-            return Err(unknown);
-        }
-        let missing = need.scopes.missing_from(&tokens.scopes);
-        if !missing.is_empty() {
-            return Err(Error::InsufficientScope { missing });
-        }
-        let ratelimit = self.plans.charge_account(&account, need.cost).map_err(Error::RateLimited)?;
-        Ok(Caller { who: Principal::Session(id), account, ratelimit })
-    }
-
-    /// Where the allowance of a presented session token's account stands; takes nothing.
-    pub(crate) async fn rate_limit_status_of_session(&self, presented: &AccessToken) -> Result<Option<RateLimit>, Error> {
-        match self.authenticate_session(presented, &Requirements::default()).await {
-            Ok(caller) => Ok(caller.ratelimit),
-            Err(Error::Unauthorized { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What a session is and may do.
-    pub(crate) async fn session_view(&self, id: ProgramSessionId) -> Result<SessionView, Error> {
-        let session = self.store.read(|rows| rows::program_session(rows, id)).await?.ok_or(Error::Unauthorized { presented: true })?;
-        Ok(SessionView {
-            id,
-            scopes: self.session_tokens.iter().flat_map(|tokens| tokens.scopes.iter().cloned()).collect(),
-            environment: self.config.environment,
-            created_at: Time(session.created_at),
-            expires_at: Time(session.ends_at()),
-        })
-    }
-
+impl Accounts {
     /// Ends the caller's own session at once, with its refresh token.
     pub async fn sign_out_program(&self, caller: &Caller, source: Source) -> Result<(), Error> {
         let Principal::Session(id) = caller.who else {
@@ -181,8 +129,9 @@ impl Service {
     }
 
     async fn end_program_session(&self, id: ProgramSessionId, source: Source) -> Result<(), Error> {
-        let (now, random) = (self.runtime.now(), self.runtime.bytes());
-        self.store
+        let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
+        self.context
+            .store
             .write(move |rows| {
                 rows.takes_away();
                 let Some(session) = rows::program_session(rows, id)? else { return Ok(()) };
@@ -198,10 +147,12 @@ impl Service {
         let Some(tokens) = &self.session_tokens else { return Ok(false) };
         let access = ApiKey::presented(token).and_then(|token| token.as_access_token());
         let id = match (access, RefreshToken::names(token)) {
-            (Some(access), _) => tokens.read(&access, self.runtime.now()).map(|(id, _)| id),
+            (Some(access), _) => tokens.read(&access, self.context.runtime.now()).map(|(id, _)| id),
             (None, Some((id, generation))) => {
-                let session = self.store.read(|rows| rows::program_session(rows, id)).await?;
-                session.filter(|session| self.secret.refresh_token(id, &session.salt, generation).is(token)).map(|session| session.id)
+                let session = self.context.store.read(|rows| rows::program_session(rows, id)).await?;
+                session
+                    .filter(|session| self.context.secret.refresh_token(id, &session.salt, generation).is(token))
+                    .map(|session| session.id)
             }
             (None, None) => return Ok(false),
         };

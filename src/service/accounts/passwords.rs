@@ -4,11 +4,11 @@ use crate::{
     api::{accounts::AccountView, error::Error},
     domain::{name::Email, operation::Outcome, secret::Password, source::Source},
     service::{
+        accounts::state::Accounts,
         accounts::{
             hash_queue::{Hashing, Lane, Place},
             sessions::end_sessions,
         },
-        context::Service,
         idempotency::{Operation, Turn},
     },
     store::rows,
@@ -36,12 +36,12 @@ pub fn matches(password: &Password, hash: &str) -> bool {
     password.forms().iter().any(|form| Argon2::default().verify_password(form.as_bytes(), &hash).is_ok())
 }
 
-impl Service {
+impl Accounts {
     /// A password somebody chose, if it is a good one. Judging it takes time, so it takes a place, too.
     pub(super) async fn judged(&self, lane: Lane, source: &Source, password: Password, email: Email) -> Result<Password, Error> {
         let refused = |detail: String| Error::invalid("password", detail);
         password.fits().map_err(refused)?;
-        let (place, service) = (self.hashing.place(lane, source).await?, self.config.service_name.clone());
+        let (place, service) = (self.hash_queue.place(lane, source).await?, self.context.config.service_name.clone());
         let judge = move || password.is_hard_to_guess(&email, &service).map(|()| password);
         Hashing::run(place, judge).await?.map_err(|detail| refused(detail.to_owned()))
     }
@@ -52,16 +52,17 @@ impl Service {
 
     /// Sets a new password and signs the account out everywhere.
     pub async fn reset_password(&self, email: &str, password: Password, operation: Operation) -> Result<AccountView, Error> {
-        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let Turn { runtime, note, done } = self.context.begin(operation).await?;
         let account = self.account_by_email(email).await?;
         let password = self.judged(Lane::SignedIn, &Source::Local, password, account.email).await?;
         if done.is_some() {
             return self.find_account(email).await;
         }
-        let (id, now) = (account.id, self.runtime.now());
-        let place = self.hashing.place(Lane::SignedIn, &Source::Local).await?;
+        let (id, now) = (account.id, self.context.runtime.now());
+        let place = self.hash_queue.place(Lane::SignedIn, &Source::Local).await?;
         let hash = self.hash_new(place, password, runtime.bytes()).await?;
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
                 account.password = Some(hash.clone());

@@ -22,8 +22,8 @@ use crate::{
     },
     service::{
         accounts::portal_ticket::live,
+        accounts::state::Accounts,
         caller::{Actor, Caller, Principal},
-        context::Service,
         record_event::record,
     },
     store::{engine::Read, rows},
@@ -52,7 +52,7 @@ struct Known {
     plan: Option<String>,
 }
 
-impl Service {
+impl Accounts {
     /// Finds or makes the account of a service's user, and a ticket that signs its human in: once, within a minute.
     ///
     /// It takes a key of an operator account with `keys:write`: whoever signs humans in can make keys in their name,
@@ -73,13 +73,16 @@ impl Service {
         };
         let return_to = visit.return_to.as_deref().unwrap_or(LANDING);
         let return_to: PagePath = return_to.parse().map_err(|error| Error::invalid("return_to", format!("{error}")))?;
-        let ticket = PortalTicket::new(self.runtime.bytes());
-        let (now, hash) = (self.runtime.now(), self.portal_hash(&ticket));
-        let (new_id, randoms) =
-            (AccountId::new(now, self.runtime.bytes()), [self.runtime.bytes(), self.runtime.bytes(), self.runtime.bytes()]);
+        let ticket = PortalTicket::new(self.context.runtime.bytes());
+        let (now, hash) = (self.context.runtime.now(), self.portal_hash(&ticket));
+        let (new_id, randoms) = (
+            AccountId::new(now, self.context.runtime.bytes()),
+            [self.context.runtime.bytes(), self.context.runtime.bytes(), self.context.runtime.bytes()],
+        );
         let expires_at = after(now, PortalSession::TTL);
         let actor = caller.actor();
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 // The key as it is by now, after the body came.
                 let Actor::Key(key) = actor.now(rows, now)? else { return Err(Error::internal("a portal session without a key")) };
@@ -105,7 +108,7 @@ impl Service {
             })
             .await?;
         Ok(PortalOpened {
-            url: Revealed::new(&format!("{}/portal?ticket={}", self.config.pages_url, ticket.expose())),
+            url: Revealed::new(&format!("{}/portal?ticket={}", self.context.config.pages_url, ticket.expose())),
             expires_at: Time(expires_at),
         })
     }
@@ -113,16 +116,17 @@ impl Service {
     /// Whom a ticket would sign in, and where to; changes nothing.
     pub async fn portal(&self, ticket: &PortalTicket) -> Result<(Account, PagePath), Error> {
         let hash = self.portal_hash(ticket);
-        let now = self.runtime.now();
-        self.store.read(|rows| live(rows, &hash, now).map(|(account, portal)| (account, portal.return_to))).await
+        let now = self.context.runtime.now();
+        self.context.store.read(|rows| live(rows, &hash, now).map(|(account, portal)| (account, portal.return_to))).await
     }
 
     /// Signs the human in. The ticket is gone in the same commit: of two who come with it one is late.
     pub async fn enter_portal(&self, ticket: &PortalTicket, source: Source) -> Result<(SessionToken, PagePath), Error> {
-        let (now, random, hash) = (self.runtime.now(), self.runtime.bytes(), self.portal_hash(ticket));
-        let token = SessionToken::new(self.runtime.bytes());
+        let (now, random, hash) = (self.context.runtime.now(), self.context.runtime.bytes(), self.portal_hash(ticket));
+        let token = SessionToken::new(self.context.runtime.bytes());
         let session_hash = self.session_hash(&token);
         let return_to = self
+            .context
             .store
             .write(move |rows| {
                 let (account, portal) = live(rows, &hash, now)?;
@@ -139,7 +143,7 @@ impl Service {
     }
 
     fn portal_hash(&self, ticket: &PortalTicket) -> Digest {
-        self.secret.hash(Purpose::PortalTicket, ticket.expose().as_bytes())
+        self.context.secret.hash(Purpose::PortalTicket, ticket.expose().as_bytes())
     }
 }
 

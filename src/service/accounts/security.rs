@@ -10,13 +10,13 @@ use crate::{
         source::Source,
     },
     service::{
+        accounts::state::Accounts,
         accounts::{
             hash_queue::Lane,
             sessions::{end_sessions, session_of, sessions_of},
             sign_in::{begin, still_proven},
             step_up::signed_in,
         },
-        context::Service,
         record_event::record,
     },
     store::{engine::Read, rows},
@@ -35,22 +35,22 @@ pub struct Browser {
     pub this: bool,
 }
 
-impl Service {
+impl Accounts {
     /// A session's public name: derived, and neither its token nor the hash the token is stored by.
     pub fn browser_id(&self, session: &BrowserSession) -> String {
-        let mut id = self.secret.tag(Purpose::SessionName, session.token.as_bytes());
+        let mut id = self.context.secret.tag(Purpose::SessionName, session.token.as_bytes());
         id.truncate(22);
         id
     }
 
     /// The account's live browser sessions: the asking one first, then the latest seen.
     pub async fn browsers(&self, session: &BrowserSession) -> Result<Vec<Browser>, Error> {
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         let read = |rows: &dyn Read| {
             signed_in(rows, session.token, now)?;
             Ok::<_, Error>(sessions_of(rows, session.account)?)
         };
-        let mut sessions = self.store.read(read).await?;
+        let mut sessions = self.context.store.read(read).await?;
         sessions.retain(|session| session.is_live(now));
         sessions.sort_by_key(|other| (other.token != session.token, std::cmp::Reverse(other.seen_at)));
         let view = |other: &BrowserSession| Browser {
@@ -66,10 +66,11 @@ impl Service {
     /// Signs one browser of the account out. Another account's is as unknown as one that never was.
     pub async fn end_browser(&self, session: &BrowserSession, id: &str, source: Source) -> Result<(), Error> {
         let (account, token) = (session.account, session.token);
-        let sessions = self.store.read(|rows| sessions_of(rows, account)).await?;
+        let sessions = self.context.store.read(|rows| sessions_of(rows, account)).await?;
         let ended = sessions.into_iter().find(|other| self.browser_id(other) == id).ok_or_else(|| Error::not_found("session"))?;
-        let (now, random) = (self.runtime.now(), self.runtime.bytes());
-        self.store
+        let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
+        self.context
+            .store
             .write(move |rows| {
                 rows.takes_away();
                 signed_in(rows, token, now)?;
@@ -81,8 +82,9 @@ impl Service {
 
     /// Ends every session of the account, this one too.
     pub async fn sign_out_everywhere(&self, session: &BrowserSession, source: Source) -> Result<(), Error> {
-        let (now, random, account, token) = (self.runtime.now(), self.runtime.bytes(), session.account, session.token);
-        self.store
+        let (now, random, account, token) = (self.context.runtime.now(), self.context.runtime.bytes(), session.account, session.token);
+        self.context
+            .store
             .write(move |rows| {
                 signed_in(rows, token, now)?;
                 end_sessions(rows, account)?;
@@ -99,20 +101,21 @@ impl Service {
         new: Password,
         source: Source,
     ) -> Result<SessionToken, Error> {
-        let (of, at) = (session.token, self.runtime.now());
-        let (_, account) = self.store.read(|rows| signed_in(rows, of, at)).await?;
+        let (of, at) = (session.token, self.context.runtime.now());
+        let (_, account) = self.context.store.read(|rows| signed_in(rows, of, at)).await?;
         if account.password.is_none() {
             return Err(Error::Conflict { detail: "this account has no password: it signs in elsewhere".to_owned() });
         }
         // A slip costs no attempt: what is wrong with the new one is said first.
         let new = self.judged(Lane::SignedIn, &source, new, account.email.clone()).await?;
         self.check_own_password(session, &account, current, &source).await?;
-        let place = self.hashing.place(Lane::SignedIn, &source).await?;
-        let hash = self.hash_new(place, new, self.runtime.bytes()).await?;
-        let token = SessionToken::new(self.runtime.bytes());
-        let (now, randoms) = (self.runtime.now(), [self.runtime.bytes(), self.runtime.bytes()]);
+        let place = self.hash_queue.place(Lane::SignedIn, &source).await?;
+        let hash = self.hash_new(place, new, self.context.runtime.bytes()).await?;
+        let token = SessionToken::new(self.context.runtime.bytes());
+        let (now, randoms) = (self.context.runtime.now(), [self.context.runtime.bytes(), self.context.runtime.bytes()]);
         let next = session_of(account.id, self.session_hash(&token), source, now);
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 signed_in(rows, of, now)?;
                 // Somebody else was faster: what was proven is no longer the password.

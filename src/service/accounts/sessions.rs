@@ -6,7 +6,7 @@ use crate::{
         account::Account, digest::Digest, id::AccountId, secret::SessionToken, server_secret::Purpose, session::BrowserSession,
         source::Source,
     },
-    service::{caller::active_account, context::Service},
+    service::{accounts::state::Accounts, caller::active_account},
     store::{
         engine::{Read, Write},
         error::StoreError,
@@ -17,15 +17,16 @@ use crate::{
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
-impl Service {
+impl Accounts {
     pub(super) fn session_hash(&self, token: &SessionToken) -> Digest {
-        self.secret.hash(Purpose::Session, token.expose().as_bytes())
+        self.context.secret.hash(Purpose::Session, token.expose().as_bytes())
     }
 
     /// The live session of a presented cookie, with its account. Unknown tokens are never adopted.
     pub async fn session(&self, token: &SessionToken) -> Result<Option<(BrowserSession, Account)>, Error> {
-        let (hash, now) = (self.session_hash(token), self.runtime.now());
+        let (hash, now) = (self.session_hash(token), self.context.runtime.now());
         let found = self
+            .context
             .store
             .read(|rows| {
                 let Some(session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? else { return Ok(None) };
@@ -33,13 +34,14 @@ impl Service {
             })
             .await?;
         if found.as_ref().is_some_and(|(session, _)| !session.is_live(now)) {
-            self.note_end(now).await;
+            self.latest_time.note_end(now).await;
             return Ok(None);
         }
         if let Some((session, _)) = &found
             && now.duration_since(session.seen_at) >= BrowserSession::SEEN_STEP
         {
-            self.store
+            self.context
+                .store
                 .write(move |rows| {
                     if let Some(mut session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? {
                         session.seen_at = now;
@@ -55,7 +57,8 @@ impl Service {
     /// Ends a session at once.
     pub async fn sign_out(&self, token: &SessionToken) -> Result<(), Error> {
         let hash = self.session_hash(token);
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 rows.takes_away();
                 if let Some(session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? {
@@ -68,7 +71,7 @@ impl Service {
 
     /// The token every form of a browser carries, bound to its cookie.
     pub fn form_token(&self, cookie: &str) -> String {
-        self.secret.tag(Purpose::Csrf, cookie.as_bytes())
+        self.context.secret.tag(Purpose::Csrf, cookie.as_bytes())
     }
 
     pub fn form_token_is_right(&self, cookie: &str, given: &str) -> bool {

@@ -20,13 +20,13 @@ use crate::{
         throttle::Throttle,
     },
     service::{
+        accounts::state::Accounts,
         accounts::{
             hash_queue::{Hashing, Lane, Place},
             passwords::{decoy, matches},
             sessions::session_of,
         },
         caller::active_account,
-        context::Service,
         record_event::record,
         throttle::{charge_throttles, check_throttles},
     },
@@ -40,7 +40,7 @@ use jiff::Timestamp;
 
 const TOO_MANY: &str = "too many attempts to sign in: wait, or sign in where you have signed in before";
 
-impl Service {
+impl Accounts {
     /// Signs in. Unknown account and wrong password look and take the same.
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let account = self.check_password(email, password, source).await?;
@@ -51,9 +51,10 @@ impl Service {
     /// transaction whether the account's password is still the one that was checked.
     pub(super) async fn check_password(&self, email: &str, password: Password, source: Source) -> Result<Account, Error> {
         let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         // Looked at before a place is taken: who is over a limit makes nobody wait.
         let known = self
+            .context
             .store
             .read(|rows| {
                 let known = is_known_at(rows, &email, &source, now)?;
@@ -63,11 +64,12 @@ impl Service {
             })
             .await?;
         // Charged after a place is taken: who is turned away has not tried.
-        let place = self.hashing.place(if known { Lane::Known } else { Lane::Anybody }, &source).await?;
-        let (now, limits, whose) = (self.runtime.now(), Throttle::logins(email.as_str(), &source, known), email.clone());
+        let place = self.hash_queue.place(if known { Lane::Known } else { Lane::Anybody }, &source).await?;
+        let (now, limits, whose) = (self.context.runtime.now(), Throttle::logins(email.as_str(), &source, known), email.clone());
         let refused = [Throttle::refused_logins(email.as_str(), &source, known)];
         let wrong = refused[0].clone();
         let account = self
+            .context
             .store
             .write(move |rows| {
                 check_throttles(rows, &limits, now, TOO_MANY)?;
@@ -82,8 +84,9 @@ impl Service {
             return Ok(account);
         }
         // One write more, whether or not there is such an account: a known one must not take longer to say no.
-        let (now, random) = (self.runtime.now(), self.runtime.bytes());
-        self.store
+        let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
+        self.context
+            .store
             .write(move |rows| {
                 rows::charge(rows, &wrong, now)?;
                 id.map_or(Ok(()), |id| record(rows, id, Some(source), EventKind::SignInRefused, now, random))
@@ -105,9 +108,10 @@ impl Service {
         let name = self.browser_id(session);
         let limits = [Throttle::reauthentications(&name), Throttle::refused_reauthentications(&name)];
         let wrong = limits[1].clone();
-        let place = self.hashing.place(Lane::SignedIn, source).await?;
-        let now = self.runtime.now();
-        self.store
+        let place = self.hash_queue.place(Lane::SignedIn, source).await?;
+        let now = self.context.runtime.now();
+        self.context
+            .store
             .write(move |rows| {
                 check_throttles(rows, &limits, now, TOO_MANY)?;
                 Ok::<_, Error>(rows::charge(rows, &limits[0], now)?)
@@ -116,18 +120,19 @@ impl Service {
         if password_matches(place, Some(account), password).await? {
             return Ok(());
         }
-        let now = self.runtime.now();
-        self.store.write(move |rows| rows::charge(rows, &wrong, now)).await?;
+        let now = self.context.runtime.now();
+        self.context.store.write(move |rows| rows::charge(rows, &wrong, now)).await?;
         Err(Error::WrongPassword)
     }
 
     /// Opens a browser's session for an account as it was when it proved itself.
     pub(super) async fn open_session(&self, proven: &Account, source: Source) -> Result<SessionToken, Error> {
-        let token = SessionToken::new(self.runtime.bytes());
-        let (now, random) = (self.runtime.now(), self.runtime.bytes());
+        let token = SessionToken::new(self.context.runtime.bytes());
+        let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
         let session = session_of(proven.id, self.session_hash(&token), source, now);
         let proven = proven.clone();
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 still_proven(rows, &proven)?;
                 Ok::<_, Error>(begin(rows, &session, random)?)

@@ -11,7 +11,7 @@
 use crate::{
     api::error::Error,
     domain::{account::Account, digest::Digest, secret::Password, session::BrowserSession, source::Source},
-    service::{caller::active_account, context::Service},
+    service::{accounts::state::Accounts, caller::active_account},
     store::{engine::Read, rows},
 };
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ pub fn must_be_fresh(session: &BrowserSession, account: &Account, now: Timestamp
     Err(Error::invalid("password", "is needed again: you signed in more than five minutes ago"))
 }
 
-impl Service {
+impl Accounts {
     /// Makes a session fresh by its account's password; one that is fresh needs none.
     pub async fn sign_in_again(
         &self,
@@ -46,8 +46,8 @@ impl Service {
         password: Option<Password>,
         source: Source,
     ) -> Result<BrowserSession, Error> {
-        let (token, now) = (session.token, self.runtime.now());
-        let (session, account) = self.store.read(|rows| signed_in(rows, token, now)).await?;
+        let (token, now) = (session.token, self.context.runtime.now());
+        let (session, account) = self.context.store.read(|rows| signed_in(rows, token, now)).await?;
         let stale = must_be_fresh(&session, &account, now);
         let password = match (stale, password) {
             (Ok(()), _) => return Ok(session),
@@ -55,8 +55,9 @@ impl Service {
             (Err(error), _) => return Err(error),
         };
         self.check_own_password(&session, &account, password, &source).await?;
-        let now = self.runtime.now();
-        self.store
+        let now = self.context.runtime.now();
+        self.context
+            .store
             .write(move |rows| {
                 let (mut session, _) = signed_in(rows, token, now)?;
                 session.authenticated_at = now;

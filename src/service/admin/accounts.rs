@@ -13,7 +13,7 @@ use crate::{
             find::{named, view},
             step_up::{must_be_fresh, signed_in},
         },
-        context::Service,
+        admin::state::Admin,
         record_event::record,
     },
     store::{
@@ -53,27 +53,7 @@ pub enum Change {
     Enable,
 }
 
-impl Service {
-    /// A plan of the configuration.
-    pub(crate) fn known_plan(&self, plan: String) -> Result<String, Error> {
-        if self.config.plans.contains_key(&plan) {
-            return Ok(plan);
-        }
-        let plans: Vec<_> = self.config.plans.keys().map(String::as_str).collect();
-        Err(Error::invalid("plan", format!("must be one of: {}", plans.join(", "))))
-    }
-
-    /// The account somebody means: by its id, its e-mail or its external id.
-    pub async fn find_account(&self, name: &str) -> Result<AccountView, Error> {
-        let now = self.runtime.now();
-        self.store
-            .read(|rows| {
-                let account = named(rows, name)?.ok_or_else(|| Error::not_found("account"))?;
-                Ok(view(rows, &account, now)?)
-            })
-            .await
-    }
-
+impl Admin {
     /// A page of accounts, newest first.
     pub async fn list_accounts(&self, filter: &AccountFilter) -> Result<AccountList, Error> {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
@@ -89,8 +69,9 @@ impl Service {
                 || account.id.to_string() == search
                 || account.external_id.as_ref().is_some_and(|id| id.as_str().to_ascii_lowercase().contains(&search))
         };
-        let now = self.runtime.now();
-        self.store
+        let now = self.context.runtime.now();
+        self.context
+            .store
             .read(|rows| {
                 let (mut accounts, mut looked_at) = (Vec::new(), 0);
                 let mut after = cursor;
@@ -122,12 +103,14 @@ impl Service {
     /// this machine. What gives the account something takes a fresh sign-in. Where an operator is is nothing the account's owner reads.
     pub async fn change_account(&self, name: &str, change: Change, by: Option<&BrowserSession>) -> Result<AccountView, Error> {
         let change = match change {
-            Change::Plan(plan) => Change::Plan(self.known_plan(plan)?),
+            Change::Plan(plan) => Change::Plan(self.accounts.known_plan(plan)?),
             other => other,
         };
-        let (now, random, name, config) = (self.runtime.now(), self.runtime.bytes(), name.to_owned(), self.config.clone());
+        let (now, random, name, config) =
+            (self.context.runtime.now(), self.context.runtime.bytes(), name.to_owned(), self.context.config.clone());
         let by = by.map(|session| session.token);
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 // An operator who is none any more finds what everybody finds there.
                 let by = by.map(|session| signed_in(rows, session, now)).transpose()?;

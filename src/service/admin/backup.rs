@@ -10,7 +10,7 @@ use crate::{
         server_secret::Purpose,
         source::Source,
     },
-    service::{admin::migrations::SCHEMA, caller::Actor, context::Service, record_event::record},
+    service::{admin::migrations::SCHEMA, admin::state::Admin, caller::Actor, record_event::record},
     store::{
         backup::{self, BackupError, Manifest},
         check::{self, Report},
@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 /// Keys looked at per transaction.
 const BATCH: usize = 500;
 
-impl Service {
+impl Admin {
     /// Writes the store as it is now into a new directory, while everything goes on. Stops when it is dropped.
     pub async fn backup(&self, dir: PathBuf) -> Result<Manifest, Error> {
-        let id = blake3::Hash::from_bytes(self.runtime.bytes()).to_hex()[..32].to_owned();
-        let snapshot = self.store.snapshot(rows::encode(&JournalEntry::Backup { id: id.clone() })?).await?;
-        let manifest = Manifest::new(SCHEMA, id, self.runtime.now(), snapshot.journal, self.secret.ids());
-        let seals = self.secret.seals(Purpose::SealBackup);
+        let id = blake3::Hash::from_bytes(self.context.runtime.bytes()).to_hex()[..32].to_owned();
+        let snapshot = self.context.store.snapshot(rows::encode(&JournalEntry::Backup { id: id.clone() })?).await?;
+        let manifest = Manifest::new(SCHEMA, id, self.context.runtime.now(), snapshot.journal, self.context.secret.ids());
+        let seals = self.context.secret.seals(Purpose::SealBackup);
         let stop = CancellationToken::new();
         let _stops_when_dropped = stop.clone().drop_guard();
         let written = tokio::task::spawn_blocking(move || backup::write(&dir, manifest, &seals, snapshot.pages, || stop.is_cancelled()));
@@ -46,14 +46,15 @@ impl Service {
 
     /// Looks at every row, for `doctor`. Takes as long as reading the whole store does.
     pub async fn check(&self) -> Result<Report, StoreError> {
-        self.store.read(|rows| check::check(rows)).await
+        self.context.store.read(|rows| check::check(rows)).await
     }
 
     /// Lets a disabled key work again; without `id` all that a restore suspended. Returns how many.
     pub async fn resume_keys(&self, actor: &Actor, id: Option<KeyId>, source: Source) -> Result<u64, Error> {
         let Some(id) = id else { return self.resume_all(actor, source).await };
-        let (now, random, actor) = (self.runtime.now(), self.runtime.bytes(), actor.clone());
-        self.store
+        let (now, random, actor) = (self.context.runtime.now(), self.context.runtime.bytes(), actor.clone());
+        self.context
+            .store
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
                 let mut key = rows::key(rows, id)?.filter(|key| actor.may_resume(key)).ok_or_else(|| Error::not_found("key"))?;
@@ -83,7 +84,7 @@ impl Service {
     async fn resume_those_that_may(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
         let (mut after, mut resumed) = (None::<Vec<u8>>, 0);
         loop {
-            let page = self.store.read(|rows| rows.scan(Table::Keys, &[], after.as_deref(), Order::Ascending, BATCH)).await?;
+            let page = self.context.store.read(|rows| rows.scan(Table::Keys, &[], after.as_deref(), Order::Ascending, BATCH)).await?;
             for (_, bytes) in &page {
                 let key = rows::decode::<Key>(bytes)?;
                 if key.disabled_reason.as_deref() == Some(RESTORED) && actor.may_resume(&key) {

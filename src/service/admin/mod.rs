@@ -4,4 +4,5 @@ pub mod accounts;
 pub mod backup;
 pub mod migrations;
 pub mod restore;
+pub mod state;
 pub mod stats;

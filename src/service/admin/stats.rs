@@ -7,7 +7,7 @@ use crate::{
         key::Key,
         usage::date,
     },
-    service::context::Service,
+    service::admin::state::Admin,
     store::{
         engine::{Order, Read},
         error::StoreError,
@@ -52,11 +52,12 @@ pub struct Overview {
     pub usage: UsageDays,
 }
 
-impl Service {
+impl Admin {
     pub async fn overview(&self) -> Result<Overview, Error> {
-        let now = self.runtime.now();
-        let usage = self.usage_of_all(DAYS).await?;
-        self.store()
+        let now = self.context.runtime.now();
+        let usage = self.verifier.usage_of_all(DAYS).await?;
+        self.context
+            .store
             .read(|rows| {
                 Ok(Overview {
                     accounts: count(rows, Table::Emails, |_| Ok(true))?,

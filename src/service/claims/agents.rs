@@ -17,7 +17,7 @@ use crate::{
     },
     service::{
         caller::Actor,
-        context::Service,
+        claims::state::Claims,
         keys::{lineage::revoke_with_all, list::MAX_PAGE},
         record_event::record,
     },
@@ -31,7 +31,7 @@ use jiff::Timestamp;
 
 const DEFAULT_PAGE: usize = 20;
 
-impl Service {
+impl Claims {
     /// A page of an account's agents, newest approval first; for the operator those of all accounts.
     pub async fn list_agents(
         &self,
@@ -49,8 +49,9 @@ impl Service {
             None => None,
         };
         let account = human(actor)?.or(account);
-        let now = self.runtime.now();
-        self.store
+        let now = self.context.runtime.now();
+        self.context
+            .store
             .read(|rows| {
                 let (index, prefix) = match account {
                     Some(account) => (Table::AccountGrants, rows::entry(&[&account.to_string(), ""])),
@@ -75,8 +76,8 @@ impl Service {
 
     /// One agent of the account, or 404 as for unknown ones.
     pub async fn get_agent(&self, actor: &Actor, id: GrantId) -> Result<AgentView, Error> {
-        let (account, now) = (human(actor)?, self.runtime.now());
-        self.store.read(|rows| self.agent_view(rows, &grant_of(rows, account, id)?, now)).await
+        let (account, now) = (human(actor)?, self.context.runtime.now());
+        self.context.store.read(|rows| self.agent_view(rows, &grant_of(rows, account, id)?, now)).await
     }
 
     fn agent_view(&self, rows: &dyn Read, grant: &Grant, now: Timestamp) -> Result<AgentView, Error> {
@@ -109,14 +110,15 @@ impl Service {
             approved_from: grant.approved_from.map(|source| source.to_string()),
             asked_from: registration.map(|registration| registration.request().source.to_string()),
             ended_at: grant.ended_at.map(Time),
-            key: key.map(|key| self.view(rows, &key, now)).transpose()?.map(Box::new),
+            key: key.map(|key| self.keys.view(rows, &key, now)).transpose()?.map(Box::new),
         })
     }
 
     /// Sends one agent away: its keys, all they made, and a key it has not picked up yet, in one commit. Idempotent.
     pub async fn revoke_agent(&self, actor: &Actor, id: GrantId, source: Source) -> Result<AgentsRevoked, Error> {
-        let (account, now, random, actor) = (human(actor)?, self.runtime.now(), self.runtime.bytes(), actor.clone());
+        let (account, now, random, actor) = (human(actor)?, self.context.runtime.now(), self.context.runtime.bytes(), actor.clone());
         let keys = self
+            .context
             .store
             .write(move |rows| {
                 actor.now(rows, now)?;
@@ -156,8 +158,9 @@ impl Service {
     }
 
     async fn revoke_agents_of(&self, actor: &Actor, account: AccountId, source: Source) -> Result<AgentsRevoked, Error> {
-        let (now, seed, actor) = (self.runtime.now(), self.runtime.bytes::<16>(), actor.clone());
-        self.store
+        let (now, seed, actor) = (self.context.runtime.now(), self.context.runtime.bytes::<16>(), actor.clone());
+        self.context
+            .store
             .write(move |rows| {
                 actor.now(rows, now)?;
                 let mut revoked = AgentsRevoked::default();
@@ -175,7 +178,8 @@ impl Service {
     }
 
     async fn accounts_with_agents(&self) -> Result<Vec<AccountId>, Error> {
-        self.store
+        self.context
+            .store
             .read(|rows| {
                 let grants = rows::all::<Grant>(rows, Table::AccountGrants, &[])?;
                 let mut accounts: Vec<_> = grants.into_iter().filter(|grant| grant.ended_at.is_none()).map(|grant| grant.account).collect();

@@ -18,22 +18,22 @@ use crate::{
     },
     platform::runtime::Runtime,
     service::{
-        context::Service,
+        claims::state::Claims,
         idempotency::{Operation, Turn},
     },
     store::{rows, table::Table},
 };
 use jiff::Timestamp;
 
-impl Service {
+impl Claims {
     pub(crate) fn fresh_attempt(&self, runtime: &Runtime, now: Timestamp) -> (UserCode, Attempt) {
         let mut stream = KeyStream::fresh(runtime.bytes());
         let code = UserCode::new(|| stream.byte());
         let attempt = Attempt {
             id: AttemptId::new(now, runtime.bytes()),
-            code: self.secret.hash(Purpose::UserCode, code.letters().as_bytes()),
+            code: self.context.secret.hash(Purpose::UserCode, code.letters().as_bytes()),
             started_at: now,
-            expires_at: after(now, self.config.claim.code_ttl.0),
+            expires_at: after(now, self.context.config.claim.code_ttl.0),
             number: 1,
             bound_to: None,
             typed: false,
@@ -43,8 +43,8 @@ impl Service {
 
     /// Whether the code a registration has now can still be entered.
     pub async fn has_live_code(&self, id: RegistrationId) -> Result<bool, Error> {
-        let now = self.runtime.now();
-        let registration = self.store.read(|rows| rows::registration(rows, id)).await?;
+        let now = self.context.runtime.now();
+        let registration = self.context.store.read(|rows| rows::registration(rows, id)).await?;
         Ok(matches!(registration, Some(Registration::Pending { attempt, .. }) if now < attempt.expires_at))
     }
 
@@ -61,12 +61,13 @@ impl Service {
         operation: Operation,
     ) -> Result<NewAttempt, Error> {
         let hint = login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
-        let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
-        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let hash = self.context.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let Turn { runtime, note, done } = self.context.begin(operation).await?;
         let now = runtime.now();
         let (code, fresh) = self.fresh_attempt(&runtime, now);
         let attempt = fresh.clone();
         let (id, interval) = self
+            .context
             .store
             .write(move |rows| {
                 let registration = rows::registration_by(rows, Table::ClaimTokens, &hash)?.ok_or(Error::InvalidClaimToken)?;

@@ -19,11 +19,11 @@ use crate::{
     },
     service::{
         accounts::step_up::{must_be_fresh, signed_in},
+        claims::state::Claims,
         claims::{
             enter_code::{TOO_MANY_CODES, check_hint},
             review::FLAGGED,
         },
-        context::Service,
         record_event::record,
         throttle::check_throttles,
     },
@@ -44,18 +44,18 @@ pub struct Decision {
     pub password: Option<Password>,
 }
 
-impl Service {
+impl Claims {
     /// Step 4a: Approve. Everything shown is checked again inside the transaction that decides.
     pub async fn approve(&self, session: &BrowserSession, id: RegistrationId, decision: Decision, source: Source) -> Result<(), Error> {
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         let (account_id, token) = (session.account, session.token);
         let chosen = chosen_scopes(&decision.scopes)?;
         let lifetime = self.chosen_lifetime(decision.lifetime)?;
         let environment = decision.environment;
-        if environment.is_some_and(|e| !self.config.offered_environments().contains(&e)) {
+        if environment.is_some_and(|e| !self.context.config.offered_environments().contains(&e)) {
             return Err(Error::invalid("environment", "is not offered here"));
         }
-        let registration = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::WrongCode)?;
+        let registration = self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::WrongCode)?;
         let (request, attempt) = registration.decidable(account_id, now)?;
         let digest = self.review_digest(account_id, request, attempt);
         if !bool::from(digest.as_bytes().ct_eq(decision.digest.as_bytes())) {
@@ -64,18 +64,19 @@ impl Service {
         let first_agent = !self.has_agents(account_id).await?;
         let risky = self.typed_needed(&chosen, lifetime.is_none(), first_agent);
         if risky {
-            self.sign_in_again(session, decision.password, source).await?;
+            self.accounts.sign_in_again(session, decision.password, source).await?;
         }
         let needs_code = risky && !attempt.typed;
         let typed_code = decision.code.map(|code| self.hash_code(&code));
         let shown_attempt = attempt.id;
-        let grant_id = GrantId::new(now, self.runtime.bytes());
-        let salt = request.challenge.as_ref().map(|_| self.runtime.bytes());
-        let format = self.config.key_format();
-        let max_active = self.config.keys.max_active_per_account;
-        let hint_rule = self.config.claim.login_hint;
-        let random = self.runtime.bytes();
-        self.store
+        let grant_id = GrantId::new(now, self.context.runtime.bytes());
+        let salt = request.challenge.as_ref().map(|_| self.context.runtime.bytes());
+        let format = self.context.config.key_format();
+        let max_active = self.context.config.keys.max_active_per_account;
+        let hint_rule = self.context.config.claim.login_hint;
+        let random = self.context.runtime.bytes();
+        self.context
+            .store
             .write(move |rows| {
                 let (session, account) = signed_in(rows, token, now)?;
                 if risky {
@@ -138,7 +139,7 @@ impl Service {
 
     /// The lifetime can be shortened, never lengthened.
     fn chosen_lifetime(&self, seconds: Option<i64>) -> Result<Option<SignedDuration>, Error> {
-        let offered = self.config.claim.key_ttl.0;
+        let offered = self.context.config.claim.key_ttl.0;
         let Some(seconds) = seconds else { return Ok(offered) };
         match crate::service::keys::issue::checked_lifetime("lifetime", seconds)? {
             chosen if offered.is_some_and(|most| chosen > most) => {
@@ -150,9 +151,10 @@ impl Service {
 
     /// Step 4b: Deny, or "I did not start this", which also flags where the request came from.
     pub async fn deny(&self, session: &BrowserSession, id: RegistrationId, disown: bool, source: Source) -> Result<(), Error> {
-        let (now, account, token, random) = (self.runtime.now(), session.account, session.token, self.runtime.bytes());
-        let hint_rule = self.config.claim.login_hint;
-        self.store
+        let (now, account, token, random) = (self.context.runtime.now(), session.account, session.token, self.context.runtime.bytes());
+        let hint_rule = self.context.config.claim.login_hint;
+        self.context
+            .store
             .write(move |rows| {
                 rows.takes_away();
                 let (_, decider) = signed_in(rows, token, now)?;
@@ -178,8 +180,9 @@ impl Service {
 
     /// Step 4c: "not me, give it back".
     pub async fn release(&self, session: &BrowserSession, id: RegistrationId) -> Result<(), Error> {
-        let (now, account, token) = (self.runtime.now(), session.account, session.token);
-        self.store
+        let (now, account, token) = (self.context.runtime.now(), session.account, session.token);
+        self.context
+            .store
             .write(move |rows| {
                 signed_in(rows, token, now)?;
                 let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
@@ -190,12 +193,12 @@ impl Service {
 
     /// What became of a registration this account decided: for the page after the decision.
     pub async fn decision(&self, session: &BrowserSession, id: RegistrationId) -> Result<Registration, Error> {
-        let (account, token, now) = (session.account, session.token, self.runtime.now());
+        let (account, token, now) = (session.account, session.token, self.context.runtime.now());
         let read = |rows: &dyn Read| {
             signed_in(rows, token, now)?;
             Ok::<_, Error>(rows::registration(rows, id)?)
         };
-        let registration = self.store.read(read).await?;
+        let registration = self.context.store.read(read).await?;
         registration.filter(|r| r.account() == Some(account) && !matches!(r, Registration::Pending { .. })).ok_or(Error::WrongCode)
     }
 }

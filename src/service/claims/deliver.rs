@@ -17,17 +17,17 @@ use crate::{
         source::Source,
         time::after,
     },
-    service::{context::Service, record_event::record},
+    service::{claims::state::Claims, record_event::record},
     store::{rows, table::Table},
 };
 use jiff::SignedDuration;
 
-impl Service {
+impl Claims {
     /// Makes the key an approval stands for: derived when there was a challenge, fresh otherwise.
     fn make_key(&self, id: RegistrationId, approval: &Approval, verifier: Option<&CodeVerifier>) -> (ApiKey, String) {
         let mut stream = match (&approval.salt, verifier) {
-            (Some(salt), Some(verifier)) => self.secret.key_stream(id, salt, verifier),
-            _ => KeyStream::fresh(self.runtime.bytes()),
+            (Some(salt), Some(verifier)) => self.context.secret.key_stream(id, salt, verifier),
+            _ => KeyStream::fresh(self.context.runtime.bytes()),
         };
         approval.format.make(approval.environment, &mut stream)
     }
@@ -40,15 +40,17 @@ impl Service {
         pickup: Option<PickupToken>,
         source: Source,
     ) -> Result<Delivered, Error> {
-        let now = self.runtime.now();
-        let approved = self.store.read(|rows| rows::registration(rows, id)).await?;
+        let now = self.context.runtime.now();
+        let approved = self.context.store.read(|rows| rows::registration(rows, id)).await?;
         let Some(Registration::Approved { approval, .. }) = &approved else { return self.delivered_meanwhile(id, verifier).await };
         let (secret, shown) = self.make_key(id, approval, verifier);
-        let hash = self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
-        let spent = pickup.map(|token| self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()));
-        let (key_id, secret_id, random) = (KeyId::new(now, self.runtime.bytes()), self.secret_id.clone(), self.runtime.bytes());
-        let max_active = self.config.keys.max_active_per_account;
+        let hash = self.context.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
+        let spent = pickup.map(|token| self.context.secret.hash(Purpose::PickupToken, token.expose().as_bytes()));
+        let (key_id, secret_id, random) =
+            (KeyId::new(now, self.context.runtime.bytes()), self.context.secret.id(), self.context.runtime.bytes());
+        let max_active = self.context.config.keys.max_active_per_account;
         let key = self
+            .context
             .store
             .write(move |rows| {
                 let registration = rows::registration(rows, id)?.ok_or(Error::InvalidGrant)?;
@@ -107,8 +109,8 @@ impl Service {
 
     /// Another poll of the same agent was first: with a challenge both get the same key.
     async fn delivered_meanwhile(&self, id: RegistrationId, verifier: Option<&CodeVerifier>) -> Result<Delivered, Error> {
-        let registration = self.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
-        match registration.poll(verifier, false, self.runtime.now()) {
+        let registration = self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
+        match registration.poll(verifier, false, self.context.runtime.now()) {
             Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
             Poll::Denied => Err(Error::AccessDenied),
             _ => Err(Error::InvalidGrant),
@@ -123,23 +125,23 @@ impl Service {
         salt: &[u8; 32],
         verifier: Option<&CodeVerifier>,
     ) -> Result<Delivered, Error> {
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         let (Some(verifier), Registration::Delivered { approval, .. }) = (verifier, registration) else { return Err(Error::InvalidGrant) };
-        let key = self.store.read(|rows| rows::key(rows, key)).await?.ok_or(Error::InvalidGrant)?;
+        let key = self.context.store.read(|rows| rows::key(rows, key)).await?.ok_or(Error::InvalidGrant)?;
         if !key.is_active(now) || key.redeliverable.is_none() {
             return Err(Error::InvalidGrant);
         }
-        let mut stream = self.secret.key_stream(registration.id(), salt, verifier);
+        let mut stream = self.context.secret.key_stream(registration.id(), salt, verifier);
         let (secret, _) = approval.format.make(approval.environment, &mut stream);
         // A rotated server secret would derive another key: say nothing rather than something wrong.
-        if self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes()) != key.hash {
+        if self.context.secret.hash(Purpose::ApiKey, secret.expose().as_bytes()) != key.hash {
             return Err(Error::InvalidGrant);
         }
         self.delivered(&secret, &key).await
     }
 
     async fn delivered(&self, secret: &ApiKey, key: &Key) -> Result<Delivered, Error> {
-        let account = self.store.read(|rows| rows::account(rows, key.account)).await?.ok_or(Error::AccessDenied)?;
+        let account = self.context.store.read(|rows| rows::account(rows, key.account)).await?.ok_or(Error::AccessDenied)?;
         Ok(Delivered {
             access_token: Revealed::new(secret.expose()),
             token_type: "Bearer".to_owned(),
@@ -147,26 +149,27 @@ impl Service {
             key_id: key.id,
             approved_by: account.named(),
             environment: key.environment,
-            expires_in: key.expires_at.map(|at| at.duration_since(self.runtime.now()).as_secs()),
+            expires_in: key.expires_at.map(|at| at.duration_since(self.context.runtime.now()).as_secs()),
             expires_at: key.expires_at.map(Time),
             key_prefix: key.shown.clone(),
             next: format!(
                 "Store the key now as {}; it is not shown again. Send it as `Authorization: Bearer …`, for example to {}.",
-                self.config.api.key_env,
-                self.config.try_url()
+                self.context.config.api.key_env,
+                self.context.config.try_url()
             ),
         })
     }
 
     /// The key a claim was delivered as.
     pub async fn delivered_key(&self, id: KeyId) -> Result<crate::api::keys::KeyView, Error> {
-        self.get_key(&crate::service::caller::Actor::Operator, id).await
+        self.keys.get_key(&crate::service::caller::Actor::Operator, id).await
     }
 
     pub(crate) async fn replayed(&self, hash: &crate::domain::digest::Digest, source: Source) -> Result<Delivered, Error> {
         self.unknown_tokens.charge(&source)?;
-        let (now, hash, random) = (self.runtime.now(), *hash, self.runtime.bytes());
-        self.store
+        let (now, hash, random) = (self.context.runtime.now(), *hash, self.context.runtime.bytes());
+        self.context
+            .store
             .write(move |rows| {
                 if let Some(Registration::Delivered { request, approval, key, .. }) = rows::registration_by(rows, Table::Pickups, &hash)? {
                     // What was taken may have been rotated since: the newest ends with all before it.

@@ -9,7 +9,7 @@ use crate::{
     },
     service::{
         accounts::step_up::signed_in,
-        context::Service,
+        claims::state::Claims,
         record_event::record,
         throttle::{charge_throttles, check_throttles, is_any_throttled},
     },
@@ -26,9 +26,9 @@ enum Entered {
     OneOfTwo,
 }
 
-impl Service {
+impl Claims {
     pub(crate) fn hash_code(&self, code: &UserCode) -> crate::domain::digest::Digest {
-        self.secret.hash(Purpose::UserCode, code.letters().as_bytes())
+        self.context.secret.hash(Purpose::UserCode, code.letters().as_bytes())
     }
 
     /// Step 3: the right code binds the attempt to this account. A wrong one charges the guesser, never the attempt;
@@ -43,12 +43,13 @@ impl Service {
         typed: bool,
         source: Source,
     ) -> Result<RegistrationId, Error> {
-        let (now, account, token) = (self.runtime.now(), session.account, session.token);
+        let (now, account, token) = (self.context.runtime.now(), session.account, session.token);
         let hash = self.hash_code(&code.ok_or_else(Error::unreadable_code)?);
-        let random = self.runtime.bytes();
-        let hint_rule = self.config.claim.login_hint;
+        let random = self.context.runtime.bytes();
+        let hint_rule = self.context.config.claim.login_hint;
         let pending = u64::try_from(self.registrations.pending()).unwrap_or(0);
         let entered = self
+            .context
             .store
             .write(move |rows| {
                 let (_, guesser) = signed_in(rows, token, now)?;
@@ -92,7 +93,7 @@ impl Service {
     }
 
     pub(crate) fn typed_needed(&self, scopes: &ScopeSet, unlimited: bool, first_agent: bool) -> bool {
-        unlimited || first_agent || scopes.iter().any(|scope| self.catalogue.is_risky(scope))
+        unlimited || first_agent || scopes.iter().any(|scope| self.context.catalogue.is_risky(scope))
     }
 }
 

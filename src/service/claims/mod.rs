@@ -9,5 +9,6 @@ pub mod enter_code;
 pub mod pickup;
 pub(crate) mod poll;
 pub mod register;
-pub(crate) mod registration_counts;
+pub mod registrations;
 pub mod review;
+pub mod state;

@@ -13,20 +13,21 @@ use crate::{
         source::Source,
         time::after,
     },
-    service::context::Service,
+    service::claims::state::Claims,
     store::{rows, table::Table},
 };
 use jiff::Timestamp;
 
-impl Service {
+impl Claims {
     /// Mints the token a shell fetches the approved key with; voids an earlier one.
     pub async fn offer_pickup(&self, id: RegistrationId) -> Result<(PickupToken, Timestamp), Error> {
-        let now = self.runtime.now();
-        let token = PickupToken::new(self.runtime.bytes());
+        let now = self.context.runtime.now();
+        let token = PickupToken::new(self.context.runtime.bytes());
         let pickup =
-            Pickup { token: self.secret.hash(Purpose::PickupToken, token.expose().as_bytes()), expires_at: after(now, PICKUP_TTL) };
+            Pickup { token: self.context.secret.hash(Purpose::PickupToken, token.expose().as_bytes()), expires_at: after(now, PICKUP_TTL) };
         let expires = pickup.expires_at;
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 let registration = rows::registration(rows, id)?.ok_or_else(|| Error::not_found("claim"))?;
                 let next = registration.offer_pickup(pickup.clone(), now).map_err(|_| Error::InvalidGrant)?;
@@ -39,8 +40,8 @@ impl Service {
     /// Redeems a pickup token. It is a bearer until it is spent, so a second redemption revokes the key and tells
     /// the owner (as RFC 6749 §4.1.2 does for codes).
     pub async fn pickup(&self, token: PickupToken, source: Source) -> Result<Delivered, Error> {
-        let hash = self.secret.hash(Purpose::PickupToken, token.expose().as_bytes());
-        match self.store.read(|rows| rows::registration_by(rows, Table::Pickups, &hash)).await? {
+        let hash = self.context.secret.hash(Purpose::PickupToken, token.expose().as_bytes());
+        match self.context.store.read(|rows| rows::registration_by(rows, Table::Pickups, &hash)).await? {
             Some(Registration::Approved { request, .. }) => match self.deliver(request.id, None, Some(token), source).await {
                 Err(Error::InvalidGrant) => self.replayed(&hash, source).await,
                 answer => answer,

@@ -14,7 +14,9 @@ use crate::{
         source::Source,
         throttle::Throttle,
     },
-    service::{claims::decision_waiters::WaiterSource, context::Service, record_event::record},
+    service::{
+        claims::decision_waiters::WaiterSource, claims::registrations::RegistrationCounts, claims::state::Claims, record_event::record,
+    },
     store::{rows, table::Table},
 };
 use jiff::Timestamp;
@@ -23,7 +25,7 @@ use std::time::Duration;
 /// Polls of one claim that wait at once, from programs that ask over HTTP: an agent that repeats itself, or two of them.
 const AT_ONCE: usize = 4;
 
-impl Service {
+impl Claims {
     /// Step 5: one poll. An approved registration is delivered in the reply.
     pub async fn poll(&self, token: &ClaimToken, verifier: Option<&CodeVerifier>, source: Source) -> Result<Delivered, Error> {
         self.poll_paced(token, verifier, source, true).await
@@ -36,9 +38,9 @@ impl Service {
         source: Source,
         paced: bool,
     ) -> Result<Delivered, Error> {
-        let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
-        let now = self.runtime.now();
-        let held = self.open_claims.read(&hash, |open| match open.waiting.poll(verifier, false, now) {
+        let hash = self.context.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let now = self.context.runtime.now();
+        let held = self.claim_cache.read(&hash, |open| match open.waiting.poll(verifier, false, now) {
             Poll::Pending { interval } => {
                 let too_early = paced && open.polled_too_early(interval, now);
                 Some((interval, too_early.then_some((open.waiting.id, open.waiting.is_slowest()))))
@@ -57,8 +59,8 @@ impl Service {
                 }
             };
         }
-        let since = self.open_claims.epoch.now();
-        let registration = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
+        let since = self.claim_cache.epoch.now();
+        let registration = self.context.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
         let Some(registration) = registration else {
             self.unknown_tokens.charge(&source)?;
             return Err(Error::InvalidGrant);
@@ -77,7 +79,7 @@ impl Service {
         if answer != Poll::WrongVerifier
             && let Some(waiting) = registration.waiting()
         {
-            self.open_claims.keep(&hash, waiting, polled, since);
+            self.claim_cache.keep(&hash, waiting, polled, since);
         }
         match answer {
             Poll::WrongVerifier => {
@@ -89,7 +91,7 @@ impl Service {
             Poll::Spent => Err(Error::InvalidGrant),
             Poll::Denied => Err(Error::AccessDenied),
             Poll::Expired(retry) => {
-                self.note_end(now).await;
+                self.latest_time.note_end(now).await;
                 Err(Error::ExpiredToken { register: retry == NextStep::Register })
             }
             Poll::Pending { interval } => Err(Error::AuthorizationPending { interval }),
@@ -108,10 +110,10 @@ impl Service {
         source: Source,
         wait: Duration,
     ) -> Result<Delivered, Error> {
-        let hash = self.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
-        let known = self.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
+        let hash = self.context.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
+        let known = self.context.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
         // Only who proves itself takes a place from anybody.
-        let place = known.as_ref().and_then(|known| match known.poll(verifier, false, self.runtime.now()) {
+        let place = known.as_ref().and_then(|known| match known.poll(verifier, false, self.context.runtime.now()) {
             Poll::Pending { interval } => {
                 Some((self.registrations.waiters.join(known.id(), &WaiterSource::of(source, None), AT_ONCE)?, interval))
             }
@@ -140,6 +142,7 @@ impl Service {
 
     async fn slow_down(&self, id: RegistrationId) -> Result<Delivered, Error> {
         let interval = self
+            .context
             .store
             .write(move |rows| {
                 let registration = rows::registration(rows, id)?.ok_or(Error::InvalidGrant)?.slowed();
@@ -160,10 +163,11 @@ impl Service {
         tracing::warn!(registration = %request.id, "poll with a wrong or missing code verifier");
         let Some(account) = registration.account() else { return Ok(()) };
         let what = EventKind::WrongVerifier { registration: request.id, agent: request.agent_name.clone() };
-        let random = self.runtime.bytes();
+        let random = self.context.runtime.bytes();
         // The log says so without being a way to fill the disk.
         let limit = Throttle::wrong_verifier_notes(request.id);
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 if rows::charged(rows, &limit, now)? < limit.max {
                     rows::charge(rows, &limit, now)?;
@@ -176,8 +180,8 @@ impl Service {
 
     /// The registration an MCP client's handle leads to; a foreign handle looks like an unknown one.
     pub async fn find_by_handle(&self, handle: &ClaimHandle, caller: Option<&str>) -> Result<Registration, Error> {
-        let hash = self.secret.hash(Purpose::ClaimHandle, handle.expose().as_bytes());
-        let registration = self.store.read(|rows| rows::registration_by(rows, Table::Handles, &hash)).await?;
+        let hash = self.context.secret.hash(Purpose::ClaimHandle, handle.expose().as_bytes());
+        let registration = self.context.store.read(|rows| rows::registration_by(rows, Table::Handles, &hash)).await?;
         registration
             .filter(|registration| registration.request().handle.as_ref().is_some_and(|handle| handle.admits(caller)))
             .ok_or_else(|| Error::not_found("claim"))
@@ -185,7 +189,7 @@ impl Service {
 
     /// What a registration's poll would say, without delivering.
     pub async fn standing(&self, id: RegistrationId) -> Result<Registration, Error> {
-        self.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
+        self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
     }
 
     /// Waits for the decision on a registration, at most `wait`; without a place to wait in, not at all.
@@ -221,12 +225,13 @@ impl Service {
 
     /// The claim token of a registration opened over MCP.
     pub fn claim_token_of(&self, id: RegistrationId) -> ClaimToken {
-        self.secret.claim_token(id)
+        self.context.secret.claim_token(id)
     }
 
     /// The masked e-mail of whoever decided.
     pub async fn approver(&self, id: RegistrationId) -> Result<Option<String>, Error> {
-        self.store
+        self.context
+            .store
             .read(|rows| {
                 let Some(account) = rows::registration(rows, id)?.and_then(|registration| registration.account()) else { return Ok(None) };
                 Ok(rows::account(rows, account)?.map(|account| account.named()))
@@ -237,3 +242,15 @@ impl Service {
 
 /// The longest a poll is held, in seconds: below what proxies cut and clients wait for.
 pub const MAX_WAIT: u64 = 55;
+
+impl Claims {
+    /// How many polls wait for a human now.
+    pub fn waiting(&self) -> usize {
+        self.registrations.waiters.count()
+    }
+
+    /// What is known of registrations without looking.
+    pub fn registrations(&self) -> RegistrationCounts {
+        self.registrations.counts()
+    }
+}

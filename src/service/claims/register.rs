@@ -27,7 +27,7 @@ use crate::{
         user_code::UserCode,
     },
     service::{
-        context::Service,
+        claims::state::Claims,
         idempotency::{Operation, Turn},
         throttle::check_throttles,
     },
@@ -67,18 +67,21 @@ pub struct NewHandle {
     pub bound_to: Option<String>,
 }
 
-impl Service {
+impl Claims {
     fn ask_scopes(&self, scopes: Option<Vec<String>>) -> Result<(ScopeSet, Vec<String>), Error> {
         let Some(requested) = scopes else {
-            return Ok((self.catalogue.least(), Vec::new()));
+            return Ok((self.context.catalogue.least(), Vec::new()));
         };
         if requested.len() > ScopeSet::MAX_REQUESTED {
             return Err(Error::invalid("scope", format!("holds more than {} scopes", ScopeSet::MAX_REQUESTED)));
         }
-        let available = || self.catalogue.for_agents();
-        let offer =
-            self.catalogue.offer(&requested).map_err(|error| Error::InvalidScope { detail: error.to_string(), available: available() })?;
-        let rejected = !offer.ignored.is_empty() && self.config.claim.unknown_scopes == UnknownScopes::Reject;
+        let available = || self.context.catalogue.for_agents();
+        let offer = self
+            .context
+            .catalogue
+            .offer(&requested)
+            .map_err(|error| Error::InvalidScope { detail: error.to_string(), available: available() })?;
+        let rejected = !offer.ignored.is_empty() && self.context.config.claim.unknown_scopes == UnknownScopes::Reject;
         if offer.scopes.is_empty() || rejected {
             let detail = if offer.ignored.is_empty() {
                 "`scope` names nothing".to_owned()
@@ -92,7 +95,7 @@ impl Service {
 
     /// How many registrations an hour this caller may make; none: uncounted.
     fn registration_limits(&self, who: &Registrant) -> Vec<Throttle> {
-        let usual = self.config.limits.registrations_per_hour;
+        let usual = self.context.config.limits.registrations_per_hour;
         if usual == 0 {
             return Vec::new();
         }
@@ -101,7 +104,7 @@ impl Service {
             (None, Source::Local) => Vec::new(),
             (None, Source::Hidden) => Throttle::registrations(&who.source, usual, None),
             (None, Source::Address(ip)) => {
-                let raised: Vec<_> = self.config.limits.sources.iter().filter(|(net, _)| net.contains(&ip)).collect();
+                let raised: Vec<_> = self.context.config.limits.sources.iter().filter(|(net, _)| net.contains(&ip)).collect();
                 let max = raised.iter().map(|(_, max)| **max).max().unwrap_or(usual);
                 // A whole /48 that was raised is one caller.
                 let of_network = raised.iter().filter(|(net, _)| net.prefix_len() <= 48).map(|(_, max)| **max).max();
@@ -111,7 +114,7 @@ impl Service {
     }
 
     pub(crate) fn claim_block(&self, code: &UserCode, attempt: &Attempt, interval: u16, now: Timestamp) -> ClaimBlock {
-        let page = format!("{}/claim", self.config.pages_url);
+        let page = format!("{}/claim", self.context.config.pages_url);
         ClaimBlock {
             user_code: Revealed::new(&code.expose()),
             verification_uri_complete: Revealed::new(&format!("{page}?code={}", code.expose())),
@@ -131,47 +134,48 @@ impl Service {
         let (scopes, ignored) = self.ask_scopes(ask.scopes)?;
         if scopes.is_empty() {
             let detail = "no default scopes are configured, so name those you need".to_owned();
-            return Err(Error::InvalidScope { detail, available: self.catalogue.for_agents() });
+            return Err(Error::InvalidScope { detail, available: self.context.catalogue.for_agents() });
         }
         let login_hint = ask.login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
-        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let Turn { runtime, note, done } = self.context.begin(operation).await?;
         let now = runtime.now();
         let id = RegistrationId::new(now, runtime.bytes());
         let claim_token = match &ask.handle {
-            Some(_) => self.secret.claim_token(id),
+            Some(_) => self.context.secret.claim_token(id),
             None => ClaimToken::new(runtime.bytes()),
         };
         let (code, attempt) = self.fresh_attempt(&runtime, now);
-        let interval = self.config.claim.interval;
+        let interval = self.context.config.claim.interval;
         let claim = self.claim_block(&code, &attempt, interval, now);
         let request = RegistrationRequest {
             id,
             created_at: now,
-            expires_at: after(now, self.config.claim.registration_ttl.0),
+            expires_at: after(now, self.context.config.claim.registration_ttl.0),
             agent_name,
             scopes: scopes.clone(),
             ignored: ignored.clone(),
             login_hint,
-            environment: ask.environment.unwrap_or(self.config.environment),
+            environment: ask.environment.unwrap_or(self.context.config.environment),
             source: who.source,
             before: 0,
-            claim_token: self.secret.hash(Purpose::ClaimToken, claim_token.expose().as_bytes()),
+            claim_token: self.context.secret.hash(Purpose::ClaimToken, claim_token.expose().as_bytes()),
             challenge: ask.challenge,
             handle: ask.handle.map(|made| Handle {
-                hash: self.secret.hash(Purpose::ClaimHandle, made.handle.expose().as_bytes()),
+                hash: self.context.secret.hash(Purpose::ClaimHandle, made.handle.expose().as_bytes()),
                 bound_to: made.bound_to,
             }),
         };
-        if !self.config.offered_environments().contains(&request.environment) {
-            let offered: Vec<_> = self.config.offered_environments().iter().map(|e| e.as_str()).collect();
+        if !self.context.config.offered_environments().contains(&request.environment) {
+            let offered: Vec<_> = self.context.config.offered_environments().iter().map(|e| e.as_str()).collect();
             return Err(Error::invalid("environment", format!("must be one of: {}", offered.join(", "))));
         }
         let (expires, environment) = (request.expires_at, request.environment);
         let limits = self.registration_limits(&who);
-        let full = self.registrations.pending() >= i64::from(self.config.limits.pending_registrations);
+        let full = self.registrations.pending() >= i64::from(self.context.config.limits.pending_registrations);
         let registration = Registration::open(request, attempt, interval);
         if done.is_none() {
-            self.store
+            self.context
+                .store
                 .write(move |rows| {
                     check_throttles(
                         rows,
@@ -197,7 +201,7 @@ impl Service {
             registration_type: "service_auth".to_owned(),
             claim_token: Revealed::new(claim_token.expose()),
             claim_token_expires: Time(expires),
-            claim_url: format!("{}/agent/identity/claim", self.config.public_url),
+            claim_url: format!("{}/agent/identity/claim", self.context.config.public_url),
             post_claim_scopes: scopes,
             ignored_scopes: ignored,
             environment,
@@ -205,7 +209,7 @@ impl Service {
                 "Show your human the link {} and the code {} exactly as they are, then poll {}/oauth2/token every {interval} seconds with your claim_token.",
                 claim.verification_uri,
                 claim.user_code.expose(),
-                self.config.public_url,
+                self.context.config.public_url,
             ),
             claim,
         })

@@ -13,7 +13,7 @@ use crate::{
         session::BrowserSession,
         source::Source,
     },
-    service::{accounts::step_up::signed_in, claims::enter_code::check_hint, context::Service},
+    service::{accounts::step_up::signed_in, claims::enter_code::check_hint, claims::state::Claims},
     store::{engine::Read, rows, table::Table},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -61,10 +61,10 @@ pub struct Review {
     pub digest: String,
 }
 
-impl Service {
+impl Claims {
     /// Whether the code field may be prefilled for this account: its first agent's code is typed.
     pub async fn has_agents(&self, account: AccountId) -> Result<bool, Error> {
-        self.store.read(|rows| has_grants(rows, account)).await
+        self.context.store.read(|rows| has_grants(rows, account)).await
     }
 
     pub(crate) fn review_digest(&self, account: AccountId, request: &RegistrationRequest, attempt: &Attempt) -> String {
@@ -75,17 +75,18 @@ impl Service {
             request.agent_name,
             request.scopes,
             request.environment,
-            self.config.offered_environments(),
-            self.config.claim.key_ttl,
-            request.scopes.iter().map(|scope| self.catalogue.get(scope)).collect::<Vec<_>>(),
+            self.context.config.offered_environments(),
+            self.context.config.claim.key_ttl,
+            request.scopes.iter().map(|scope| self.context.catalogue.get(scope)).collect::<Vec<_>>(),
         ]);
-        self.secret.tag(Purpose::ReviewDigest, shown.to_string().as_bytes())
+        self.context.secret.tag(Purpose::ReviewDigest, shown.to_string().as_bytes())
     }
 
     /// Step 4, before the decision: what the human is asked. Only the account that entered the code gets it.
     pub async fn review(&self, session: &BrowserSession, id: RegistrationId, source: Source) -> Result<Review, Error> {
-        let (now, account_id, token) = (self.runtime.now(), session.account, session.token);
+        let (now, account_id, token) = (self.context.runtime.now(), session.account, session.token);
         let (session, account, registration, grants, flagged) = self
+            .context
             .store
             .read(|rows| {
                 let (session, account) = signed_in(rows, token, now)?;
@@ -96,13 +97,13 @@ impl Service {
             })
             .await?;
         let (request, attempt) = registration.decidable(account_id, now)?;
-        check_hint(self.config.claim.login_hint, &account, request)?;
-        let lifetime = self.config.claim.key_ttl.0;
+        check_hint(self.context.config.claim.login_hint, &account, request)?;
+        let lifetime = self.context.config.claim.key_ttl.0;
         let first_agent = grants.is_empty();
         let scopes = request
             .scopes
             .iter()
-            .filter_map(|scope| self.catalogue.get(scope).map(|info| (scope, info)))
+            .filter_map(|scope| self.context.catalogue.get(scope).map(|info| (scope, info)))
             .map(|(scope, info)| ReviewScope { scope: scope.clone(), title: info.title.clone(), risk: info.risk })
             .collect();
         let risky = self.typed_needed(&request.scopes, lifetime.is_none(), first_agent);
@@ -115,7 +116,7 @@ impl Service {
             scopes,
             ignored: request.ignored.clone(),
             environment: request.environment,
-            offered_environments: self.config.offered_environments(),
+            offered_environments: self.context.config.offered_environments(),
             lifetime,
             asked_at: request.created_at,
             asked_from: request.source,

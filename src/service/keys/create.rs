@@ -22,8 +22,8 @@ use crate::{
     },
     service::{
         caller::{Actor, active_account},
-        context::Service,
         idempotency::{Operation, Turn},
+        keys::state::Keys,
         keys::{access::missing, issue::lifetime, lineage::may_make, once::Once, quota::check_key_quota},
         record_event::record,
     },
@@ -43,7 +43,7 @@ pub struct NewKey {
     pub requests_per_minute: Option<u32>,
 }
 
-impl Service {
+impl Keys {
     /// Creates a key. The secret is in the reply and nowhere else.
     pub async fn create_key(&self, actor: Actor, account: AccountId, new: NewKey, source: Source) -> Result<Created, Error> {
         let Issued { key, view, .. } = self.create_key_once(actor, account, new, source, None).await?;
@@ -78,7 +78,7 @@ impl Service {
         }
         let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = self.known_scopes(&new.scopes)?;
-        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let Turn { runtime, note, done } = self.context.begin(operation).await?;
         let now = runtime.now();
         let expires_at = lifetime(new.expires_in)?.map(|lifetime| after(now, lifetime));
         let environment = match &actor {
@@ -86,7 +86,7 @@ impl Service {
                 return Err(Error::Forbidden { detail: format!("a {} key can't make keys of another environment", key.environment) });
             }
             Actor::Key(key) => key.environment,
-            Actor::Owner { .. } | Actor::Program { .. } | Actor::Operator => new.environment.unwrap_or(self.config.environment),
+            Actor::Owner { .. } | Actor::Program { .. } | Actor::Operator => new.environment.unwrap_or(self.context.config.environment),
         };
         let fresh = self.fresh_key(environment, &runtime);
         let draft = Key {
@@ -94,7 +94,7 @@ impl Service {
             account,
             name,
             hash: fresh.hash,
-            secret: self.secret_id.clone(),
+            secret: self.context.secret.id(),
             shown: fresh.shown,
             environment,
             scopes,
@@ -113,8 +113,9 @@ impl Service {
             redeliverable: None,
         };
         let request = self.request(once, "create", &new)?;
-        let (config, random) = (self.config.clone(), runtime.bytes());
+        let (config, random) = (self.context.config.clone(), runtime.bytes());
         let made = self
+            .context
             .store
             .write(move |rows| {
                 if done.is_some() {

@@ -12,7 +12,7 @@ use crate::{
     },
     service::{
         caller::Actor,
-        context::Service,
+        keys::state::Keys,
         keys::{
             access::{may_enable, writable},
             lineage::change_reach,
@@ -34,16 +34,18 @@ pub struct Edit {
     pub disabled: Option<bool>,
 }
 
-impl Service {
+impl Keys {
     /// Edits a key. What is taken from it is taken from all that has it through this key, in the same commit; a key that
     /// ended stays as it was.
     pub async fn edit_key(&self, actor: &Actor, id: KeyId, edit: Edit, source: Source) -> Result<KeyView, Error> {
         let name: Option<Name> =
             edit.name.map(|name| name.parse()).transpose().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = edit.scopes.map(|scopes| self.known_scopes(&scopes)).transpose()?;
-        let (now, actor, disabled) = (self.runtime.now(), actor.clone(), edit.disabled);
-        let (randoms, max_active) = ([self.runtime.bytes(), self.runtime.bytes()], self.config.keys.max_active_per_account);
-        self.store
+        let (now, actor, disabled) = (self.context.runtime.now(), actor.clone(), edit.disabled);
+        let (randoms, max_active) =
+            ([self.context.runtime.bytes(), self.context.runtime.bytes()], self.context.config.keys.max_active_per_account);
+        self.context
+            .store
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
                 let mut key = writable(rows, &actor, id)?;

@@ -16,7 +16,7 @@ use crate::{
         server_secret::Purpose,
     },
     platform::runtime::Runtime,
-    service::context::Service,
+    service::keys::state::Keys,
     store::{engine::Read, rows},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -33,11 +33,11 @@ pub(crate) struct Fresh {
     pub(crate) shown: String,
 }
 
-impl Service {
+impl Keys {
     pub(crate) fn fresh_key(&self, environment: Environment, runtime: &Runtime) -> Fresh {
         let mut stream = KeyStream::fresh(runtime.bytes());
-        let (secret, shown) = self.config.key_format().make(environment, &mut stream);
-        let hash = self.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
+        let (secret, shown) = self.context.config.key_format().make(environment, &mut stream);
+        let hash = self.context.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
         Fresh { id: KeyId::new(runtime.now(), runtime.bytes()), secret, hash, shown }
     }
 
@@ -46,8 +46,8 @@ impl Service {
         let mut known = Vec::new();
         for text in scopes {
             let scope: Scope = text.parse().map_err(|error| Error::invalid("scopes", format!("{error}")))?;
-            if self.catalogue.get(&scope).is_none() {
-                let known: Vec<_> = self.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
+            if self.context.catalogue.get(&scope).is_none() {
+                let known: Vec<_> = self.context.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
                 return Err(Error::invalid(
                     "scopes",
                     format!("names `{scope}`, which is not in this service's catalogue: {}", known.join(" ")),
@@ -62,7 +62,7 @@ impl Service {
     }
 
     pub(crate) fn view(&self, rows: &dyn Read, key: &Key, now: Timestamp) -> Result<KeyView, Error> {
-        let usage = self.merged_usage(key.id, rows::usage(rows, key.id)?);
+        let usage = self.verifier.merged_usage(key.id, rows::usage(rows, key.id)?);
         let account = rows::account(rows, key.account)?;
         let plan = account.as_ref().map_or_else(String::new, |account| account.plan.clone());
         let approver = |id: AccountId| match &account {
@@ -74,8 +74,9 @@ impl Service {
 
     /// What create and rotate answer: a key that was just made with its secret, one that was made before without.
     pub(crate) async fn issued(&self, id: KeyId, secret: Option<&ApiKey>) -> Result<Issued, Error> {
-        let now = self.runtime.now();
-        self.store
+        let now = self.context.runtime.now();
+        self.context
+            .store
             .read(|rows| {
                 let key = rows::key(rows, id)?.ok_or_else(|| Error::not_found("key"))?;
                 let replaced = match key.replaces {

@@ -13,8 +13,8 @@ use crate::{
     },
     service::{
         caller::{Actor, Caller, Principal},
-        context::Service,
         keys::access::{key_of, sees},
+        keys::state::Keys,
     },
     store::{engine::Order, rows, table::Table},
 };
@@ -40,7 +40,7 @@ const SCAN: usize = 500;
 /// A name is not longer, and neither is what one looks for.
 const MAX_SEARCH: usize = 64;
 
-impl Service {
+impl Keys {
     /// A page of keys, newest first. A key without `keys:read` sees itself and its descendants.
     pub async fn list_keys(&self, actor: &Actor, account: Option<AccountId>, filter: &KeyFilter) -> Result<KeyList, Error> {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
@@ -55,7 +55,7 @@ impl Service {
         if sought.as_ref().is_some_and(|q| q.chars().count() > MAX_SEARCH) {
             return Err(Error::invalid("q", format!("must have at most {MAX_SEARCH} characters")));
         }
-        let now = self.runtime.now();
+        let now = self.context.runtime.now();
         // Whatever a transport names: only the operator sees other accounts, or all of them.
         let account = actor.account().or(account);
         let found = |key: &Key, q: &str| {
@@ -67,7 +67,8 @@ impl Service {
                 && filter.created_by.is_none_or(|maker| maker == key.origin.maker())
                 && sought.as_deref().is_none_or(|q| found(key, q))
         };
-        self.store
+        self.context
+            .store
             .read(|rows| {
                 let (index, prefix) = match account {
                     Some(account) => (Table::AccountKeys, rows::entry(&[&account.to_string(), ""])),
@@ -105,8 +106,9 @@ impl Service {
 
     /// One key of the account, or 404 as for unknown ones.
     pub async fn get_key(&self, actor: &Actor, id: KeyId) -> Result<KeyView, Error> {
-        let now = self.runtime.now();
-        self.store
+        let now = self.context.runtime.now();
+        self.context
+            .store
             .read(|rows| {
                 let key = key_of(rows, actor, id)?;
                 if sees(rows, actor, &key)? { self.view(rows, &key, now) } else { Err(Error::not_found("key")) }
@@ -115,12 +117,13 @@ impl Service {
     }
 
     pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
-        let (now, id) = (self.runtime.now(), caller.account.id);
+        let (now, id) = (self.context.runtime.now(), caller.account.id);
         let session = match &caller.who {
             Principal::Key(_) => None,
-            Principal::Session(id) => Some(self.session_view(*id).await?),
+            Principal::Session(id) => Some(self.verifier.session_view(*id).await?),
         };
-        self.store
+        self.context
+            .store
             .read(|rows| {
                 let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
                 let key = match &caller.who {

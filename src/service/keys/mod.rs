@@ -17,3 +17,5 @@ pub mod quota;
 pub(crate) mod revoke;
 pub(crate) mod revoke_presented;
 pub mod rotate;
+pub mod state;
+pub mod usage;

@@ -10,7 +10,7 @@ use crate::{
         server_secret::Purpose,
         time::after,
     },
-    service::context::Service,
+    service::keys::state::Keys,
     store::{
         engine::{Read, Write},
         rows,
@@ -37,16 +37,16 @@ pub(super) struct Request {
     older: Vec<(Digest, Digest)>,
 }
 
-impl Service {
+impl Keys {
     /// `route` tells calls apart, `body` what they ask for.
     pub(super) fn request(&self, once: Option<&Once>, route: &str, body: &impl Serialize) -> Result<Option<Request>, Error> {
         let Some(Once { caller, key }) = once else { return Ok(None) };
         let body = format!("body|{}", serde_json::to_string(body).map_err(Error::internal)?);
         let name = format!("name|{caller}|{route}|{}", key.as_str());
-        let names = self.secret.hashes(Purpose::Idempotency, name.as_bytes());
-        let mut known = names.zip(self.secret.hashes(Purpose::Idempotency, body.as_bytes()));
+        let names = self.context.secret.hashes(Purpose::Idempotency, name.as_bytes());
+        let mut known = names.zip(self.context.secret.hashes(Purpose::Idempotency, body.as_bytes()));
         let (name, body) = known.next().ok_or(Error::Internal)?;
-        Ok(Some(Request { name, body, ends_at: after(self.runtime.now(), REMEMBERED), older: known.collect() }))
+        Ok(Some(Request { name, body, ends_at: after(self.context.runtime.now(), REMEMBERED), older: known.collect() }))
     }
 }
 

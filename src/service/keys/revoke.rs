@@ -5,8 +5,8 @@ use crate::{
     domain::{activity::EventKind, id::KeyId, key::Status, name::Name, operation::Outcome, pasted, secret::ApiKey, source::Source},
     service::{
         caller::Actor,
-        context::Service,
         idempotency::{Operation, Turn},
+        keys::state::Keys,
         keys::{
             access::{key_of, may_revoke},
             lineage::revoke_with_all,
@@ -16,7 +16,7 @@ use crate::{
     store::rows,
 };
 
-impl Service {
+impl Keys {
     /// Revokes a key, those it was rotated from and everything made by any of them, in one commit. Holds from the moment this returns. Idempotent.
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId, reason: Option<String>, source: Source) -> Result<Revoked, Error> {
         self.revoke_key_once(actor, id, reason, source, Operation::default()).await
@@ -24,7 +24,7 @@ impl Service {
 
     /// What an operation revoked already: asked before its credential, which may have been what it revoked.
     pub async fn revoked_by(&self, operation: Operation) -> Result<Option<Revoked>, Error> {
-        Ok(match self.begin(operation).await?.done {
+        Ok(match self.context.begin(operation).await?.done {
             Some(Outcome::Revoked { key, revoked_at, descendants }) => {
                 Some(Revoked { id: key, status: Status::Revoked, revoked_at: Time(revoked_at), descendants })
             }
@@ -41,9 +41,10 @@ impl Service {
         operation: Operation,
     ) -> Result<Revoked, Error> {
         let reason = reason.map(|text| text.parse::<Name>()).transpose().map_err(|error| Error::invalid("reason", format!("{error}")))?;
-        let Turn { runtime, note, .. } = self.begin(operation).await?;
+        let Turn { runtime, note, .. } = self.context.begin(operation).await?;
         let (now, random, actor) = (runtime.now(), runtime.bytes(), actor.clone());
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 let actor = actor.now(rows, now)?;
                 let key = key_of(rows, &actor, id)?;
@@ -64,11 +65,11 @@ impl Service {
     /// RFC 7009: whoever holds a token may end it. Unknown ones are no error; [`Service::to_revoke`] says what is.
     pub async fn revoke_presented(&self, token: &str, source: Source) -> Result<(), Error> {
         let token = pasted::bare(token);
-        if self.revoke_session_token(token, source).await? {
+        if self.accounts.revoke_session_token(token, source).await? {
             return Ok(());
         }
         let Some(presented) = ApiKey::presented(token) else { return Ok(()) };
-        let Some(key) = self.look_up(&presented).await? else { return Ok(()) };
+        let Some(key) = self.verifier.look_up(&presented).await? else { return Ok(()) };
         self.revoke_key(&Actor::Operator, key.id, Some("revoked by its holder".to_owned()), source).await.map(|_| ())
     }
 }

@@ -8,37 +8,25 @@ use crate::{
     domain::{
         id::KeyId,
         pasted::{self, Said},
-        secret::{ApiKey, ClaimHandle, ClaimToken, PickupToken, PortalTicket, RefreshToken, is_b64token},
+        secret::{ClaimHandle, ClaimToken, PickupToken, PortalTicket, RefreshToken, is_b64token},
     },
-    service::context::Service,
+    service::{keys::state::Keys, verification::key_lookup::ALONE},
 };
 
-const ALONE: &str = "holds a key or token and something else: send it alone";
-
-impl Service {
-    /// Refuses a text that is no key of ours but holds one.
-    pub(crate) fn alone(&self, field: &str, text: &str) -> Result<(), Error> {
-        let whole = pasted::bare(text);
-        let is_one = ApiKey::presented(whole).is_some_and(|key| self.formats.iter().any(|format| format.could_be(&key)));
-        if !is_one && self.formats.iter().any(|format| format.occurs_in(whole)) {
-            return Err(Error::invalid(field, ALONE));
-        }
-        Ok(())
-    }
-
+impl Keys {
     /// The one token a text holds, if that may be answered with "revoked": RFC 7009 does so for unknown ones, too.
     pub fn to_revoke<'a>(&self, text: &'a str) -> Result<&'a str, Error> {
         let wrong = |detail: &str| Err(Error::invalid("token", detail));
         let Said::Token(token) = pasted::said(text) else {
             return wrong("holds no token: a variable may have been empty, or was not filled in");
         };
-        self.alone("token", token)?;
+        self.verifier.alone("token", token)?;
         if !is_b64token(token) {
             return wrong("is not one token: send the key or token alone");
         }
         let holds_session_token = (token.contains("rft_") && RefreshToken::names(token).is_none())
             || (token.contains("eyJ") && token.bytes().filter(|b| *b == b'.').count() > 2);
-        if self.session_tokens.is_some() && holds_session_token {
+        if self.verifier.session_tokens.is_some() && holds_session_token {
             return wrong(ALONE);
         }
         if token.parse::<KeyId>().is_ok() {

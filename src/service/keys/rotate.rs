@@ -18,8 +18,8 @@ use crate::{
     },
     service::{
         caller::{Actor, active_account},
-        context::Service,
         idempotency::{Operation, Turn},
+        keys::state::Keys,
         keys::{
             access::writable,
             issue::lifetime,
@@ -51,7 +51,7 @@ pub struct Rotate {
     pub expires_in: Option<i64>,
 }
 
-impl Service {
+impl Keys {
     /// Rotates a key. The new secret is in the reply and nowhere else.
     pub async fn rotate_key(&self, actor: &Actor, id: KeyId, rotate: Rotate, source: Source, once: Option<&Once>) -> Result<Issued, Error> {
         self.rotate_key_as(actor, id, rotate, source, once, Operation::default()).await
@@ -74,13 +74,14 @@ impl Service {
         };
         let asked = lifetime(rotate.expires_in)?;
         let request = self.request(once, &format!("rotate {id}"), &rotate)?;
-        let Turn { runtime, note, done } = self.begin(operation).await?;
+        let Turn { runtime, note, done } = self.context.begin(operation).await?;
         let (now, random, actor) = (runtime.now(), runtime.bytes(), actor.clone());
         // Outside the transaction, where the randomness is; an environment never changes.
-        let environment = self.store.read(|rows| writable(rows, &actor, id)).await?.environment;
-        let (fresh, secret_id) = (self.fresh_key(environment, &runtime), self.secret_id.clone());
+        let environment = self.context.store.read(|rows| writable(rows, &actor, id)).await?.environment;
+        let (fresh, secret_id) = (self.fresh_key(environment, &runtime), self.context.secret.id());
         let (new_id, hash, shown) = (fresh.id, fresh.hash, fresh.shown);
         let made = self
+            .context
             .store
             .write(move |rows| {
                 if done.is_some() {

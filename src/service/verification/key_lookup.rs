@@ -6,21 +6,24 @@ use crate::{
         cached_key::CachedKey,
         key_cache::{CacheEntry, PAGE, filter_hash, fingerprint, limits_of},
     },
-    domain::digest::Digest,
-    service::context::Service,
+    domain::{digest::Digest, pasted, secret::ApiKey},
+    service::verification::state::Verifier,
     store::{engine::Order, rows, table::Table},
 };
 use std::sync::{Arc, atomic::Ordering};
 
-impl Service {
+/// Said of a text that holds a credential and more.
+pub const ALONE: &str = "holds a key or token and something else: send it alone";
+
+impl Verifier {
     /// Reads the hashes of all stored keys once, page by page; until then unknown keys cost a read each.
     pub async fn learn_keys(&self) -> Result<(), Error> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let from = after.as_deref();
-            let page = self.store().read(|rows| rows.scan(Table::KeyHashes, &[], from, Order::Ascending, PAGE)).await?;
+            let page = self.context.store.read(|rows| rows.scan(Table::KeyHashes, &[], from, Order::Ascending, PAGE)).await?;
             for of in page.iter().filter_map(|(hash, _)| fingerprint(hash)) {
-                self.known.stored.insert_hash(filter_hash(&of));
+                self.key_cache.stored.insert_hash(filter_hash(&of));
             }
             if page.len() < PAGE {
                 break;
@@ -29,23 +32,24 @@ impl Service {
             after = page.into_iter().last().map(|(hash, _)| hash);
             tokio::task::yield_now().await;
         }
-        self.known.learned.store(true, Ordering::Release);
+        self.key_cache.learned.store(true, Ordering::Release);
         Ok(())
     }
 
     /// The stored key with this hash: from memory, if it is known.
     pub(super) async fn known_key(&self, hash: &Digest) -> Result<Option<Arc<CachedKey>>, Error> {
-        match self.known.get(hash) {
+        match self.key_cache.get(hash) {
             Some(key) => Ok(Some(key)),
-            None if self.known.is_unknown(hash) => Ok(None),
+            None if self.key_cache.is_unknown(hash) => Ok(None),
             None => Box::pin(self.read_key(hash)).await,
         }
     }
 
     async fn read_key(&self, hash: &Digest) -> Result<Option<Arc<CachedKey>>, Error> {
-        let since = self.known.epoch.now();
+        let since = self.key_cache.epoch.now();
         let found = self
-            .store()
+            .context
+            .store
             .read(|rows| {
                 let Some(key) = rows::key_by_hash(rows, hash)? else { return Ok(None) };
                 let Some(account) = rows::account(rows, key.account)? else { return Ok(None) };
@@ -53,6 +57,18 @@ impl Service {
                 Ok::<_, Error>(Some(CacheEntry { key, account, limits }))
             })
             .await?;
-        Ok(found.map(|found| self.known.keep(hash, &found, since)))
+        Ok(found.map(|found| self.key_cache.keep(hash, &found, since)))
+    }
+}
+
+impl Verifier {
+    /// Refuses a text that is no key of ours but holds one.
+    pub(crate) fn alone(&self, field: &str, text: &str) -> Result<(), Error> {
+        let whole = pasted::bare(text);
+        let is_one = ApiKey::presented(whole).is_some_and(|key| self.formats.iter().any(|format| format.could_be(&key)));
+        if !is_one && self.formats.iter().any(|format| format.occurs_in(whole)) {
+            return Err(Error::invalid(field, ALONE));
+        }
+        Ok(())
     }
 }

@@ -3,5 +3,8 @@
 pub(crate) mod introspect;
 pub mod key_lookup;
 pub(crate) mod revocation_watch;
+pub mod session_token;
+pub mod state;
+pub mod usage_flush;
 pub mod usage_report;
 pub mod verify;

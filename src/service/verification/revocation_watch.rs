@@ -4,7 +4,7 @@ use crate::{
     api::error::Error,
     service::{
         caller::{Caller, Principal},
-        context::Service,
+        verification::state::Verifier,
     },
     store::{error::StoreError, rows},
 };
@@ -13,14 +13,14 @@ use std::{future::pending, pin::pin, time::Duration};
 /// What ends by its own date is noticed this late; a revocation at once.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-impl Service {
+impl Verifier {
     /// Resolves once a caller's credential is good no more: revoked, expired, or disabled with its account. No
     /// caller: never.
     pub async fn until_ended(&self, caller: Option<&Caller>) {
         let Some(caller) = caller else { return pending().await };
         loop {
             // Listening before looking, so that no end is missed.
-            let mut told = pin!(self.endings.notified());
+            let mut told = pin!(self.revocations.notified());
             told.as_mut().enable();
             // Fails closed: a store that can't say that the key lives ends what is open for it.
             if self.still_good(caller).await.is_err() {
@@ -35,8 +35,8 @@ impl Service {
 
     /// Asks again for a caller that was let in a while ago. Charges nothing and counts as no use.
     pub async fn still_good(&self, caller: &Caller) -> Result<(), Error> {
-        let now = self.runtime.now();
-        let lives = self.store.read(|rows| {
+        let now = self.context.runtime.now();
+        let lives = self.context.store.read(|rows| {
             let lives = match &caller.who {
                 Principal::Key(key) => rows::key(rows, key.id)?.is_some_and(|key| key.is_active(now)),
                 Principal::Session(id) => rows::program_session(rows, *id)?.is_some_and(|session| session.is_live(now)),

@@ -18,7 +18,7 @@ use crate::{
     },
     service::{
         caller::{Caller, Principal, Requirements},
-        context::Service,
+        verification::state::Verifier,
     },
     store::{error::StoreError, rows},
 };
@@ -38,7 +38,7 @@ struct Judgement {
     ratelimit: Option<RateLimit>,
 }
 
-impl Service {
+impl Verifier {
     // What is boxed below is rare; as a part of the future of each verification it would be moved about with it.
 
     /// The key a caller presented, if there is one. Forms no key has are refused without a look-up.
@@ -46,7 +46,7 @@ impl Service {
         if !self.formats.iter().any(|format| format.could_be(presented)) {
             return Ok(None);
         }
-        for hash in self.secret.hashes(Purpose::ApiKey, presented.expose().as_bytes()) {
+        for hash in self.context.secret.hashes(Purpose::ApiKey, presented.expose().as_bytes()) {
             if let Some(key) = self.known_key(&hash).await? {
                 return Ok(Some(key));
             }
@@ -73,7 +73,7 @@ impl Service {
             Status::Revoked => return Ok(plain(Code::Revoked)),
             Status::Expired => {
                 if let Some(end) = key.expires_at() {
-                    Box::pin(self.note_end(end)).await;
+                    Box::pin(self.latest_time.note_end(end)).await;
                 }
                 return Ok(plain(Code::Expired));
             }
@@ -103,7 +103,8 @@ impl Service {
     async fn end_redelivery(&self, key: &CachedKey) -> Result<(), Error> {
         let Some(registration) = key.redeliverable() else { return Ok(()) };
         let id = key.id;
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 if let Some(mut key) = rows::key(rows, id)? {
                     key.redeliverable = None;
@@ -115,10 +116,11 @@ impl Service {
     }
 
     async fn note_wrong_environment(&self, key: &CachedKey, now: Timestamp) -> Result<(), Error> {
-        let (account, id, random) = (key.account.id, key.id, self.runtime.bytes());
+        let (account, id, random) = (key.account.id, key.id, self.context.runtime.bytes());
         // Once an hour and key: the log says why without being a way to fill the disk.
         let limit = crate::domain::throttle::Throttle::wrong_environment_notes(id);
-        self.store
+        self.context
+            .store
             .write(move |rows| {
                 if rows::charged(rows, &limit, now)? < limit.max {
                     rows::charge(rows, &limit, now)?;
@@ -143,7 +145,7 @@ impl Service {
             return Box::pin(self.authenticate_session(&token, need)).await;
         }
         let Some(key) = self.look_up(presented).await? else { return Err(Error::Unauthorized { presented: true }) };
-        let found = self.judge(&key, need, from, self.runtime.now()).await?;
+        let found = self.judge(&key, need, from, self.context.runtime.now()).await?;
         match found.code {
             Code::Valid => Ok(Caller { account: key.account.clone(), who: Principal::Key(key), ratelimit: found.ratelimit }),
             Code::InsufficientScope => Err(Error::InsufficientScope { missing: found.missing }),
@@ -161,9 +163,9 @@ impl Service {
     pub fn charge(&self, caller: &Caller, cost: u32) -> Result<(), Error> {
         let charged = match &caller.who {
             Principal::Key(key) => self.charged(key, cost).inspect_err(|_| {
-                self.usage.note(&key.meter, Code::RateLimited.refusal(), None, self.runtime.now());
+                self.usage.note(&key.meter, Code::RateLimited.refusal(), None, self.context.runtime.now());
             }),
-            Principal::Session(_) => self.plans.charge_account(&caller.account, cost),
+            Principal::Session(_) => self.rate_limits.charge_account(&caller.account, cost),
         };
         charged.map(|_| ()).map_err(Error::RateLimited)
     }
@@ -173,7 +175,7 @@ impl Service {
         if is_unlimited(key) {
             return Ok(None);
         }
-        self.plans.charge_key(key, cost)
+        self.rate_limits.charge_key(key, cost)
     }
 
     /// `POST /v1/keys/verify`: the verdict on somebody's key, for a caller with `keys:verify`.
@@ -206,12 +208,12 @@ impl Service {
             return Ok(Verification::not_found());
         }
         if need.cost > 1
-            && let Some(most) = self.plans.most_at_once(&key)
+            && let Some(most) = self.rate_limits.most_at_once(&key)
             && need.cost > most
         {
             return Err(Error::invalid("cost", format!("must be an integer from 0 to the key's limit, {most}")));
         }
-        let found = self.judge(&key, &need, None, self.runtime.now()).await?;
+        let found = self.judge(&key, &need, None, self.context.runtime.now()).await?;
         Ok(Verification {
             valid: found.code == Code::Valid,
             code: found.code,
@@ -236,7 +238,7 @@ impl Service {
     }
 
     fn allowance(&self, key: &CachedKey) -> Option<RateLimit> {
-        if is_unlimited(key) { None } else { self.plans.rate_limit_status_of_key(key) }
+        if is_unlimited(key) { None } else { self.rate_limits.rate_limit_status_of_key(key) }
     }
 
     /// What the caller may do that presented this credential, without charging the plan.

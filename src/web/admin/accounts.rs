@@ -44,7 +44,7 @@ pub async fn list(State(app): State<App>, Operator(human): Operator) -> PageResu
     let visitor = human.visitor;
     let search = visitor.query("q").unwrap_or_default().to_owned();
     let filter = AccountFilter { search: search.clone(), cursor: visitor.query("cursor").map(str::to_owned), limit: None };
-    Ok(list_page(&visitor, &app.list_accounts(&filter).await?, &search, app.runtime.now()))
+    Ok(list_page(&visitor, &app.admin.list_accounts(&filter).await?, &search, app.context.runtime.now()))
 }
 
 fn url(path: &str, search: &str, cursor: Option<&str>) -> String {
@@ -118,18 +118,23 @@ fn account_id(text: &str) -> Result<AccountId, PageError> {
 
 pub async fn show(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> PageResult {
     let id = account_id(&id)?;
-    let account = app.find_account(&id.to_string()).await?;
-    let keys = app.list_keys(&Actor::Operator, Some(id), &KeyFilter { limit: Some(SHOWN), ..KeyFilter::default() }).await?;
-    let agents = app.list_agents(&Actor::Operator, Some(id), None, Some(SHOWN)).await?;
+    let account = app.accounts.find_account(&id.to_string()).await?;
+    let keys = app.keys.list_keys(&Actor::Operator, Some(id), &KeyFilter { limit: Some(SHOWN), ..KeyFilter::default() }).await?;
+    let agents = app.claims.list_agents(&Actor::Operator, Some(id), None, Some(SHOWN)).await?;
     Ok(account_page(&human.visitor, &account, &keys, &agents))
 }
 
 fn account_page(visitor: &Visitor, account: &AccountView, keys: &KeyList, agents: &AgentList) -> Response {
     let app = &visitor.app;
-    let now = app.runtime.now();
+    let now = app.context.runtime.now();
     let here = |what: &str| format!("/admin/accounts/{}/{what}", account.id);
-    let plans: Vec<(String, String)> =
-        app.config.plans.iter().map(|(name, plan)| (name.clone(), format!("{name}, {} a minute", plan.requests_per_minute))).collect();
+    let plans: Vec<(String, String)> = app
+        .context
+        .config
+        .plans
+        .iter()
+        .map(|(name, plan)| (name.clone(), format!("{name}, {} a minute", plan.requests_per_minute)))
+        .collect();
     let content = html! {
         p.back { a href="/admin/accounts" { "Accounts" } }
         div.heading { div.title { h1.mail { (account.email) } (badges(account)) } }
@@ -194,7 +199,7 @@ async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change:
     };
     let carried: &[(&str, &str)] = if plan.is_empty() { &[] } else { &[("plan", &plan)] };
     let changed = match step_up::take(app, &mut human, &mut form).await {
-        Ok(()) => app.change_account(&id.to_string(), change, Some(&human.session)).await,
+        Ok(()) => app.admin.change_account(&id.to_string(), change, Some(&human.session)).await,
         Err(error) => Err(error),
     };
     match changed {
@@ -221,7 +226,7 @@ pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<S
 }
 
 pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> PageResult {
-    let account = app.find_account(&account_id(&id)?.to_string()).await?;
+    let account = app.accounts.find_account(&account_id(&id)?.to_string()).await?;
     let back = format!("/admin/accounts/{}", account.id);
     let content = html! {
         section.panel {
@@ -242,7 +247,7 @@ pub async fn download(State(app): State<App>, Operator(human): Operator) -> Page
     crate::web::admin::download::csv("accounts", &HEAD, move |cursor| {
         let (app, filter) = (app.clone(), AccountFilter { search: search.clone(), cursor, limit: Some(MAX_PAGE) });
         async move {
-            let page = app.list_accounts(&filter).await?;
+            let page = app.admin.list_accounts(&filter).await?;
             Ok((page.accounts.iter().map(row).collect(), page.next_cursor))
         }
     })

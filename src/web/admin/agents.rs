@@ -22,8 +22,8 @@ const HEAD: [&str; 10] =
 
 pub async fn list(State(app): State<App>, Operator(human): Operator) -> PageResult {
     let visitor = human.visitor;
-    let agents = app.list_agents(&Actor::Operator, None, visitor.query("cursor"), Some(SHOWN)).await?;
-    Ok(page(&visitor, &agents, app.runtime.now()))
+    let agents = app.claims.list_agents(&Actor::Operator, None, visitor.query("cursor"), Some(SHOWN)).await?;
+    Ok(page(&visitor, &agents, app.context.runtime.now()))
 }
 
 fn page(visitor: &Visitor, list: &AgentList, now: Timestamp) -> Response {
@@ -70,7 +70,7 @@ pub async fn download(State(app): State<App>, _: Operator) -> PageResult {
     crate::web::admin::download::csv("agents", &HEAD, move |cursor| {
         let app = app.clone();
         async move {
-            let page = app.list_agents(&Actor::Operator, None, cursor.as_deref(), Some(MAX_PAGE)).await?;
+            let page = app.claims.list_agents(&Actor::Operator, None, cursor.as_deref(), Some(MAX_PAGE)).await?;
             Ok((page.agents.iter().map(row).collect(), page.next_cursor))
         }
     })

@@ -32,7 +32,7 @@ const REFUSALS: [(Refusal, &str); 6] = [
 ];
 
 pub async fn show(State(app): State<App>, Operator(human): Operator) -> PageResult {
-    Ok(page(&human.visitor, &app.overview().await?))
+    Ok(page(&human.visitor, &app.admin.overview().await?))
 }
 
 fn said(count: Count) -> String {
@@ -140,7 +140,7 @@ pub async fn download(State(app): State<App>, _: Operator) -> PageResult {
     crate::web::admin::download::csv("days", &head, move |_| {
         let app = app.clone();
         async move {
-            let overview = app.overview().await?;
+            let overview = app.admin.overview().await?;
             let days = overview.decisions.iter().zip(&overview.usage.days);
             let rows = days.map(|(decided, used)| {
                 let numbers = [decided.requested, decided.approved, decided.denied, used.accepted];

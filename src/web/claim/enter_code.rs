@@ -38,7 +38,7 @@ pub async fn show(State(app): State<App>, visitor: Visitor) -> PageResult {
 /// The linked code, for those who may have it filled in: the code of an account's first agent is typed.
 async fn prefill(app: &App, visitor: &Visitor, account: AccountId) -> Result<Option<UserCode>, Error> {
     match &visitor.code {
-        Some(code) if app.has_agents(account).await? => Ok(Some(code.clone())),
+        Some(code) if app.claims.has_agents(account).await? => Ok(Some(code.clone())),
         _ => Ok(None),
     }
 }
@@ -53,7 +53,7 @@ pub async fn enter(State(app): State<App>, human: Human, form: Form) -> PageResu
             Error::invalid("same_code", "is not ticked. Tick it only if your agent shows this same code; if it does not, leave this page");
         return Ok(page(&visitor, prefilled.as_ref(), Some(&error)));
     }
-    let mut response = match app.enter_code(&session, code, !linked, visitor.source).await {
+    let mut response = match app.claims.enter_code(&session, code, !linked, visitor.source).await {
         Ok(registration) => Redirect::to(&format!("/claim/{registration}")).into_response(),
         Err(error @ (Error::WrongCode | Error::FreshCodeNeeded | Error::TooMany { .. } | Error::Invalid { .. })) => {
             page(&visitor, None, Some(&error))

@@ -48,11 +48,11 @@ fn done_url(id: RegistrationId) -> String {
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let Human { visitor, session, .. } = human;
     let review = match registration(&id) {
-        Ok(id) => app.review(&session, id, visitor.source).await,
+        Ok(id) => app.claims.review(&session, id, visitor.source).await,
         Err(error) => Err(error),
     };
     match review {
-        Ok(review) => Ok(review_page::page(&visitor, &review, app.runtime.now(), &Choices::default(), None)),
+        Ok(review) => Ok(review_page::page(&visitor, &review, app.context.runtime.now(), &Choices::default(), None)),
         Err(Error::AlreadyDecided) => Ok(Redirect::to(&done_url(registration(&id)?)).into_response()),
         Err(error @ Error::WrongCode) => Ok(enter_code::page(&visitor, None, Some(&error))),
         Err(error) => Err(error.into()),
@@ -65,12 +65,12 @@ pub async fn decide(State(app): State<App>, human: Human, Path(id): Path<String>
     let choices = Choices::of(&form);
     let outcome = match form.text("decision") {
         "approve" => match decision(&mut form) {
-            Ok(decision) => app.approve(&session, id, decision, visitor.source).await.map(|()| done_url(id)),
+            Ok(decision) => app.claims.approve(&session, id, decision, visitor.source).await.map(|()| done_url(id)),
             Err(error) => Err(error),
         },
-        "deny" => app.deny(&session, id, false, visitor.source).await.map(|()| done_url(id)),
-        "disown" => app.deny(&session, id, true, visitor.source).await.map(|()| format!("{}?disowned", done_url(id))),
-        "release" => app.release(&session, id).await.map(|()| "/claim?given_back".to_owned()),
+        "deny" => app.claims.deny(&session, id, false, visitor.source).await.map(|()| done_url(id)),
+        "disown" => app.claims.deny(&session, id, true, visitor.source).await.map(|()| format!("{}?disowned", done_url(id))),
+        "release" => app.claims.release(&session, id).await.map(|()| "/claim?given_back".to_owned()),
         _ => Err(Error::invalid("decision", "must be one of the buttons")),
     };
     match outcome {
@@ -110,14 +110,14 @@ async fn undecided(
     if let Error::AlreadyDecided = error {
         return Err(error.into());
     }
-    match app.review(session, id, visitor.source).await {
+    match app.claims.review(session, id, visitor.source).await {
         Ok(review) => {
             let problem = match &error {
                 Error::WrongPassword => Problem::of(&Error::invalid("password", "is wrong")),
                 other => Problem::of(other),
             };
             let choices = if let Error::ReviewChanged = error { &Choices::default() } else { choices };
-            Ok(with_retry_after(review_page::page(visitor, &review, app.runtime.now(), choices, Some(&problem)), &error))
+            Ok(with_retry_after(review_page::page(visitor, &review, app.context.runtime.now(), choices, Some(&problem)), &error))
         }
         Err(error @ Error::WrongCode) => Ok(enter_code::page(visitor, None, Some(&error))),
         Err(error) => Err(error.into()),
@@ -128,14 +128,14 @@ pub async fn done(State(app): State<App>, human: Human, Path(id): Path<String>) 
     let actor = human.actor();
     let Human { visitor, session, account } = human;
     let decided = match registration(&id) {
-        Ok(id) => app.decision(&session, id).await,
+        Ok(id) => app.claims.decision(&session, id).await,
         Err(error) => Err(error),
     };
     let disowned = visitor.query("disowned").is_some();
     match decided {
         Ok(decided @ Registration::Denied { .. }) if disowned => {
             let active = active_agent_keys(&app, &actor, account.id).await?;
-            Ok(review_page::disowned(&visitor, decided.request(), &active, app.runtime.now()))
+            Ok(review_page::disowned(&visitor, decided.request(), &active, app.context.runtime.now()))
         }
         Ok(decided) => Ok(review_page::decided(&visitor, &decided)),
         Err(error @ Error::WrongCode) => Ok(not_decided(&visitor, &error)),
@@ -150,6 +150,6 @@ fn not_decided(visitor: &Visitor, error: &Error) -> Response {
 /// What agents hold already: for somebody who just found out that a stranger asked.
 async fn active_agent_keys(app: &App, actor: &Actor, account: AccountId) -> Result<Vec<KeyView>, Error> {
     let filter = KeyFilter { status: Some(Status::Active), limit: Some(MAX_PAGE), ..KeyFilter::default() };
-    let list = app.list_keys(actor, Some(account), &filter).await?;
+    let list = app.keys.list_keys(actor, Some(account), &filter).await?;
     Ok(list.keys.into_iter().filter(|key| matches!(key.created_by, CreatedBy::Agent { .. })).collect())
 }

@@ -44,7 +44,7 @@ impl Choices {
 }
 
 pub fn page(visitor: &Visitor, review: &Review, now: Timestamp, choices: &Choices, problem: Option<&Problem>) -> Response {
-    let service = &visitor.app.config.service_name;
+    let service = &visitor.app.context.config.service_name;
     let content = html! {
         section.panel.review {
             (field::problem(problem))

@@ -41,7 +41,7 @@ struct Typed {
 
 pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     // What an agent would get by default is offered first here, too.
-    let expires_in = app.config.claim.key_ttl.0.map(|lifetime| lifetime.as_secs().to_string()).unwrap_or_default();
+    let expires_in = app.context.config.claim.key_ttl.0.map(|lifetime| lifetime.as_secs().to_string()).unwrap_or_default();
     Ok(page(&human, &Typed { expires_in, ..Typed::default() }, None))
 }
 
@@ -51,13 +51,13 @@ pub async fn create(State(app): State<App>, mut human: Human, mut form: Form) ->
     let created = match (typed.read(&app), once(&app, &human, &form), proven) {
         (Ok(new), Ok(once), Ok(())) => {
             let (actor, account) = (human.actor(), human.account.id);
-            app.create_key_once(actor, account, new, human.visitor.source, Some(&once)).await
+            app.keys.create_key_once(actor, account, new, human.visitor.source, Some(&once)).await
         }
         (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Err(error),
     };
     match created {
         Err(error @ Error::SignInNeeded) => Err(error.into()),
-        Ok(issued) => Ok(reveal::page(&human.visitor, &issued, app.runtime.now())),
+        Ok(issued) => Ok(reveal::page(&human.visitor, &issued, app.context.runtime.now())),
         Err(error) => Ok(with_retry_after(page(&human, &typed, Some(&Problem::of(&error))), &error)),
     }
 }
@@ -74,7 +74,7 @@ impl Typed {
     }
 
     fn read(&self, app: &App) -> Result<NewKey, Error> {
-        if self.environment.is_some_and(|environment| !app.config.offered_environments().contains(&environment)) {
+        if self.environment.is_some_and(|environment| !app.context.config.offered_environments().contains(&environment)) {
             return Err(Error::invalid("environment", "is not one of those offered"));
         }
         let number = |text: &str, field: &str| match text {
@@ -96,13 +96,13 @@ impl Typed {
 
 /// A form names its one key: sent again, by a reload or a second click, it makes no other and shows nothing twice.
 pub fn form_id(visitor: &Visitor) -> Markup {
-    let id = URL_SAFE_NO_PAD.encode(visitor.app.runtime.bytes::<16>());
+    let id = URL_SAFE_NO_PAD.encode(visitor.app.context.runtime.bytes::<16>());
     html! { input type="hidden" name="form_id" value=(id); }
 }
 
 pub fn once(app: &App, human: &Human, form: &Form) -> Result<Once, Error> {
     let key: IdempotencyKey = form.text("form_id").parse().map_err(|_| Error::ForeignForm)?;
-    Ok(Once { caller: app.browser_id(&human.session), key })
+    Ok(Once { caller: app.accounts.browser_id(&human.session), key })
 }
 
 fn page(human: &Human, typed: &Typed, problem: Option<&Problem>) -> Response {
@@ -121,7 +121,7 @@ fn page(human: &Human, typed: &Typed, problem: Option<&Problem>) -> Response {
                     name: "name", label: "Name", kind: "text", value: &typed.name, hint: "What will use it, such as Production server.",
                     autocomplete: "off", autofocus: problem.is_none(), ..Field::default()
                 }.show(problem))
-                (scopes::choose(app.catalogue(), |scope| typed.scopes.iter().any(|s| s == scope.as_str()), problem))
+                (scopes::choose(&app.context.catalogue, |scope| typed.scopes.iter().any(|s| s == scope.as_str()), problem))
                 div.terms {
                     (lifetime(&typed.expires_in))
                     (environment(visitor, typed.environment))
@@ -146,7 +146,7 @@ fn lifetime(chosen: &str) -> Markup {
 }
 
 fn environment(visitor: &Visitor, chosen: Option<Environment>) -> Markup {
-    let (offered, own) = (visitor.app.config.offered_environments(), visitor.app.config.environment);
+    let (offered, own) = (visitor.app.context.config.offered_environments(), visitor.app.context.config.environment);
     let options: Vec<_> = offered.iter().map(|e| (e.to_string(), crate::web::keys::parts::capital(e.as_str()))).collect();
     html! {
         @if options.len() > 1 {
@@ -159,7 +159,7 @@ fn environment(visitor: &Visitor, chosen: Option<Environment>) -> Markup {
 
 fn limit(human: &Human, typed: &Typed, problem: Option<&Problem>) -> Markup {
     let app = &human.visitor.app;
-    let hint = match app.config.plans.get(&human.account.plan) {
+    let hint = match app.context.config.plans.get(&human.account.plan) {
         Some(plan) => {
             format!("Optional. Your plan allows {}; a lower limit protects you from a program that runs wild.", plan.requests_per_minute)
         }

@@ -24,18 +24,18 @@ use axum::{
 use maud::html;
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
-    let key = app.get_key(&human.actor(), key_id(&id)?).await?;
+    let key = app.keys.get_key(&human.actor(), key_id(&id)?).await?;
     let held: Vec<String> = key.scopes.iter().map(ToString::to_string).collect();
     Ok(page(&human, &key, &key.name, &held, None))
 }
 
 pub async fn edit(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> PageResult {
     let (actor, id) = (human.actor(), key_id(&id)?);
-    let key = app.get_key(&actor, id).await?;
+    let key = app.keys.get_key(&actor, id).await?;
     let (name, scopes) = (form.text("name").to_owned(), form.all("scopes"));
     let edit = Edit { name: Some(name.clone()), scopes: Some(scopes.clone()), ..Edit::default() };
     let edited = match step_up::take(&app, &mut human, &mut form).await {
-        Ok(()) => app.edit_key(&actor, id, edit, human.visitor.source).await,
+        Ok(()) => app.keys.edit_key(&actor, id, edit, human.visitor.source).await,
         Err(error) => Err(error),
     };
     match edited {
@@ -62,7 +62,7 @@ pub async fn enable(State(app): State<App>, mut human: Human, Path(id): Path<Str
 
 async fn switch(app: &App, human: &Human, id: KeyId, disabled: bool) -> Result<Response, Error> {
     let edit = Edit { disabled: Some(disabled), ..Edit::default() };
-    let edited = app.edit_key(&human.actor(), id, edit, human.visitor.source).await?;
+    let edited = app.keys.edit_key(&human.actor(), id, edit, human.visitor.source).await?;
     Ok(Redirect::to(&format!("{}?saved", url(edited.id))).into_response())
 }
 
@@ -77,7 +77,7 @@ fn page(human: &Human, key: &KeyView, name: &str, ticked: &[String], problem: Op
             form method="post" action={ (url(key.id)) "/edit" } {
                 (visitor.token_field())
                 (Field { name: "name", label: "Name", kind: "text", value: name, autocomplete: "off", ..Field::default() }.show(problem))
-                (scopes::choose(visitor.app.catalogue(), |scope| ticked.iter().any(|s| s == scope.as_str()), problem))
+                (scopes::choose(&visitor.app.context.catalogue, |scope| ticked.iter().any(|s| s == scope.as_str()), problem))
                 (step_up::field(human, ": it takes your password to give this key more than it has", problem))
                 div.decide {
                     button.choice.primary type="submit" { "Save" }

@@ -27,9 +27,9 @@ pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     let actor = human.actor();
     let Human { visitor, account, .. } = human;
     let filter = filter(&visitor);
-    let keys = app.list_keys(&actor, Some(account.id), &filter).await?;
+    let keys = app.keys.list_keys(&actor, Some(account.id), &filter).await?;
     let revoked = just_revoked(&app, &visitor, &actor).await;
-    Ok(page(&visitor, &filter, &keys, revoked.as_ref(), app.runtime.now()))
+    Ok(page(&visitor, &filter, &keys, revoked.as_ref(), app.context.runtime.now()))
 }
 
 /// What the address asks for. Values nobody offers ask for nothing.
@@ -62,7 +62,7 @@ fn address(filter: &KeyFilter, cursor: Option<&str>) -> String {
 /// The key the address says was revoked, if it is this account's and really is.
 async fn just_revoked(app: &App, visitor: &Visitor, actor: &Actor) -> Option<KeyView> {
     let id = visitor.query("revoked")?.parse().ok()?;
-    app.get_key(actor, id).await.ok().filter(|key| key.status == Status::Revoked)
+    app.keys.get_key(actor, id).await.ok().filter(|key| key.status == Status::Revoked)
 }
 
 fn page(visitor: &Visitor, filter: &KeyFilter, list: &KeyList, revoked: Option<&KeyView>, now: Timestamp) -> Response {
@@ -122,7 +122,7 @@ fn narrow(visitor: &Visitor, filter: &KeyFilter, narrowed: bool) -> Markup {
                 input id="q" name="q" type="search" value=[filter.q.as_deref()] placeholder="Name or first characters" autocomplete="off" spellcheck="false" maxlength="64";
             }
             (Select { name: "status", label: "Status", hint: "", options: &statuses, chosen: filter.status.map_or("", Status::as_str) }.show())
-            @if visitor.app.config.keys.environments {
+            @if visitor.app.context.config.keys.environments {
                 (Select { name: "environment", label: "Environment", hint: "", options: &worlds, chosen: filter.environment.map_or("", Environment::as_str) }.show())
             }
             (Select { name: "made_by", label: "Made by", hint: "", options: &makers, chosen: filter.created_by.map_or("", CreatorKind::as_str) }.show())

@@ -22,21 +22,21 @@ use jiff::Timestamp;
 use maud::html;
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
-    let key = app.get_key(&human.actor(), key_id(&id)?).await?;
+    let key = app.keys.get_key(&human.actor(), key_id(&id)?).await?;
     if key.status == Status::Revoked {
         return Ok(back_to_list(key.id));
     }
-    Ok(page(&human.visitor, &key, app.runtime.now(), None))
+    Ok(page(&human.visitor, &key, app.context.runtime.now(), None))
 }
 
 pub async fn revoke(State(app): State<App>, human: Human, Path(id): Path<String>, form: Form) -> PageResult {
     let actor = human.actor();
-    let key = app.get_key(&actor, key_id(&id)?).await?;
+    let key = app.keys.get_key(&actor, key_id(&id)?).await?;
     if form.text("confirm").trim() != key.name {
         let error = Error::invalid("confirm", "is not the key's name");
-        return Ok(page(&human.visitor, &key, app.runtime.now(), Some(&Problem::of(&error))));
+        return Ok(page(&human.visitor, &key, app.context.runtime.now(), Some(&Problem::of(&error))));
     }
-    let revoked = app.revoke_key(&actor, key.id, None, human.visitor.source).await?;
+    let revoked = app.keys.revoke_key(&actor, key.id, None, human.visitor.source).await?;
     Ok(back_to_list(revoked.id))
 }
 

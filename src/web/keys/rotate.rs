@@ -35,24 +35,24 @@ const GRACES: [(i64, &str, &str); 4] = [
 ];
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
-    let key = app.get_key(&human.actor(), key_id(&id)?).await?;
-    Ok(page(&human, &key, GRACES[0].0, app.runtime.now(), None))
+    let key = app.keys.get_key(&human.actor(), key_id(&id)?).await?;
+    Ok(page(&human, &key, GRACES[0].0, app.context.runtime.now(), None))
 }
 
 pub async fn rotate(State(app): State<App>, mut human: Human, Path(id): Path<String>, mut form: Form) -> PageResult {
     let (actor, id) = (human.actor(), key_id(&id)?);
-    let key = app.get_key(&actor, id).await?;
+    let key = app.keys.get_key(&actor, id).await?;
     let once = create::once(&app, &human, &form)?;
     let grace = GRACES.iter().map(|(seconds, ..)| *seconds).find(|seconds| seconds.to_string() == form.text("grace_seconds"));
     let rotated = match (grace, step_up::take(&app, &mut human, &mut form).await) {
         (_, Err(error)) => Err(error),
         (Some(grace), Ok(())) => {
             let rotate = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
-            app.rotate_key(&actor, id, rotate, human.visitor.source, Some(&once)).await
+            app.keys.rotate_key(&actor, id, rotate, human.visitor.source, Some(&once)).await
         }
         (None, Ok(())) => Err(Error::invalid("grace_seconds", "must be one of the choices")),
     };
-    let now = app.runtime.now();
+    let now = app.context.runtime.now();
     match rotated {
         Ok(issued) => Ok(reveal::page(&human.visitor, &issued, now)),
         Err(error @ Error::SignInNeeded) => Err(error.into()),

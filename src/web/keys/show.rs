@@ -30,9 +30,9 @@ const DAYS: u16 = 30;
 
 pub async fn show(State(app): State<App>, human: Human, Path(id): Path<String>) -> PageResult {
     let (actor, id) = (human.actor(), key_id(&id)?);
-    let key = app.get_key(&actor, id).await?;
-    let usage = app.key_usage(&actor, id, DAYS).await?;
-    Ok(page(&human.visitor, &key, &usage, app.runtime.now()))
+    let key = app.keys.get_key(&actor, id).await?;
+    let usage = app.keys.key_usage(&actor, id, DAYS).await?;
+    Ok(page(&human.visitor, &key, &usage, app.context.runtime.now()))
 }
 
 fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> Response {
@@ -53,7 +53,7 @@ fn page(visitor: &Visitor, key: &KeyView, usage: &UsageDays, now: Timestamp) -> 
         }
         section.panel {
             h2 { "What it may do" }
-            (permissions(visitor.app.catalogue(), key))
+            (permissions(&visitor.app.context.catalogue, key))
         }
         section.panel {
             h2 { "Use in the last " (DAYS) " days" }
@@ -94,7 +94,7 @@ fn other(id: KeyId, label: &str) -> Markup {
 }
 
 fn facts(visitor: &Visitor, key: &KeyView, now: Timestamp) -> Markup {
-    let plan = visitor.app.config.plans.get(&key.plan);
+    let plan = visitor.app.context.config.plans.get(&key.plan);
     html! {
         dl.facts {
             div { dt { "Starts with" } dd { code { (key.prefix) "…" } } }

@@ -29,7 +29,7 @@ pub async fn show(visitor: Visitor) -> PageResult {
 
 pub async fn sign_in(State(app): State<App>, visitor: Visitor, mut form: Form) -> PageResult {
     let password = form.password("password");
-    match app.sign_in(form.text("email"), password, visitor.source).await {
+    match app.accounts.sign_in(form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(login_page(&visitor, form.text("return_to"), form.text("email"), Some(&error))),
     }
@@ -45,7 +45,7 @@ pub async fn show_sign_up(visitor: Visitor) -> PageResult {
 
 pub async fn sign_up(State(app): State<App>, visitor: Visitor, mut form: Form) -> PageResult {
     let password = form.password("password");
-    match app.sign_up(form.text("email"), password, visitor.source).await {
+    match app.accounts.sign_up(form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(sign_up_page(&visitor, form.text("return_to"), form.text("email"), Some(&error))),
     }
@@ -54,7 +54,7 @@ pub async fn sign_up(State(app): State<App>, visitor: Visitor, mut form: Form) -
 /// Takes the form like every other, so that no other site signs anybody out.
 pub async fn sign_out(State(app): State<App>, visitor: Visitor, _form: Form) -> PageResult {
     if let Some(signed_in) = &visitor.signed_in {
-        app.sign_out(&signed_in.token).await?;
+        app.accounts.sign_out(&signed_in.token).await?;
     }
     let mut response = Redirect::to("/").into_response();
     visitor.put(&mut response, Kind::Session, None);
@@ -76,7 +76,7 @@ fn login_page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Er
                 button.primary.full type="submit" { "Sign in" }
             }
         }
-        @if visitor.app.config.signup_is_open() {
+        @if visitor.app.context.config.signup_is_open() {
             p.aside { "New here? " a href=(other("/signup", &return_to)) { "Create an account" } }
         }
     };
@@ -85,7 +85,7 @@ fn login_page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Er
 
 fn sign_up_page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) -> Response {
     let (return_to, problem) = (visitor.safe_path(return_to), error.map(Problem::of));
-    let open = visitor.app.config.signup_is_open();
+    let open = visitor.app.context.config.signup_is_open();
     let content = html! {
         section.panel {
             h1 { @if open { "Create an account" } @else { "Sign-up is closed" } }

@@ -18,7 +18,7 @@ use maud::html;
 
 pub async fn show(State(app): State<App>, visitor: Visitor) -> PageResult {
     let Some(ticket) = visitor.query("ticket").and_then(PortalTicket::parse) else { return Ok(over(&visitor)) };
-    match app.portal(&ticket).await {
+    match app.accounts.portal(&ticket).await {
         // Who is already here needs no second session; the ticket ends by itself.
         Ok((account, return_to)) if visitor.signed_in.as_ref().is_some_and(|here| here.account.id == account.id) => {
             Ok(Redirect::to(return_to.as_str()).into_response())
@@ -31,7 +31,7 @@ pub async fn show(State(app): State<App>, visitor: Visitor) -> PageResult {
 
 pub async fn enter(State(app): State<App>, visitor: Visitor, form: Form) -> PageResult {
     let Some(ticket) = PortalTicket::parse(form.text("ticket")) else { return Ok(over(&visitor)) };
-    match app.enter_portal(&ticket, visitor.source).await {
+    match app.accounts.enter_portal(&ticket, visitor.source).await {
         Ok((token, return_to)) => visitor.welcome(&token, return_to.as_str()).await,
         Err(Error::NotFound { .. }) => Ok(over(&visitor)),
         Err(error) => Err(error.into()),
@@ -42,7 +42,7 @@ fn page(visitor: &Visitor, account: &Account, ticket: &PortalTicket) -> Response
     let content = html! {
         section.panel {
             h1 { "Continue as " span.mail { (account.email) } "?" }
-            p.lead { (visitor.app.config.service_name) " says that this is you." }
+            p.lead { (visitor.app.context.config.service_name) " says that this is you." }
             @if let Some(here) = &visitor.signed_in {
                 p.alert.note { "You are signed in as " span.mail { (here.account.email) } ". Going on signs you out there." }
             }
@@ -58,7 +58,7 @@ fn page(visitor: &Visitor, account: &Account, ticket: &PortalTicket) -> Response
 }
 
 fn over(visitor: &Visitor) -> Response {
-    let elsewhere = &visitor.app.config.signin.url;
+    let elsewhere = &visitor.app.context.config.signin.url;
     let content = html! {
         section.panel {
             h1 { "This link is over" }

@@ -22,14 +22,14 @@ pub async fn show(visitor: Visitor) -> PageResult {
 
 pub async fn set_up(State(app): State<App>, visitor: Visitor, mut form: Form) -> PageResult {
     let password = form.password("password");
-    match app.set_up(form.text("code"), form.text("email"), password, visitor.source).await {
+    match app.accounts.set_up(form.text("code"), form.text("email"), password, visitor.source).await {
         Ok(token) => visitor.welcome(&token, form.text("return_to")).await,
         Err(error) => Ok(with_retry_after(page(&visitor, form.text("return_to"), form.text("email"), Some(&error)), &error)),
     }
 }
 
 fn page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) -> Response {
-    if !visitor.app.awaits_setup() {
+    if !visitor.app.accounts.awaits_setup() {
         return already(visitor, if error.is_some() { StatusCode::CONFLICT } else { StatusCode::OK });
     }
     let problem = error.map(|error| match error {
@@ -42,7 +42,7 @@ fn page(visitor: &Visitor, return_to: &str, email: &str, error: Option<&Error>) 
     let problem = problem.as_ref();
     let content = html! {
         section.panel {
-            h1 { "Set up " (visitor.app.config.service_name) }
+            h1 { "Set up " (visitor.app.context.config.service_name) }
             p.lead { "You are the first one here. The code proves that this server is yours." }
             (field::problem(problem))
             form method="post" action="/setup" {

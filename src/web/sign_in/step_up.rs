@@ -23,7 +23,7 @@ pub async fn take(app: &App, human: &mut Human, form: &mut Form) -> Result<(), E
         return Ok(());
     }
     let password = form.password(NAME);
-    match app.sign_in_again(&human.session, Some(password), human.visitor.source).await {
+    match app.accounts.sign_in_again(&human.session, Some(password), human.visitor.source).await {
         Ok(session) => {
             human.session = session;
             Ok(())
@@ -34,7 +34,7 @@ pub async fn take(app: &App, human: &mut Human, form: &mut Form) -> Result<(), E
 }
 
 fn is_fresh(human: &Human) -> bool {
-    BrowserSession::is_fresh(&human.session, human.visitor.app.runtime.now())
+    BrowserSession::is_fresh(&human.session, human.visitor.app.context.runtime.now())
 }
 
 /// The field, where the sign-in is too old; `why` ends the sentence that says so.
@@ -49,7 +49,7 @@ pub fn field(human: &Human, why: &str, problem: Option<&Problem>) -> Markup {
                         autocomplete: "current-password", optional: true, ..Field::default()
                     }.show(problem))
                 } @else {
-                    p { "You signed in more than five minutes ago" (why) ". Come here from " (human.visitor.app.config.service_name) " again first." }
+                    p { "You signed in more than five minutes ago" (why) ". Come here from " (human.visitor.app.context.config.service_name) " again first." }
                 }
             }
         }

@@ -38,7 +38,7 @@ pub struct Http {
 impl TestApp {
     /// A caller on this computer, who names the right host.
     pub fn http(&self) -> Http {
-        let url = url::Url::parse(&self.service.config.public_url).unwrap();
+        let url = url::Url::parse(&self.service.context.config.public_url).unwrap();
         let host = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
         // Made once for a service.
         let mut made = self.front.lock().unwrap();
@@ -52,23 +52,23 @@ impl TestApp {
 
     /// A browser without cookies.
     pub fn browser(&self) -> Browser {
-        Browser { http: self.http(), origin: self.service.config.pages_url.clone(), jar: BTreeMap::new(), page: Answer::default() }
+        Browser { http: self.http(), origin: self.service.context.config.pages_url.clone(), jar: BTreeMap::new(), page: Answer::default() }
     }
 
     /// A browser in which the owner of a two days old account is signed in.
     pub async fn signed_in(&self, email: &str) -> Browser {
-        if self.service.account_by_email(email).await.is_err() {
+        if self.service.accounts.account_by_email(email).await.is_err() {
             self.human(email).await;
         }
         let source = super::at("127.0.0.1");
-        let token = self.service.sign_in(email, password(PASSWORD), source).await.expect("the password is right");
+        let token = self.service.accounts.sign_in(email, password(PASSWORD), source).await.expect("the password is right");
         let mut browser = self.browser();
         browser.jar.insert(self.session_cookie(), token.expose().to_owned());
         browser
     }
 
     pub fn session_cookie(&self) -> String {
-        let url = url::Url::parse(&self.service.config.pages_url).unwrap();
+        let url = url::Url::parse(&self.service.context.config.pages_url).unwrap();
         if url.scheme() == "https" { "__Host-cs".to_owned() } else { format!("cs_{}", url.port().unwrap()) }
     }
 }

@@ -29,7 +29,7 @@ use countersign::{
         accounts::activity::ActivityFilter,
         caller::{Caller, Requirements},
         claims::register::{NewRegistration, Registrant},
-        context::Service,
+        services::Services,
     },
     store::{engine::Order, error::StoreError, handle::Store, rows, table::Table},
 };
@@ -125,9 +125,9 @@ impl Builder {
     }
 }
 
-async fn open(dir: &Path, config: Config, runtime: Runtime) -> (Store, Arc<Service>) {
+async fn open(dir: &Path, config: Config, runtime: Runtime) -> (Store, Arc<Services>) {
     let store = Store::new(Arc::new(reopen(dir)));
-    let service = Service::open(Arc::new(config), store.clone(), server_secret(), runtime).await.expect("the service opens");
+    let service = Services::open(Arc::new(config), store.clone(), server_secret(), runtime).await.expect("the service opens");
     (store, Arc::new(service))
 }
 
@@ -142,14 +142,14 @@ pub fn server_secret() -> ServerSecret {
 
 /// Everything a test needs. `service` is what the transports are given: an HTTP test builds its router from it.
 pub struct TestApp {
-    pub service: Arc<Service>,
+    pub service: Arc<Services>,
     /// The same store the service has, for looking at rows.
     pub store: Store,
     pub clock: Arc<ManualClock>,
     randomness: Arc<Seeded>,
     pub dir: TempDir,
     builder: Builder,
-    front: Mutex<Option<(Arc<Service>, countersign::server::entry::Front)>>,
+    front: Mutex<Option<(Arc<Services>, countersign::server::entry::Front)>>,
 }
 
 pub const LOCAL: Registrant = Registrant { source: Source::Local, account: None };
@@ -188,15 +188,15 @@ impl TestApp {
     }
 
     pub async fn ask(&self, ask: NewRegistration) -> Result<Registered, Error> {
-        self.service.register(ask, LOCAL).await
+        self.service.claims.register(ask, LOCAL).await
     }
 
     pub async fn poll(&self, agent: &Registered) -> Result<Delivered, Error> {
-        self.service.poll(&token(agent), None, Source::Local).await
+        self.service.claims.poll(&token(agent), None, Source::Local).await
     }
 
     pub async fn poll_with(&self, agent: &Registered, verifier: &CodeVerifier) -> Result<Delivered, Error> {
-        self.service.poll(&token(agent), Some(verifier), Source::Local).await
+        self.service.claims.poll(&token(agent), Some(verifier), Source::Local).await
     }
 
     /// The whole ceremony: asked, approved by `human`, delivered.
@@ -208,12 +208,12 @@ impl TestApp {
 
     /// Lets a key in as any call would, without a charge.
     pub async fn caller(&self, key: &str) -> Caller {
-        self.service.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default()).await.expect("the key is good")
+        self.service.verifier.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default()).await.expect("the key is good")
     }
 
     /// One ordinary call with a key.
     pub async fn call(&self, key: &str) -> Result<Caller, Error> {
-        self.service.authenticate(ApiKey::presented(key).as_ref(), &Requirements::call()).await
+        self.service.verifier.authenticate(ApiKey::presented(key).as_ref(), &Requirements::call()).await
     }
 
     pub fn advance(&self, seconds: i64) {
@@ -223,7 +223,7 @@ impl TestApp {
     /// Moves time and does what is then due.
     pub async fn advance_and_purge(&self, seconds: i64) {
         self.advance(seconds);
-        self.service.purge().await.expect("the purge works");
+        self.service.housekeeping.purge().await.expect("the purge works");
     }
 
     /// Stops, and opens again over the same directory.
@@ -285,7 +285,7 @@ impl TestApp {
     pub async fn events(&self, account: AccountId) -> Vec<Event> {
         let (mut events, mut filter) = (Vec::new(), ActivityFilter::default());
         loop {
-            let page = self.service.activity(account, &filter).await.expect("the store answers");
+            let page = self.service.accounts.activity(account, &filter).await.expect("the store answers");
             events.extend(page.lines.into_iter().map(|line| line.event));
             filter.cursor = page.next_cursor;
             if filter.cursor.is_none() {

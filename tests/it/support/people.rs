@@ -66,9 +66,9 @@ impl TestApp {
     pub async fn human_of_age(&self, email: &str, age_seconds: i64, source: Source) -> Human {
         static HASH: OnceLock<String> = OnceLock::new();
         let hash = HASH.get_or_init(|| hash_password(&password(PASSWORD), [3; 16]).expect("a hash")).clone();
-        let now = self.service.runtime.now();
+        let now = self.service.context.runtime.now();
         let account = Account {
-            id: AccountId::new(now, self.service.runtime.bytes()),
+            id: AccountId::new(now, self.service.context.runtime.bytes()),
             email: email.parse().expect("an e-mail"),
             email_verified: false,
             password: Some(hash),
@@ -78,7 +78,7 @@ impl TestApp {
             created_at: now - jiff::SignedDuration::from_secs(age_seconds),
             disabled_at: None,
         };
-        let token = SessionToken::new(self.service.runtime.bytes());
+        let token = SessionToken::new(self.service.context.runtime.bytes());
         let session = BrowserSession {
             token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
             account: account.id,
@@ -112,7 +112,7 @@ impl TestApp {
     }
 
     pub async fn all_accounts(&self) -> Vec<AccountView> {
-        self.service.list_accounts(&AccountFilter::default()).await.expect("the store answers").accounts
+        self.service.admin.list_accounts(&AccountFilter::default()).await.expect("the store answers").accounts
     }
 
     /// Types the code an agent showed.
@@ -121,17 +121,17 @@ impl TestApp {
     }
 
     pub async fn type_code(&self, human: &Human, text: &str) -> Result<RegistrationId, Error> {
-        self.service.enter_code(&human.session, code(text), true, human.source).await
+        self.service.claims.enter_code(&human.session, code(text), true, human.source).await
     }
 
     /// Types the code and looks at the review page.
     pub async fn reviewed(&self, human: &Human, agent: &Registered) -> Review {
         let id = self.enter(human, agent).await.expect("the code is right");
-        self.service.review(&human.session, id, human.source).await.expect("the review is shown")
+        self.service.claims.review(&human.session, id, human.source).await.expect("the review is shown")
     }
 
     pub async fn decide(&self, human: &Human, review: &Review, decision: Decision) -> Result<(), Error> {
-        self.service.approve(&human.session, review.registration, decision, human.source).await
+        self.service.claims.approve(&human.session, review.registration, decision, human.source).await
     }
 
     /// Types the code, looks, approves everything shown.
@@ -143,19 +143,19 @@ impl TestApp {
 
     pub async fn deny(&self, human: &Human, agent: &Registered) -> Result<(), Error> {
         let id = self.enter(human, agent).await?;
-        self.service.deny(&human.session, id, false, human.source).await
+        self.service.claims.deny(&human.session, id, false, human.source).await
     }
 
     /// A key its owner made by hand.
     pub async fn key(&self, human: &Human, scopes: &[&str]) -> Created {
-        self.service.create_key(human.actor(), human.account, new_key(scopes), human.source).await.expect("the key is made")
+        self.service.keys.create_key(human.actor(), human.account, new_key(scopes), human.source).await.expect("the key is made")
     }
 
     /// A key made by a key.
     pub async fn child(&self, parent: &str, new: NewKey) -> Result<Created, Error> {
         let caller = self.caller(parent).await;
         let account = caller.account.id;
-        self.service.create_key(caller.actor(), account, new, Source::Local).await
+        self.service.keys.create_key(caller.actor(), account, new, Source::Local).await
     }
 
     pub async fn key_actor(&self, key: &str) -> Actor {
@@ -184,7 +184,7 @@ impl TestApp {
 
     /// A new session of somebody who has an account.
     pub async fn human_again(&self, account: AccountId) -> Human {
-        let (now, token) = (self.service.runtime.now(), SessionToken::new(self.service.runtime.bytes()));
+        let (now, token) = (self.service.context.runtime.now(), SessionToken::new(self.service.context.runtime.bytes()));
         let session = BrowserSession {
             token: server_secret().hash(Purpose::Session, token.expose().as_bytes()),
             account,
@@ -217,9 +217,9 @@ impl TestApp {
 impl TestApp {
     /// A program that signed in with a human's password.
     pub async fn program(&self, human: &Human) -> Actor {
-        let (now, account) = (self.service.runtime.now(), human.account);
-        let id = ProgramSessionId::new(now, self.service.runtime.bytes());
-        let salt = self.service.runtime.bytes();
+        let (now, account) = (self.service.context.runtime.now(), human.account);
+        let id = ProgramSessionId::new(now, self.service.context.runtime.bytes());
+        let salt = self.service.context.runtime.bytes();
         let row = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt, source: human.source };
         self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
         Actor::Program { account, session: id }

@@ -1,0 +1,78 @@
+//! The one-time code that makes the operator account, in memory.
+
+use crate::{
+    domain::digest::Digest,
+    store::{changes::Changed, rows, table::Table},
+};
+use jiff::Timestamp;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The row that says that somebody runs this deployment.
+pub const OPERATOR: &str = "operator";
+
+/// The one-time code that makes the operator account.
+pub struct SetupCode {
+    pub hash: Digest,
+    pub expires_at: Timestamp,
+}
+
+pub enum State {
+    /// There is nothing to set up, or nothing more.
+    Closed,
+    Open(SetupCode),
+    /// Somebody came with the right code a moment ago.
+    Taken,
+}
+
+/// Whether this deployment waits for its operator.
+pub struct Setup(Mutex<State>);
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self(Mutex::new(State::Closed))
+    }
+}
+
+impl Setup {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// However the operator came to be: the printed code is worth nothing from now on. Told by the store, so that it
+    /// holds even where whoever set up left before the answer.
+    pub fn follow(&self, changed: &Changed<'_>) {
+        let operator = match changed {
+            Changed::Rows(rows) => rows.iter().any(|row| Table::Meta.own(&row.key) == Some(OPERATOR.as_bytes())),
+            Changed::Everything(rows) => rows::meta::<bool>(*rows, OPERATOR).is_ok_and(|is| is == Some(true)),
+        };
+        if operator {
+            *self.state() = State::Closed;
+        }
+    }
+
+    /// Takes the code away, so that of two who come together one is late.
+    pub fn take(&self, given: &Digest, now: Timestamp) -> Option<Taken<'_>> {
+        let mut state = self.state();
+        let State::Open(code) = &*state else { return None };
+        if code.hash != *given || now >= code.expires_at {
+            return None;
+        }
+        let State::Open(code) = std::mem::replace(&mut *state, State::Taken) else { return None };
+        Some(Taken { setup: self, code: Some(code) })
+    }
+}
+
+/// A code that was right. Given back unless an operator came of it, also when its human leaves in the middle.
+pub struct Taken<'a> {
+    setup: &'a Setup,
+    code: Option<SetupCode>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = self.setup.state();
+        if let (State::Taken, Some(code)) = (&*state, self.code.take()) {
+            *state = State::Open(code);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Writes what was counted in memory: uses of keys, and what is used of rate limits.
+
+use crate::{
+    api::error::Error,
+    domain::{rate_limit::RateLimitKey, usage::Day},
+    service::{
+        usage_days::{EVERYBODY, add_day},
+        usage_log::{BATCH, PER_SECOND},
+        verification::state::Verifier,
+    },
+    store::{engine::Write, rows, table::Table},
+};
+use governor::nanos::Nanos;
+use jiff::civil::Date;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a stop may take for them; what is left then is lost.
+const AT_THE_END: Duration = Duration::from_millis(1_500);
+
+impl Verifier {
+    /// The last writing before a stop.
+    pub(in crate::service) async fn flush_last_usage(&self) {
+        match tokio::time::timeout(AT_THE_END, self.flush_usage(true)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "usage counts of the last minute are lost"),
+            Err(_) => tracing::warn!(keys = self.usage.waiting().len(), "there was no time to write the usage counts of all keys"),
+        }
+    }
+
+    /// Writes counts that are due, or all of them.
+    pub(in crate::service) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
+        self.usage.begin(self.context.runtime.now(), all);
+        loop {
+            let batch = self.usage.take(if all { BATCH } else { PER_SECOND });
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let rows_to_write: Vec<_> = batch.iter().map(|(meter, pending)| (meter.of, pending.clone())).collect();
+            let written = self.context.store.write(move |rows| {
+                let mut everybody = BTreeMap::<Date, Day>::new();
+                for (of, pending) in &rows_to_write {
+                    let RateLimitKey::Key(key) = of else { continue };
+                    let mut usage = rows::usage(rows, *key)?;
+                    pending.add_to(&mut usage);
+                    for (date, day) in pending.days() {
+                        everybody.entry(date).or_default().add(&day);
+                        if let Some((date, day)) = usage.add_day(date, day) {
+                            add_day(rows, &key.to_string(), date, &day)?;
+                        }
+                    }
+                    rows::save_usage(rows, *key, &usage)?;
+                }
+                everybody.iter().try_for_each(|(date, day)| add_day(rows, EVERYBODY, *date, day))?;
+                Ok::<_, Error>(())
+            });
+            if let Err(error) = written.await {
+                self.usage.give_back(batch);
+                return Err(error);
+            }
+            if !all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what the store does not know yet of the limits. A kill forgets at most what was used since.
+    pub(in crate::service) async fn flush_limits(&self, all: bool) -> Result<(), Error> {
+        let unwritten = self.rate_limits.unwritten(all);
+        let mut changes: Vec<(RateLimitKey, Option<Nanos>)> = unwritten.charged.iter().map(|(meter, at)| (meter.of, Some(*at))).collect();
+        changes.extend(unwritten.whole.iter().map(|bucket| (*bucket, None)));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let written = self.context.store.write(move |rows: &mut dyn Write| {
+            for (bucket, tat) in &changes {
+                let key = bucket.to_string();
+                match tat {
+                    Some(tat) => rows.put(Table::RateLimits, key.as_bytes(), tat.as_u64().to_string().into_bytes()),
+                    None => rows.remove(Table::RateLimits, key.as_bytes()),
+                }
+            }
+            Ok::<_, Error>(())
+        });
+        match written.await {
+            Ok(()) => self.rate_limits.written(&unwritten),
+            Err(error) => {
+                unwritten.charged.iter().for_each(|(meter, _)| self.rate_limits.list(meter));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
