@@ -1,11 +1,7 @@
 //! How each error is told: status, codes and next step, for OAuth, the API and MCP.
 
-use crate::{
-    api::error::Error,
-    config::settings::Config,
-    mcp::error::{LATER, REGISTER},
-};
-use axum::http::StatusCode;
+use crate::{api::error::Error, config::settings::Config};
+use hyper::StatusCode;
 use serde_json::json;
 
 /// Status and code of RFC 6749 §5.2, RFC 8628 §3.5 and the agent-auth convention.
@@ -66,7 +62,7 @@ pub fn next(error: &Error, config: &Config) -> String {
         Error::InvalidScope { available, .. } => format!("Ask only for scopes from this list: {available}."),
         Error::InvalidLoginHint => "Leave login_hint out, or give your human's e-mail address.".to_owned(),
         Error::UnsupportedType => "Send \"type\": \"service_auth\".".to_owned(),
-        Error::UnsupportedGrantType => format!("Send grant_type={}.", crate::http::oauth::token::CLAIM_GRANT),
+        Error::UnsupportedGrantType => format!("Send grant_type={}.", crate::domain::grant_type::CLAIM_GRANT),
         Error::TooManyAttempts { retry_after: Some(seconds) } | Error::TooMany { retry_after: seconds, .. } => {
             format!("Wait {seconds} seconds before you try again.")
         }
@@ -202,3 +198,7 @@ pub fn words(error: &Error) -> (&'static str, String) {
         Error::Internal => told("internal", LATER),
     }
 }
+
+pub const REGISTER: &str = "Call register_agent, show your human the link and code it returns, then call poll_claim.";
+
+pub const LATER: &str = "Wait a little, then call the tool again.";

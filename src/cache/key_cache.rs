@@ -20,7 +20,7 @@ use crate::{
         rate_limit::RateLimitKey,
         scope::ScopeSet,
     },
-    store::{changes::Changed, engine::Read, error::StoreError, rows, table::Table},
+    store::{access::Read, changes::Changed, error::StoreError, rows, table::Table},
 };
 use dashmap::{DashMap, DashSet};
 use fastbloom::AtomicBloomFilter;

@@ -18,7 +18,7 @@ use crate::{
     },
     local_keys::keys::StoredKeys,
     platform::{private_files, runtime::Runtime},
-    store::sled::files::ROOM,
+    store::open::ROOM,
 };
 use clap::Args;
 use jiff::Timestamp;

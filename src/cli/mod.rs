@@ -146,7 +146,7 @@ async fn run(cli: Cli) -> CommandResult {
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Docs(docs)) => docs.run(),
         Some(Command::Openapi) => {
-            print::json(&crate::http::openapi::document::document(&global.load(&[], false)?.config))?;
+            print::json(&crate::http::openapi::document::document(&global.load(&[], false)?.config, crate::server::router::routes))?;
             Ok(0)
         }
         Some(Command::Completion { shell }) => {

@@ -2,6 +2,7 @@
 //!
 //! Claim tokens, verifiers and keys go to this one origin: over https (or to this computer), and no redirect is followed.
 
+use crate::domain::grant_type::CLAIM_GRANT;
 use crate::{
     api::{
         claims::{ClaimBlock, Delivered, NewAttempt, Registered},
@@ -38,7 +39,6 @@ pub struct Origins {
     pub api: String,
 }
 
-const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// For an answer, beside what the call itself waits for a human.
@@ -331,7 +331,7 @@ fn given(mut body: Value) -> Value {
 
 /// What goes into headers and files as it is, and is no longer than any key a countersign server makes.
 fn is_token(text: &str) -> bool {
-    text.len() <= 256 && crate::domain::secret::is_b64token(text)
+    text.len() <= 256 && crate::domain::characters::is_b64token(text)
 }
 
 #[derive(serde::Deserialize)]

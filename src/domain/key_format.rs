@@ -1,10 +1,10 @@
 //! How a key is written: prefix, environment, random part, checksum.
 
 use crate::domain::{
+    characters::only,
     environment::Environment,
     key_stream::{BASE62, KeyStream},
     secret::ApiKey,
-    server_secret::only,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

@@ -5,10 +5,12 @@
 
 pub mod account;
 pub mod activity;
+pub mod characters;
 pub mod daily_count;
 pub mod digest;
 pub mod environment;
 pub mod grant;
+pub mod grant_type;
 pub mod id;
 pub mod idempotency;
 pub mod journal_entry;

@@ -3,7 +3,7 @@
 //! Headers, bodies, forms, tool arguments, variables and files are all read by this, so that none of them takes for a
 //! token, or for nothing, what another does not.
 
-use crate::domain::{secret::is_b64token, server_secret::only};
+use crate::domain::characters::{is_b64token, only};
 use icu_properties::{
     CodePointSetData,
     props::{DefaultIgnorableCodePoint, QuotationMark},

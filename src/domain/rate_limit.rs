@@ -1,9 +1,6 @@
 //! What an allowance belongs to: an account, a key, or keys of one lineage.
 
-use crate::{
-    domain::id::{AccountId, KeyId},
-    store::error::StoreError,
-};
+use crate::domain::id::{AccountId, InvalidId, KeyId};
 use std::{fmt, hash::Hash, str::FromStr};
 
 /// What has one allowance.
@@ -25,11 +22,11 @@ impl fmt::Display for RateLimitKey {
 }
 
 impl FromStr for RateLimitKey {
-    type Err = StoreError;
+    type Err = InvalidId;
 
-    fn from_str(text: &str) -> Result<Self, StoreError> {
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
         let key = || text.parse().map(Self::Key);
         let account = || text.parse().map(Self::Account);
-        key().or_else(|_| account()).map_err(|_| StoreError::Corrupt(format!("a rate limit of {text}")))
+        key().or_else(|_| account())
     }
 }

@@ -3,7 +3,7 @@
 //! Each has a type of its own: no `Display`, no `Serialize`, a redacted `Debug`, zeroed on drop,
 //! and one greppable way out, `expose()`. The stored form is another type, [`Digest`].
 
-use crate::domain::{id::ProgramSessionId, pasted, server_secret::only};
+use crate::domain::{characters::only, id::ProgramSessionId, pasted};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::fmt;
 use subtle::ConstantTimeEq;
@@ -78,12 +78,6 @@ secret!(/// A password as typed.
 
 secret!(/// An RFC 7636 code verifier, 43 to 128 unreserved characters.
     CodeVerifier);
-
-/// RFC 6750 §2.1 `b64token`: what goes into headers and files as it is, and means nothing to a shell.
-pub fn is_b64token(text: &str) -> bool {
-    let body = text.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
-}
 
 impl ApiKey {
     /// Longest credential that is looked at; neither keys nor session tokens are longer.

@@ -200,8 +200,3 @@ impl ServerSecret {
         KeyStream(hasher.finalize_xof())
     }
 }
-
-/// Whether all bytes are of a kind. Looks at every one, which is many at a time: faster than to stop at the first other.
-pub fn only(text: &str, is: impl Fn(u8) -> bool) -> bool {
-    text.bytes().fold(true, |so_far, byte| so_far & is(byte))
-}

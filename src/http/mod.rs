@@ -15,4 +15,5 @@ pub(crate) mod password_grant;
 pub mod rate_limit_headers;
 pub(crate) mod response;
 pub(crate) mod routes;
+pub mod shared_body;
 pub mod v1;

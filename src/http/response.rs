@@ -5,7 +5,7 @@ use crate::{
     config::settings::Profile,
     http::{
         error::HttpError,
-        openapi::{self, describe},
+        openapi::{describe, terms},
     },
     service::services::App,
 };
@@ -107,7 +107,7 @@ impl<T: JsonSchema, const STATUS: u16, const ENVELOPE: bool> OperationOutput for
         let mut response = described(STATUS);
         response.content = content;
         if ENVELOPE {
-            response.extensions.insert(openapi::ENVELOPE.to_owned(), true.into());
+            response.extensions.insert(terms::ENVELOPE.to_owned(), true.into());
         }
         vec![(Some(Status::Code(STATUS)), response)]
     }

@@ -1,10 +1,6 @@
 //! Where the journal is: as configured, or as the data directory notes it.
 
-use crate::{
-    config::settings::Config,
-    instance::{error::OpenFailure, open::JOURNAL_NOTE},
-    platform::private_files::write_private,
-};
+use crate::{config::settings::Config, instance::error::OpenFailure, platform::private_files::write_private};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -43,3 +39,5 @@ pub fn note_journal(data: &Path, journal: &Path) -> io::Result<()> {
     }
     write_private(&note, journal.as_bytes())
 }
+
+pub const JOURNAL_NOTE: &str = "journal.path";

@@ -1,12 +1,11 @@
 //! One process owns a data directory: a lock of our own, released by the kernel on any death.
 
-use crate::platform::private_files::{check_owner, private_dir};
-use rustix::fs::OFlags;
+use crate::platform::private_files::{LOCK_FILE, open_own, private_dir, refused};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -25,7 +24,7 @@ pub struct Holder {
 
 impl Holder {
     pub(crate) fn file(dir: &Path) -> PathBuf {
-        dir.join("owner.lock")
+        dir.join(LOCK_FILE)
     }
 
     /// What the last owner of a directory announced, be it alive or not.
@@ -36,26 +35,6 @@ impl Holder {
         file.read_to_string(&mut text)?;
         serde_json::from_str(&text).map_err(|_| io::Error::new(io::ErrorKind::NotFound, "nobody has announced himself"))
     }
-}
-
-/// Opens a file of ours: no link, which could lead anywhere and have what is behind it cut; no pipe, which lets its opener
-/// wait; nobody else's. One that is made is 0600.
-pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = options.mode(0o600).custom_flags(flags).open(path).map_err(|error| match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => refused(path, "is a symbolic link: remove it"),
-        _ => error,
-    })?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(refused(path, "is no file: remove it"));
-    }
-    check_owner(path, &found)?;
-    Ok(file)
-}
-
-fn refused(path: &Path, why: &str) -> io::Error {
-    io::Error::other(format!("{} {why}", path.display()))
 }
 
 pub enum Acquired {

@@ -29,7 +29,7 @@ use crate::{
         errors::OpenError,
         services::Services,
     },
-    store::{error::StoreError, handle::Store, journal::Journal, sled::engine::SledEngine},
+    store::{error::StoreError, journal::Journal, open},
 };
 use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -112,6 +112,7 @@ impl Instance {
 
 /// How long a start waits for an owner that is starting, ending, or running one command.
 const PATIENCE: Duration = Duration::from_secs(10);
+
 const AGAIN: Duration = Duration::from_millis(25);
 
 /// The directory's lock, or who has it and answers.
@@ -171,8 +172,6 @@ async fn hands_over(client: &SocketClient) -> bool {
     true
 }
 
-pub const JOURNAL_NOTE: &str = "journal.path";
-
 /// Opens the store of a directory this process has locked.
 pub async fn open_store(config: Arc<Config>, lock: InstanceLock, role: Role) -> Result<Instance, OpenFailure> {
     let (runtime, data) = (Runtime::system(), lock.dir().to_owned());
@@ -196,17 +195,16 @@ pub async fn open_store(config: Arc<Config>, lock: InstanceLock, role: Role) -> 
     };
     let opened = move || {
         let journal = noting.map(|path| Journal::open(&path, sealing)).transpose()?;
-        SledEngine::open(&opening, journal)
+        open::open(&opening, journal)
     };
-    let engine = match tokio::task::spawn_blocking(opened).await {
+    let stored = match tokio::task::spawn_blocking(opened).await {
         Ok(opened) => opened.map_err(store)?,
         Err(error) => return Err(store(StoreError::Unavailable(error.to_string()))),
     };
-    let engine = Store::new(Arc::new(engine));
-    let service = Arc::new(Services::open(config, engine.clone(), secret, runtime).await?);
+    let service = Arc::new(Services::open(config, stored.clone(), secret, runtime).await?);
     if let Some(journal) = &journal {
-        check_journal(&engine, journal, &seals, service.context.runtime.now()).await.map_err(OpenError::Store)?;
-        let lost = revoke_again(&engine, journal, &seals).await.map_err(OpenError::Store)?;
+        check_journal(&stored, journal, &seals, service.context.runtime.now()).await.map_err(OpenError::Store)?;
+        let lost = revoke_again(&stored, journal, &seals).await.map_err(OpenError::Store)?;
         if lost > 0 {
             tracing::warn!(
                 lost,

@@ -12,8 +12,7 @@ use crate::{
     service::admin::restore::{RestoreError, Restored},
     store::{
         backup::{self, BackupError, Manifest},
-        handle::Store,
-        sled::engine::SledEngine,
+        open,
     },
 };
 use std::{
@@ -102,8 +101,8 @@ pub async fn restore(
         _ => {}
     }
     private_dir(&unfinished).map_err(at)?;
-    let store = Store::new(Arc::new(SledEngine::open(&unfinished, None).map_err(RestoreError::from)?));
-    let filled = crate::service::admin::restore::fill(&store, from, losses, Runtime::system().now()).await;
+    let store = open::open(&unfinished, None).map_err(RestoreError::from)?;
+    let filled = crate::service::admin::restore::fill(&store, from, &manifest, losses, Runtime::system().now()).await;
     store.close().await;
     drop(store);
     let restored = match filled {
@@ -128,7 +127,7 @@ pub async fn restore(
 fn refuse_if_used(dir: &Path, secret: &Path) -> Result<(), RestoreFailure> {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = ["countersign.toml", "owner.lock", crate::instance::open::JOURNAL_NOTE, UNFINISHED].contains(&name.as_str());
+        let known = ["countersign.toml", "owner.lock", crate::instance::journal_path::JOURNAL_NOTE, UNFINISHED].contains(&name.as_str());
         if !known && entry.path() != secret {
             return Err(RestoreFailure::NotEmpty { data: dir.to_owned(), name });
         }

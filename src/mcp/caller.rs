@@ -3,7 +3,7 @@
 use crate::{
     api::values::Revealed,
     domain::{id::AccountId, source::Source},
-    mcp::tools::Tools,
+    mcp::server::Tools,
     service::caller::Caller,
 };
 use axum::http::request::Parts;

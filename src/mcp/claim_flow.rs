@@ -20,12 +20,10 @@ use crate::{
         arguments::{Delivery, PollArgs, RegisterArgs},
         caller::HttpCaller,
         client_claims::{Asked, Claim, Claims, hash},
-        custody::{Destination, KeyCustody},
+        custody::{Destination, KeyCustody, NOT_INLINE},
         error::ToolError,
-        results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult, strings, unexpected},
-        server::Transport,
-        stdio::NOT_INLINE,
-        tools::Tools,
+        results::{ClaimStatus, KeyRef, PickupOut, PollResult, RegisterResult, WHOSE, strings, unexpected},
+        server::{Tools, Transport},
     },
     service::{
         claims::register::{NewHandle, NewRegistration, Registrant},
@@ -80,10 +78,10 @@ fn undecided(status: ClaimStatus, requested: Vec<String>, next: &str) -> PollRes
     }
 }
 
-/// Not the address itself: others choose theirs, and this sentence is ours.
-pub(crate) const WHOSE: &str = "Tell your human whose account the key belongs to: `approved_by`.";
 const PENDING: &str = "Call poll_claim again with the same claim_id; your human has not decided yet.";
+
 const DENIED: &str = "Your human said no: stop, and register again only if they ask you to.";
+
 const EXPIRED: &str = "Call register_agent again for a fresh code and show it to your human.";
 
 impl Tools {

@@ -5,9 +5,8 @@
 use crate::{
     api::{error::Error, values::Revealed},
     domain::environment::Environment,
-    instance::lock::open_own,
     mcp::results::KeyRef,
-    platform::private_files::{private_dir, write_private},
+    platform::private_files::{open_own, private_dir, write_private},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -16,10 +16,8 @@ use crate::{
     },
     mcp::{
         arguments::{Delivery, PollArgs},
-        claim_flow::WHOSE,
         client_claims::{Claims, Stored},
-        results::{ClaimStatus, KeyRef, PollResult, RevokeResult},
-        stdio::NOT_INLINE,
+        results::{ClaimStatus, KeyRef, PollResult, RevokeResult, WHOSE},
     },
     platform::runtime::Runtime,
 };
@@ -221,3 +219,6 @@ pub enum Destination {
     /// Into the result, for whoever runs this and allowed it.
     Inline,
 }
+
+/// Said by every way in.
+pub const NOT_INLINE: &str = "\"inline\" is not allowed here, because results are kept in transcripts: leave `delivery` out";

@@ -11,7 +11,7 @@ use crate::{
         client_claims::{Asked, Claim},
         error::ToolError,
         results::RegisterResult,
-        tools::Tools,
+        server::Tools,
     },
     service::claims::poll::MAX_WAIT,
 };

@@ -27,9 +27,6 @@ impl ToolError {
     }
 }
 
-pub const REGISTER: &str = "Call register_agent, show your human the link and code it returns, then call poll_claim.";
-pub const LATER: &str = "Wait a little, then call the tool again.";
-
 /// Every code a tool can answer, for the contract test.
 pub const CODES: [&str; 18] = [
     "invalid_arguments",

@@ -8,6 +8,7 @@ pub mod client_claims;
 pub mod custody;
 pub(crate) mod elicitation;
 pub mod error;
+pub mod extract_arguments;
 pub(crate) mod json_rpc;
 pub(crate) mod lenient_arguments;
 pub(crate) mod progress;

@@ -2,7 +2,11 @@
 
 use crate::{
     api::error::Error,
-    mcp::{caller::HttpCaller, error::ToolError, server::Transport, tools::Tools},
+    mcp::{
+        caller::HttpCaller,
+        error::ToolError,
+        server::{Tools, Transport},
+    },
 };
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
 use std::{future::pending, time::Duration};

@@ -10,14 +10,13 @@ use crate::{
     },
     http::{
         envelope::challenge,
-        extract::{body::whole, client_address::source_of, credential::presented},
+        extract::{body::whole, client_address::source_of, credential::presented, host_check::may_ask, query_secrets::secret_in_query},
         oauth::register::NOT_VALID,
     },
     mcp::{
         caller::{HttpCaller, PresentedKey},
         json_rpc::{self, Message, in_json_rpc, is_json, rpc_error},
     },
-    server::guard::{may_ask, secret_in_query},
     service::{
         caller::{Caller, Requirements},
         services::App,

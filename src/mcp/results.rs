@@ -13,6 +13,9 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Not the address itself: others choose theirs, and this sentence is ours.
+pub(crate) const WHOSE: &str = "Tell your human whose account the key belongs to: `approved_by`.";
+
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RegisterResult {

@@ -1,6 +1,12 @@
-//! Which way a call of MCP came in.
+//! The MCP server object, and which way in its calls come.
 
-use crate::{mcp::custody::KeyCustody, service::services::Services};
+use crate::{
+    client::backend::Backend,
+    mcp::{client_claims::Claims, custody::KeyCustody},
+    platform::runtime::Runtime,
+    service::services::Services,
+};
+use rmcp::model::{JsonObject, ProtocolVersion, RequestStateCodec};
 use std::sync::Arc;
 
 /// Which way in a call came decides where claims are remembered and where a key may go.
@@ -10,4 +16,20 @@ pub enum Transport {
     Stdio(Arc<KeyCustody>),
     /// Many clients, elsewhere.
     Http(Arc<Services>),
+}
+
+/// The MCP server object.
+#[derive(Clone)]
+pub struct Tools {
+    pub backend: Backend,
+    pub way: Transport,
+    pub runtime: Runtime,
+    /// Claims opened over HTTP, by caller; over stdio the desk keeps its own.
+    pub claims: Arc<Claims>,
+    /// What is spoken over this way in.
+    pub versions: &'static [ProtocolVersion],
+    /// Seals what clients carry between two calls.
+    pub seal: RequestStateCodec,
+    /// What a tool takes. Told to this object, so that reading arguments needs not know the tools.
+    pub schema_of: fn(&str) -> Option<&'static JsonObject>,
 }

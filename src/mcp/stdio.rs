@@ -1,5 +1,6 @@
 //! MCP over stdio: one client on this computer, with a desk of its own for claims and keys.
 
+use crate::mcp::tools::schema_of;
 use crate::{
     api::error::Error,
     client::backend::Backend,
@@ -8,7 +9,13 @@ use crate::{
         keys::{self, StoredKeys},
         profile::slug,
     },
-    mcp::{client_claims::Claims, custody::KeyCustody, elicitation, json_rpc::Lines, server::Transport, tools::Tools},
+    mcp::{
+        client_claims::Claims,
+        custody::KeyCustody,
+        elicitation,
+        json_rpc::Lines,
+        server::{Tools, Transport},
+    },
     platform::runtime::Runtime,
 };
 use rmcp::{ServiceExt, model::ProtocolVersion, transport::stdio};
@@ -17,9 +24,6 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 use tokio::{io::BufReader, sync::OnceCell};
-
-/// Said by every way in.
-pub const NOT_INLINE: &str = "\"inline\" is not allowed here, because results are kept in transcripts: leave `delivery` out";
 
 /// What the command line says of the one client.
 pub struct Client {
@@ -52,6 +56,7 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
         runtime: runtime.clone(),
     };
     let tools = Tools {
+        schema_of,
         backend,
         way: Transport::Stdio(Arc::new(desk)),
         seal: elicitation::codec(runtime.bytes()),

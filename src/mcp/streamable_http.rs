@@ -1,6 +1,7 @@
 //! Streamable HTTP at `/mcp`, beside the HTTP+SSE of 2024-11-05 ([`super::sse`]): the same gate, the same tools, one
 //! limit of sessions.
 
+use crate::mcp::tools::schema_of;
 use crate::{
     client::backend::Backend,
     instance::control::{dispatch::Local, status::Role},
@@ -11,10 +12,9 @@ use crate::{
         json_rpc::rpc_error,
         request_check::gate,
         response_format::{self, Form},
-        server::Transport,
+        server::{Tools, Transport},
         sessions::{Busy, Opening, Sessions, hashed},
         sse,
-        tools::Tools,
     },
     service::services::App,
 };
@@ -43,6 +43,7 @@ use tokio_util::sync::DropGuard;
 /// The tools, over every way in that HTTP has: `/mcp`, and the routes of HTTP+SSE.
 pub fn ways_in(app: &App) -> (Arc<Endpoint<Tools>>, Router) {
     let tools = Tools {
+        schema_of,
         backend: Backend::Local(Local::new(app.clone(), Role::Serve, PathBuf::new())),
         way: Transport::Http(app.clone()),
         runtime: app.context.runtime.clone(),

@@ -10,17 +10,17 @@ use crate::{
     },
     instance::control::request::{ControlRequest, ControlResponse},
     mcp::{
-        arguments::{Args, CheckArgs, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
+        arguments::{CheckArgs, ListArgs, PollArgs, RegisterArgs, RevokeArgs},
         caller::{Http, HttpCaller},
         claim_flow::registered_result,
         client_claims::{Asked, Claims},
         elicitation::Registering,
         error::ToolError,
+        extract_arguments::Args,
         results::{CheckResult, KeyRef, ListResult, PollResult, RegisterResult, RevokeResult, strings, unexpected},
-        server::Transport,
+        server::{Tools, Transport},
         tool_schema,
     },
-    platform::runtime::Runtime,
     service::claims::poll::MAX_WAIT,
 };
 use rmcp::{
@@ -31,8 +31,8 @@ use rmcp::{
     },
     model::{
         CacheScope, CompleteRequestParams, CompleteResult, ErrorCode, Implementation, JsonObject, ListPromptsResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, RequestStateCodec,
-        ServerCapabilities, ServerConfig, Tool,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+        ServerConfig, Tool,
     },
     service::RequestContext,
     tool, tool_handler, tool_router,
@@ -51,20 +51,6 @@ const GIVEN: &str = "This client was given its key in COUNTERSIGN_API_KEY, which
 
 /// How long a client may keep the list of tools, in milliseconds.
 const TOOLS_KEPT: u64 = 5 * 60 * 1000;
-
-/// The MCP server object.
-#[derive(Clone)]
-pub struct Tools {
-    pub backend: Backend,
-    pub way: Transport,
-    pub runtime: Runtime,
-    /// Claims opened over HTTP, by caller; over stdio the desk keeps its own.
-    pub claims: Arc<Claims>,
-    /// What is spoken over this way in.
-    pub versions: &'static [ProtocolVersion],
-    /// Seals what clients carry between two calls.
-    pub seal: RequestStateCodec,
-}
 
 #[tool_router]
 impl Tools {

@@ -1,11 +1,33 @@
 //! Files and directories that only their owner can read.
 
-use crate::{instance::lock::Holder, platform::private_folder::Folder};
+use crate::platform::private_folder::Folder;
+use rustix::fs::OFlags;
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
+
+/// Opens a file of ours: no link, which could lead anywhere and have what is behind it cut; no pipe, which lets its opener
+/// wait; nobody else's. One that is made is 0600.
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = options.mode(0o600).custom_flags(flags).open(path).map_err(|error| match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => refused(path, "is a symbolic link: remove it"),
+        _ => error,
+    })?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(refused(path, "is no file: remove it"));
+    }
+    check_owner(path, &found)?;
+    Ok(file)
+}
+
+pub fn refused(path: &Path, why: &str) -> io::Error {
+    io::Error::other(format!("{} {why}", path.display()))
+}
 
 /// Replaces a file as a whole, readable by this user only, on disk when this returns. Anything but a file in its
 /// place is refused.
@@ -47,6 +69,9 @@ pub fn check_owner(path: &Path, found: &fs::Metadata) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
+/// What a data directory holds: the lock of the process that has it.
+pub const LOCK_FILE: &str = "owner.lock";
+
 /// Makes a directory only its owner can enter. One that others can enter is closed to them if it is ours alone;
 /// a shared one (`/tmp`, a home) is refused rather than changed, and so is another user's.
 pub fn private_dir(dir: &Path) -> io::Result<()> {
@@ -57,7 +82,7 @@ pub fn private_dir(dir: &Path) -> io::Result<()> {
     check_owner(dir, &found)?;
     let mode = found.permissions().mode();
     if mode & 0o077 != 0 {
-        let ours = Holder::file(dir).exists() || fs::read_dir(dir)?.all(|entry| entry.is_ok_and(|e| e.file_name() == "countersign.toml"));
+        let ours = dir.join(LOCK_FILE).exists() || fs::read_dir(dir)?.all(|entry| entry.is_ok_and(|e| e.file_name() == "countersign.toml"));
         if mode & 0o1000 != 0 || !ours {
             let why = format!("{} is open to others and holds other things: name a directory of its own", dir.display());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));

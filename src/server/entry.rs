@@ -3,8 +3,8 @@
 use crate::{
     http::v1::forward_auth,
     mcp::{
+        server::Tools,
         streamable_http::{self, Endpoint},
-        tools::Tools,
     },
     server::{
         fast_path::{MCP, VERIFY, authorized, verified},

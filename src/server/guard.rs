@@ -7,7 +7,10 @@ use crate::{
         error::HttpError,
         extract::{
             accept,
-            credential::{basic, presented},
+            credential::basic,
+            host::{Named, is_further, named_host, names_published, names_us},
+            host_check::may_ask,
+            query_secrets::{no_place, secret_in_query},
         },
         rate_limit_headers::LimitSlot,
     },
@@ -28,10 +31,6 @@ use std::panic::AssertUnwindSafe;
 use tower_http::catch_panic::{DefaultResponseForPanic, ResponseForPanic};
 use tracing::{Instrument, Span};
 use url::Url;
-
-/// Secrets have no place in an address: it ends in logs, histories and referrers.
-const SECRET_PARAMETERS: [&str; 9] =
-    ["access_token", "api_key", "apikey", "key", "token", "claim_token", "code_verifier", "pickup_token", "password"];
 
 /// Names each request for the log and its reader; logs method, path and status, never query, headers or body.
 pub async fn request_id(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -99,11 +98,6 @@ fn refused_query(address: &Uri) -> Option<HttpError> {
     secret_in_query(address).map(|name| HttpError(no_place(name)))
 }
 
-/// A secret was found in an address.
-pub fn no_place(name: String) -> Error {
-    Error::invalid(name, "does not belong in the address: send it in a header or the body")
-}
-
 /// All that is done around a call which services make for each of their own, in one piece: as layers of their own, the
 /// same would cost more than the call. It has no span; what fails is named in a line of its own.
 pub async fn at_once(
@@ -132,101 +126,9 @@ pub async fn at_once(
     id.named(response)
 }
 
-/// The first parameter of an address that would carry a secret.
-pub fn secret_in_query(address: &Uri) -> Option<String> {
-    secret_in(address.query().unwrap_or(""))
-}
-
-/// The same of a query.
-pub fn secret_in(query: &str) -> Option<String> {
-    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name.to_ascii_lowercase());
-    names.find(|name| SECRET_PARAMETERS.contains(&name.as_str()))
-}
-
 /// Whether a browser asks, and an answer should be a page.
 pub fn wants_page(headers: &HeaderMap) -> bool {
     accept::prefers(headers, accept::HTML, accept::JSON)
-}
-
-/// The host a request names.
-enum Named<'a> {
-    One(&'a str),
-    /// HTTP/1.0 needs none.
-    Nothing,
-    /// Two that differ, or one that can't be read: whoever stands between us and the caller may have read another.
-    Unclear,
-}
-
-/// Read from `Host` or the HTTP/2 authority.
-fn named_host<'a>(headers: &'a HeaderMap, address: &'a Uri) -> Named<'a> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().map(HeaderValue::to_str);
-    if hosts.next().is_some() {
-        return Named::Unclear;
-    }
-    match (host, address.authority().map(Authority::as_str)) {
-        (Some(Ok(host)), None) => Named::One(host),
-        (None, Some(authority)) => Named::One(authority),
-        (Some(Ok(host)), Some(authority)) if is_host(host, authority, usual_ports(address.scheme_str())) => Named::One(host),
-        (None, None) => Named::Nothing,
-        _ => Named::Unclear,
-    }
-}
-
-/// The ports a name means that states none.
-fn usual_ports(scheme: Option<&str>) -> &'static [&'static str] {
-    match scheme {
-        Some("https") => &["443"],
-        Some("http") => &["80"],
-        _ => &["80", "443"],
-    }
-}
-
-/// Whether two names are one: in any case, with or without the root's dot (RFC 9110 section 4.2.3) and a usual port.
-fn is_host(one: &str, other: &str, usual: &[&str]) -> bool {
-    fn parts<'a>(host: &'a str, usual: &[&str]) -> (&'a str, Option<&'a str>) {
-        // The colons of an IPv6 address stand in brackets.
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, Some(port).filter(|port| !port.is_empty() && !usual.contains(port))),
-            _ => (host, None),
-        };
-        (name.strip_suffix('.').unwrap_or(name), port)
-    }
-    if one.eq_ignore_ascii_case(other) {
-        return true;
-    }
-    let ((name, port), (other, other_port)) = (parts(one, usual), parts(other, usual));
-    name.eq_ignore_ascii_case(other) && port == other_port
-}
-
-/// Whether a host is one this deployment publishes.
-fn is_published(app: &App, host: &str) -> bool {
-    let published = [&app.context.config.public_url, &app.context.config.pages_url];
-    published.into_iter().filter_map(|origin| origin.split_once("://")).any(|(scheme, ours)| is_host(host, ours, usual_ports(Some(scheme))))
-}
-
-/// Whether programs may call it that, beside the published names.
-fn is_further(app: &App, host: &str) -> bool {
-    app.context.config.hosts.iter().any(|ours| is_host(host, ours, usual_ports(None)))
-}
-
-pub fn names_published(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
-    matches!(named_host(headers, address), Named::One(host) if is_published(app, host))
-}
-
-/// Whether a request names one host, and it is ours.
-pub fn names_us(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
-    matches!(named_host(headers, address), Named::One(host) if is_published(app, host) || is_further(app, host))
-}
-
-/// Whether a program may ask this: by a name of ours, or by whatever name with a key of its own. A page that a browser was
-/// lured to (DNS rebinding) has none, and would be somebody on this computer without it.
-pub fn may_ask(app: &App, headers: &HeaderMap, address: &Uri) -> bool {
-    match named_host(headers, address) {
-        Named::One(host) if is_published(app, host) || is_further(app, host) => true,
-        Named::Unclear => false,
-        Named::One(_) | Named::Nothing => matches!(presented(headers, app.context.config.auth.extra_headers), Ok(Some(_))),
-    }
 }
 
 /// Around what programs call.

@@ -1,5 +1,6 @@
 //! What surrounds every request: the listener, the entry, the guard, the routes, and how all of it is started and stopped.
 
+pub mod connection_limits;
 pub mod cors;
 pub mod entry;
 pub mod fallback;
@@ -10,3 +11,4 @@ pub(crate) mod pulse;
 pub mod router;
 pub mod run;
 pub mod unread_answers;
+pub mod unread_total;

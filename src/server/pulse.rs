@@ -1,6 +1,6 @@
 //! What is seen of a connection from outside, and what it is told.
 
-use crate::server::unread_answers::Untaken;
+use crate::server::unread_total::Untaken;
 use futures::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;

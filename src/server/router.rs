@@ -44,7 +44,7 @@ pub fn router(app: App, mcp: Router) -> Router {
     let programs = with_cors(&app, oauth.merge(api)).layer(from_fn_with_state(app.clone(), guard::known_caller));
     programs
         .merge(crate::web::router(&app).layer(from_fn_with_state(app.clone(), guard::known_host)))
-        .layer(Extension(Document::default()))
+        .layer(Extension(Document::new(routes)))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app.clone())
         .merge(with_cors(&app, mcp))

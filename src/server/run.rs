@@ -1,21 +1,13 @@
 //! The running server: starts serving on a listener, and drains it.
 
 use crate::{
-    cli::failure::Failure,
     config::settings::Config,
     instance::{control::socket::places, open::Instance},
-    server::{
-        entry,
-        listen::{self, ConnectionLimits},
-    },
+    server::{connection_limits::ConnectionLimits, entry, listen},
     service::services::Services,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::{
-    io::{self},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -47,11 +39,11 @@ impl Pages {
 
     /// Ends when serving fails by itself, or the store does: then this process is of no use, and whoever supervises it
     /// starts another.
-    pub async fn ended(&self) -> Result<(), Failure> {
+    pub async fn ended(&self) -> io::Result<()> {
         let mut serving = self.serving.lock().await;
         tokio::select! {
-            served = &mut *serving => served.map_err(Failure::failed),
-            () = self.service.failed() => Err(Failure::failed("the store failed and can't be mended from inside: start the program again")),
+            served = &mut *serving => served.map_err(io::Error::other),
+            () = self.service.failed() => Err(io::Error::other("the store failed and can't be mended from inside: start the program again")),
         }
     }
 

@@ -5,7 +5,10 @@
 //! ([`Shared`]) is there anyway. A small answer over HTTP/1.1 is not counted: the system takes it at once, and a connection
 //! has one at a time.
 
-use crate::server::pulse::{Pulse, UnderWay};
+use crate::{
+    http::shared_body::{PIECE, Shared},
+    server::pulse::{Pulse, UnderWay},
+};
 use axum::{
     body::{Body, Bytes},
     http::{HeaderValue, Response, StatusCode, Version, header},
@@ -13,59 +16,16 @@ use axum::{
 use hyper::body::Body as _;
 use hyper::body::{Frame, SizeHint};
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
-use tokio::sync::Notify;
-
-/// Answers leave in pieces of this size, so that no more than one is copied or waits for a window.
-pub const PIECE: usize = 8 * 1024;
 
 /// What a stream of HTTP/2 takes besides.
 const OF_A_STREAM: usize = 4 * 1024;
 
 /// What the buffers of an HTTP/1.1 connection take that writes: as much as hyper gathers, and a piece.
 const OF_A_CONNECTION: usize = 16 * 1024 + PIECE;
-
-/// On an answer: so many bytes of its body are in memory once, for everybody.
-#[derive(Debug, Clone, Copy)]
-pub struct Shared(pub usize);
-
-/// The count over all connections.
-pub struct Untaken {
-    held: AtomicUsize,
-    most: usize,
-    full: Notify,
-}
-
-impl Untaken {
-    pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), most, full: Notify::new() })
-    }
-
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Resolves when an answer found no room.
-    pub async fn too_many(&self) {
-        self.full.notified().await;
-    }
-
-    fn is_full(&self, bytes: usize) -> bool {
-        let full = self.held().saturating_add(bytes) > self.most;
-        if full {
-            self.full.notify_one();
-        }
-        full
-    }
-}
 
 /// The answer on its way out, counted. Where there is no room a large one is dropped, if it is to a question only: it may be
 /// asked again, and what a change answers may be there this once.
@@ -89,30 +49,6 @@ pub fn counted(under_way: UnderWay, version: Version, question: bool, answer: Re
         None => (Counted::Frames(under_way.0.clone()), answer),
     };
     answer.map(|body| Taking { body, counted, rest: Bytes::new() })
-}
-
-/// A body of parts, of which some may be in memory once.
-pub fn body_of(parts: impl IntoIterator<Item = Bytes>) -> Body {
-    Body::new(Parts(parts.into_iter().filter(|part| !part.is_empty()).collect()))
-}
-
-struct Parts(VecDeque<Bytes>);
-
-impl hyper::body::Body for Parts {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|part| Ok(Frame::data(part))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().map(|part| part.len() as u64).sum())
-    }
 }
 
 fn busy() -> Response<Body> {

@@ -4,15 +4,17 @@ use crate::{
     api::{error::Error, verification::RateLimit},
     cache::{cached_account::CachedAccount, cached_key::CachedKey},
     domain::{
-        account::Account,
         digest::Digest,
         environment::Environment,
         id::{AccountId, ProgramSessionId},
         scope::ScopeSet,
         session::BrowserSession,
     },
-    service::accounts::step_up::{must_be_fresh, signed_in},
-    store::{engine::Read, rows},
+    service::{
+        active_account::active_account,
+        fresh_sign_in::{must_be_fresh, signed_in},
+    },
+    store::{access::Read, rows},
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -69,11 +71,6 @@ impl Actor {
         let (session, account) = signed_in(rows, *session, now)?;
         must_be_fresh(&session, &account, now)
     }
-}
-
-/// An account that may act: there, and not disabled.
-pub fn active_account(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Account, Error> {
-    rows::account(rows, id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
 }
 
 /// What a request needs of a key.

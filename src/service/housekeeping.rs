@@ -15,13 +15,12 @@ use crate::{
         verification::state::Verifier,
     },
     store::{
-        engine::{Order, Read},
+        access::{Order, Read},
         error::StoreError,
         rows,
         table::Table,
     },
 };
-
 use std::sync::Arc;
 
 /// Rows per transaction: keeps the store's one writer free for others.
@@ -182,18 +181,5 @@ impl Housekeeping {
                 tracing::warn!(%error, "upkeep failed; trying again");
             }
         }
-    }
-}
-
-/// Counts the rows of an index at start, page by page.
-pub fn count(rows: &dyn Read, table: Table) -> Result<i64, StoreError> {
-    let (mut count, mut after) = (0, None::<Vec<u8>>);
-    loop {
-        let page = rows.scan(table, &[], after.as_deref(), Order::Ascending, 1000)?;
-        count += i64::try_from(page.len()).unwrap_or(i64::MAX);
-        if page.len() < 1000 {
-            return Ok(count);
-        }
-        after = page.last().map(|(key, _)| key.clone());
     }
 }

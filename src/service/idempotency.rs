@@ -11,7 +11,7 @@ use crate::{
     platform::runtime::{Clock, Entropy, Runtime},
     service::context::Context,
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         rows,
     },
 };

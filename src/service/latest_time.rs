@@ -11,7 +11,7 @@
 use crate::{
     domain::time::after,
     platform::runtime::Runtime,
-    store::{engine::Read, error::StoreError, handle::Store, rows},
+    store::{access::Read, error::StoreError, handle::Store, rows, table},
 };
 use jiff::{SignedDuration, SignedDurationRound, Timestamp, Unit};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,7 +24,7 @@ const NOTHING: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the last process noted.
 pub fn noted(rows: &dyn Read) -> Result<Option<Timestamp>, StoreError> {
-    Ok(rows::meta::<i64>(rows, rows::CLOCK)?.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    Ok(rows::meta::<i64>(rows, table::CLOCK)?.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
 /// Keeps it.
@@ -81,7 +81,7 @@ impl LatestTime {
 
     async fn write_time(&self, now: Timestamp) -> Result<(), StoreError> {
         let now = now.as_millisecond();
-        self.store.write(move |rows| rows::save_meta(rows, rows::CLOCK, &now)).await?;
+        self.store.write(move |rows| rows::save_meta(rows, table::CLOCK, &now)).await?;
         self.noted.store(now, Ordering::Release);
         Ok(())
     }

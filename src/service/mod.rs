@@ -6,12 +6,14 @@
 
 pub(crate) mod access_token;
 pub mod accounts;
+pub mod active_account;
 pub mod admin;
 pub mod caller;
 pub mod caller_addresses;
 pub mod claims;
 pub mod context;
 pub mod errors;
+pub mod fresh_sign_in;
 pub mod housekeeping;
 pub mod idempotency;
 pub mod keys;

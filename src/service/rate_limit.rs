@@ -13,7 +13,7 @@ use crate::{
     config::settings::Plan,
     domain::{rate_limit::RateLimitKey, source::Source},
     platform::runtime::Runtime,
-    store::{engine::Read, error::StoreError, rows, table::Table},
+    store::{access::Read, error::StoreError, rows, table::Table},
 };
 use dashmap::DashMap;
 use governor::{
@@ -31,6 +31,7 @@ use std::{
 };
 
 const SECOND: u64 = 1_000_000_000;
+
 const MINUTE: u64 = 60 * SECOND;
 
 /// Allowances written at once: those that owe most go first, and a store's writer stays free for others.
@@ -280,8 +281,12 @@ impl PlanLimits {
 
 /// The allowances the last process left behind.
 pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(RateLimitKey, u64)>, StoreError> {
-    let found = rows.scan(Table::RateLimits, &[], None, crate::store::engine::Order::Ascending, usize::MAX - 1)?;
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| Ok((String::from_utf8_lossy(&key).parse()?, rows::decode(&value)?));
+    let found = rows.scan(Table::RateLimits, &[], None, crate::store::access::Order::Ascending, usize::MAX - 1)?;
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let key = String::from_utf8_lossy(&key);
+        let key = key.parse().map_err(|_| StoreError::Corrupt(format!("a rate limit of {key}")))?;
+        Ok((key, rows::decode(&value)?))
+    };
     found.into_iter().map(read).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::{
         id::{AccountId, EventId},
         source::Source,
     },
-    store::{engine::Write, error::StoreError, rows},
+    store::{access::Write, error::StoreError, rows},
 };
 use jiff::Timestamp;
 

@@ -3,7 +3,7 @@
 use crate::{
     api::error::Error,
     domain::id::{KeyId, RegistrationId},
-    store::{engine::Write, rows},
+    store::{access::Write, rows},
 };
 
 /// The first use of a key, or its end: the delivery can't be repeated any more.

@@ -4,7 +4,7 @@ use crate::{
     api::error::Error,
     domain::throttle::Throttle,
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         error::StoreError,
         rows,
     },

@@ -3,7 +3,7 @@
 use crate::{
     domain::usage::Day,
     store::{
-        engine::{Order, Read, Write},
+        access::{Order, Read, Write},
         error::StoreError,
         rows,
         table::Table,

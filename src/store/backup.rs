@@ -9,12 +9,7 @@
 
 use crate::{
     domain::seal::{Seal, Seals},
-    store::{
-        engine::{Pages, Rows},
-        error::StoreError,
-        journal::Head,
-        table::Table,
-    },
+    store::{access::Rows, engine::Pages, error::StoreError, journal::Head, table::Table},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,7 +24,9 @@ const FORMAT: u32 = 2;
 
 /// The last without a seal.
 const UNSEALED: u32 = 1;
+
 pub const ROWS: &str = "rows";
+
 const MANIFEST: &str = "manifest.json";
 
 /// Rows taken from the store, or put into it, at a time.
@@ -214,28 +211,61 @@ pub fn verify(dir: &Path, seals: Option<&Seals>, accept_unsealed: bool) -> Resul
     }
     let path = dir.join(ROWS);
     let mut hasher = blake3::Hasher::new();
-    io::copy(&mut File::open(&path).map_err(at(&path))?, &mut hasher).map_err(at(&path))?;
+    io::copy(&mut open_rows(&path)?, &mut hasher).map_err(at(&path))?;
     if hasher.finalize().to_hex().as_str() != manifest.blake3 {
-        return Err(BackupError::Unfit(format!("{} is damaged: its checksum is wrong", path.display())));
+        return Err(wrong_checksum(&path));
     }
     Ok(manifest)
 }
 
+fn wrong_checksum(path: &Path) -> BackupError {
+    BackupError::Unfit(format!("{} is damaged: its checksum is wrong", path.display()))
+}
+
+/// Whoever writes to a pipe could give each of its readers something else.
+fn open_rows(path: &Path) -> Result<File, BackupError> {
+    if !fs::metadata(path).map_err(at(path))?.is_file() {
+        return Err(BackupError::Unfit(format!("{} is no file", path.display())));
+    }
+    File::open(path).map_err(at(path))
+}
+
 /// The rows of a verified backup, a page at a time; an empty one is the end.
-pub fn read(dir: &Path) -> Result<impl FnMut() -> Result<Rows, BackupError> + Send + use<>, BackupError> {
-    let path = dir.join(ROWS);
-    let mut file = BufReader::new(File::open(&path).map_err(at(&path))?);
+///
+/// What is read is hashed again: since it was verified somebody may have put other rows in its place. So no row may be
+/// used before the end was reached.
+///
+/// # Errors
+/// If the file can't be read, and at its end if it is not what `manifest` says.
+pub fn read(dir: &Path, manifest: &Manifest) -> Result<impl FnMut() -> Result<Rows, BackupError> + Send + use<>, BackupError> {
+    let (path, right) = (dir.join(ROWS), manifest.blake3.clone());
+    let mut file = BufReader::new(Hashing { file: open_rows(&path)?, hasher: blake3::Hasher::new() });
     Ok(move || {
         let mut page = Rows::with_capacity(PAGE);
         while page.len() < PAGE {
             match row(&mut file) {
                 Ok(Some(row)) => page.push(row),
+                Ok(None) if file.get_ref().hasher.finalize().to_hex().as_str() != right => return Err(wrong_checksum(&path)),
                 Ok(None) => break,
                 Err(error) => return Err(at(&path)(error)),
             }
         }
         Ok(page)
     })
+}
+
+/// Hashes what is read.
+struct Hashing {
+    file: File,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 fn row(file: &mut impl Read) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {

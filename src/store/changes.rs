@@ -1,6 +1,6 @@
 //! What a commit changed.
 
-use crate::store::engine::Read;
+use crate::store::access::Read;
 
 /// A row that a commit changed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::{
         usage::{Day, Usage},
     },
     store::{
-        engine::{Order, Read},
+        access::{Order, Read},
         error::StoreError,
         rows::{self, Row},
         table::Table,

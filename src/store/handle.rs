@@ -1,8 +1,9 @@
 //! The typed way to an engine.
 
 use crate::store::{
+    access::{Read, Write},
     changes::Changed,
-    engine::{Engine, Read, Snapshot, Write},
+    engine::{Engine, Snapshot},
     error::StoreError,
 };
 use std::sync::{Arc, Mutex, PoisonError};

@@ -8,7 +8,7 @@
 
 use crate::{
     domain::seal::{Seal, Seals},
-    instance::lock::open_own,
+    platform::private_files::open_own,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -23,6 +23,7 @@ const HASH: usize = 32;
 
 /// Hex digits of a seal, and of a secret's id.
 const SEAL: usize = 64;
+
 const ID: usize = 16;
 
 /// How long a journal is: what a backup and the store know of it.
@@ -90,9 +91,15 @@ impl Journal {
     /// Adds entries; on disk when this returns. After an error none of them counts.
     pub fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
         // What is written into a file that was deleted or moved away is not where a restore looks for it.
-        if fs::metadata(&self.path).map(|found| identity(&found)).ok() != Some(self.identity) {
+        let found = fs::metadata(&self.path).ok().filter(|found| identity(found) == self.identity);
+        let Some(found) = found else {
             let why = format!("the journal {} was moved or deleted: put it back, or start again", self.path.display());
             return Err(io::Error::new(ErrorKind::NotFound, why));
+        };
+        // Emptied in place, as rotation of logs does with `copytruncate`: what is added behind the hole could not be read.
+        if found.len() < self.head.bytes {
+            let why = format!("the journal {} was cut by another program: put its copy back, or start again", self.path.display());
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
         }
         let (mut text, mut last, id) = (Vec::new(), self.head.seal.clone(), self.seals.id());
         for entry in entries {

@@ -12,6 +12,7 @@
 //! * a job that panics, one that reads as well as one that writes, fails alone: nothing of it is kept, and the others of
 //!   its group go on. What panics outside a job ends the store, which then says so ([`Engine::ended`]).
 
+pub mod access;
 pub mod backup;
 pub mod changes;
 pub mod check;
@@ -19,6 +20,9 @@ pub mod engine;
 pub mod error;
 pub mod handle;
 pub mod journal;
+pub mod open;
+pub mod row_keys;
 pub mod rows;
 pub mod sled;
 pub mod table;
+pub mod walk;

@@ -4,26 +4,21 @@
 use crate::{
     domain::{
         account::{Account, KnownPlaces},
-        activity::Event,
         daily_count::{CountedEvent, DailyCount},
         digest::Digest,
         grant::Grant,
         id::{AccountId, GrantId, KeyId, ProgramSessionId, RegistrationId},
-        idempotency::IdempotencyRecord,
         journal_entry::JournalEntry,
         key::Key,
         name::{Email, ExternalId},
-        operation,
         program_session::ProgramSession,
         registration::transitions::Registration,
-        session::{BrowserSession, PortalSession},
         source::Source,
         throttle::{Throttle, ThrottleCounter},
-        time::after,
         usage::Usage,
     },
     store::{
-        engine::{Order, Read, Write},
+        access::{Order, Read, Write},
         error::StoreError,
         table::Table,
     },
@@ -133,11 +128,11 @@ pub fn entry(parts: &[&str]) -> Vec<u8> {
 }
 
 /// An index entry that sorts by time, in seconds rounded up: nothing is due before its moment.
-fn due(at: Timestamp, key: &str) -> Vec<u8> {
+pub fn due(at: Timestamp, key: &str) -> Vec<u8> {
     due_second(at.as_second() + i64::from(at.subsec_nanosecond() > 0), key)
 }
 
-fn due_second(second: i64, key: &str) -> Vec<u8> {
+pub fn due_second(second: i64, key: &str) -> Vec<u8> {
     let mut entry = u64::try_from(second).unwrap_or(0).to_be_bytes().to_vec();
     entry.extend_from_slice(key.as_bytes());
     entry
@@ -148,200 +143,6 @@ pub fn due_by(rows: &(impl Read + ?Sized), table: Table, now: Timestamp, limit: 
     let end = u64::try_from(now.as_second()).unwrap_or(0).to_be_bytes();
     let entries = rows.scan(table, &[], None, Order::Ascending, limit)?;
     Ok(entries.into_iter().take_while(|(entry, _)| entry.get(..8).is_some_and(|at| at <= end.as_slice())).map(|(_, key)| key).collect())
-}
-
-impl Row for Registration {
-    const TABLE: Table = Table::Registrations;
-
-    fn key(&self) -> Vec<u8> {
-        self.id().to_string().into_bytes()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let request = self.request();
-        let id = request.id.to_string();
-        let mut index =
-            vec![(Table::ClaimTokens, request.claim_token.as_bytes().to_vec()), (Table::DueRegistrations, due(self.due_at(), &id))];
-        if let Some(handle) = &request.handle {
-            index.push((Table::Handles, handle.hash.as_bytes().to_vec()));
-        }
-        match self {
-            Self::Pending { attempt, .. } => {
-                index.push((Table::UserCodes, attempt.code.as_bytes().to_vec()));
-                index.push((Table::Pending, due(request.created_at, &id)));
-                if request.before > 0 {
-                    let most_first = (u32::MAX - request.before).to_be_bytes();
-                    index.push((Table::CrowdedPending, [most_first.as_slice(), &due(request.created_at, &id)].concat()));
-                }
-            }
-            Self::Approved { pickup: Some(pickup), .. } => index.push((Table::Pickups, pickup.token.as_bytes().to_vec())),
-            Self::Delivered { spent_pickup: Some(token), .. } => index.push((Table::Pickups, token.as_bytes().to_vec())),
-            Self::Approved { .. } | Self::Delivered { .. } | Self::Denied { .. } | Self::Expired { .. } => {}
-        }
-        index
-    }
-}
-
-impl Row for Account {
-    const TABLE: Table = Table::Accounts;
-
-    fn key(&self) -> Vec<u8> {
-        self.id.to_string().into_bytes()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut index = vec![(Table::Emails, self.email.as_str().as_bytes().to_vec())];
-        index.extend(self.external_id.as_ref().map(|id| (Table::ExternalIds, id.as_str().as_bytes().to_vec())));
-        index
-    }
-
-    fn loss_since(&self, before: &Self) -> Option<JournalEntry> {
-        self.loss_since(before)
-    }
-}
-
-impl Row for KnownPlaces {
-    const TABLE: Table = Table::KnownPlaces;
-
-    fn key(&self) -> Vec<u8> {
-        self.account.to_string().into_bytes()
-    }
-}
-
-impl Row for BrowserSession {
-    const TABLE: Table = Table::Sessions;
-
-    fn key(&self) -> Vec<u8> {
-        self.token.as_bytes().to_vec()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut by_account = entry(&[&self.account.to_string(), ""]);
-        by_account.extend_from_slice(self.token.as_bytes());
-        let mut due = due_second(self.ends_at(), "");
-        due.extend_from_slice(self.token.as_bytes());
-        vec![(Table::AccountSessions, by_account), (Table::DueSessions, due)]
-    }
-}
-
-impl Row for ProgramSession {
-    const TABLE: Table = Table::ProgramSessions;
-
-    fn key(&self) -> Vec<u8> {
-        self.id.to_string().into_bytes()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let id = self.id.to_string();
-        vec![
-            (Table::AccountProgramSessions, entry(&[&self.account.to_string(), &id])),
-            (Table::DueProgramSessions, due(self.ends_at(), &id)),
-        ]
-    }
-}
-
-impl Row for PortalSession {
-    const TABLE: Table = Table::PortalSessions;
-
-    fn key(&self) -> Vec<u8> {
-        self.ticket.as_bytes().to_vec()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut entry = due(self.expires_at, "");
-        entry.extend_from_slice(self.ticket.as_bytes());
-        vec![(Table::DuePortalSessions, entry)]
-    }
-}
-
-impl Row for Key {
-    const TABLE: Table = Table::Keys;
-
-    fn key(&self) -> Vec<u8> {
-        self.id.to_string().into_bytes()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let id = self.id.to_string();
-        let mut index =
-            vec![(Table::KeyHashes, self.hash.as_bytes().to_vec()), (Table::AccountKeys, entry(&[&self.account.to_string(), &id]))];
-        if let Some(parent) = self.parent {
-            index.push((Table::Children, entry(&[&parent.to_string(), &id])));
-        }
-        index
-    }
-
-    fn loss_since(&self, before: &Self) -> Option<JournalEntry> {
-        self.loss_since(before)
-    }
-}
-
-impl Row for IdempotencyRecord {
-    const TABLE: Table = Table::Done;
-
-    fn key(&self) -> Vec<u8> {
-        self.request.as_bytes().to_vec()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut due = due(self.ends_at, "");
-        due.extend_from_slice(self.request.as_bytes());
-        vec![(Table::DueDone, due)]
-    }
-}
-
-impl Row for Grant {
-    const TABLE: Table = Table::Grants;
-
-    fn key(&self) -> Vec<u8> {
-        self.id.to_string().into_bytes()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        vec![(Table::AccountGrants, entry(&[&self.account.to_string(), &self.id.to_string()]))]
-    }
-}
-
-impl Row for Event {
-    const TABLE: Table = Table::Events;
-
-    fn key(&self) -> Vec<u8> {
-        entry(&[&self.account.to_string(), &self.id.to_string()])
-    }
-}
-
-impl Row for DailyCount {
-    const TABLE: Table = Table::Tallies;
-
-    fn key(&self) -> Vec<u8> {
-        tally_key(self.day, self.what)
-    }
-}
-
-impl Row for ThrottleCounter {
-    const TABLE: Table = Table::Counters;
-
-    fn key(&self) -> Vec<u8> {
-        self.row.clone().into_bytes()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        vec![(Table::DueCounters, due_second(self.ends_at, &self.row))]
-    }
-}
-
-impl Row for operation::OperationRecord {
-    const TABLE: Table = Table::Operations;
-
-    fn key(&self) -> Vec<u8> {
-        self.id.as_bytes().to_vec()
-    }
-
-    fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut due = due(after(self.at, operation::KEPT), "");
-        due.extend_from_slice(self.id.as_bytes());
-        vec![(Table::DueOperations, due)]
-    }
 }
 
 pub fn registration(rows: &(impl Read + ?Sized), id: RegistrationId) -> Result<Option<Registration>, StoreError> {
@@ -441,12 +242,6 @@ pub fn flagged_until(rows: &(impl Read + ?Sized), source: &Source) -> Result<Opt
 pub fn flag(rows: &mut (impl Write + ?Sized), source: &Source, until: i64) {
     rows.put(Table::FlaggedSources, source.rate_limit_key().as_bytes(), until.to_string().into_bytes());
 }
-
-/// The setting that holds the latest time seen.
-pub const CLOCK: &str = "clock";
-
-/// The setting that holds how long the journal was when it was last written to.
-pub const JOURNAL: &str = "journal";
 
 /// A setting of the whole store: schema version, id of the secret, key formats ever used.
 pub fn meta<T: DeserializeOwned>(rows: &(impl Read + ?Sized), name: &str) -> Result<Option<T>, StoreError> {

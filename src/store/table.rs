@@ -1,6 +1,12 @@
 //! The tables.
 
-use crate::store::{error::StoreError, rows};
+use crate::store::error::StoreError;
+
+/// The setting that holds the latest time seen.
+pub const CLOCK: &str = "clock";
+
+/// The setting that holds how long the journal was when it was last written to.
+pub const JOURNAL: &str = "journal";
 
 /// Whether a table's rows are part of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +93,7 @@ impl Table {
     /// cut may take back the last, so nobody waits for them to be on disk.
     pub fn is_count(full_key: &[u8]) -> bool {
         let table = [Self::Usage, Self::UsageDays, Self::RateLimits].iter().any(|table| table.own(full_key).is_some());
-        table || Self::Meta.own(full_key) == Some(rows::CLOCK.as_bytes())
+        table || Self::Meta.own(full_key) == Some(CLOCK.as_bytes())
     }
 
     /// The row's key, if a stored key is one of this table.

@@ -1,9 +1,6 @@
 //! Style sheet and mark, compiled in and served under names that change with them.
 
-use crate::{
-    server::unread_answers::Shared,
-    web::layout::{MARK, STYLE},
-};
+use crate::http::shared_body::Shared;
 use axum::{
     Extension,
     body::Bytes,
@@ -33,3 +30,7 @@ pub fn asset(content_type: &'static str, bytes: Bytes) -> Response {
     ];
     (headers, Extension(Shared(bytes.len())), bytes).into_response()
 }
+
+pub const STYLE: &str = include_str!("style.css");
+
+pub const MARK: &str = include_str!("mark.svg");

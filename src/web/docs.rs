@@ -2,9 +2,9 @@
 
 use crate::{
     http::openapi::{
-        Call, Pages,
         document::Document,
         sample::{alternative, resolved, sample},
+        terms::{Call, Pages},
     },
     web::{
         failure::PageResult,

@@ -1,32 +1,16 @@
 //! What all pages share: the frame around them, the headers, the one stylesheet.
 
 use crate::{
-    server::unread_answers::{Shared, body_of},
+    http::shared_body::{Shared, body_of},
     web::{assets::STYLE_URL, brand, session::Visitor},
 };
 use axum::{
     Extension,
     body::Bytes,
-    http::{HeaderName, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-
-pub const STYLE: &str = include_str!("style.css");
-pub const MARK: &str = include_str!("mark.svg");
-
-/// Nothing but our own stylesheet and mark loads, no script runs, forms go nowhere else, nobody frames a page.
-const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-
-pub const HEADERS: [(HeaderName, &str); 7] = [
-    (header::CONTENT_SECURITY_POLICY, CSP),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::CACHE_CONTROL, "no-store"),
-    (header::PRAGMA, "no-cache"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-];
 
 /// How wide a page's content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -208,7 +208,7 @@ fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreE
 }
 
 async fn save(store: &Store, all: Rows) -> Result<(), StoreError> {
-    let write = move |rows: &mut dyn countersign::store::engine::Write| {
+    let write = move |rows: &mut dyn countersign::store::access::Write| {
         for (table, key, value) in &all {
             rows.put(Table::of(&[*table])?, key, value.clone());
         }

@@ -158,6 +158,19 @@ async fn a72_with_its_journal_gone_nothing_is_taken_away_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a72_emptied_in_place_the_journal_takes_nothing_until_a_start() {
+    let home = Home::new().keeping_a_journal();
+    let (first, second) = (home.key("audience:read"), home.key("audience:read"));
+    let server = home.serve().await;
+    home.run(&["keys", "revoke", &first.0, "--yes"], "").ok();
+    fs::write(home.beside("journal"), "").unwrap();
+    home.run(&["keys", "revoke", &second.0, "--yes"], "").ended(1).says("countersign doctor");
+    assert_eq!(home.verdict(&second.1), "VALID");
+    assert_eq!(fs::read(home.beside("journal")).unwrap(), b"", "nothing stands behind a hole");
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn a72_what_is_no_journal_is_refused_and_stays_as_it_is() {
     let home = Home::new().keeping_a_journal();
     home.key("audience:read");

@@ -1,7 +1,7 @@
 //! What the database takes on the disk while rows come and go.
 
 use crate::support::*;
-use countersign::store::{engine::Write, error::StoreError, handle::Store, table::Table};
+use countersign::store::{access::Write, error::StoreError, handle::Store, table::Table};
 use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 

@@ -119,7 +119,7 @@ impl Home {
     /// Changes rows of the stopped store.
     pub(super) async fn edit_store(
         &self,
-        edit: impl Fn(&mut dyn countersign::store::engine::Write) -> Result<(), StoreError> + Send + 'static,
+        edit: impl Fn(&mut dyn countersign::store::access::Write) -> Result<(), StoreError> + Send + 'static,
     ) {
         let store = Store::new(Arc::new(reopen(&self.data())));
         store.write(edit).await.unwrap();
@@ -149,7 +149,7 @@ async fn the_doctor_finds_rows_and_index_entries_that_lead_nowhere() {
     home.key("audience:read");
     assert!(home.run(&["doctor"], "").out().contains("rows hang together"));
     home.edit_store(|rows| {
-        let (hash, _) = rows.scan(Table::KeyHashes, &[], None, countersign::store::engine::Order::Ascending, 1)?.remove(0);
+        let (hash, _) = rows.scan(Table::KeyHashes, &[], None, countersign::store::access::Order::Ascending, 1)?.remove(0);
         rows.remove(Table::KeyHashes, &hash);
         rows.put(Table::Emails, b"nobody@example.com", b"acc_nobody".to_vec());
         rows.put(Table::Grants, b"torn", b"{".to_vec());
@@ -191,7 +191,7 @@ async fn a75_data_of_the_first_form_moves_forward_and_its_keys_go_on() {
 
 #[tokio::test]
 async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
-    use countersign::store::engine::Order::Ascending;
+    use countersign::store::access::Order::Ascending;
     // Marks two rows a batch; the third batch fails while the store says so.
     const STEPS: &[migrations::Migration] = &[|rows, after| {
         if after.as_deref() == Some(&[3]) && rows.get(Table::Counters, b"stop")?.is_some() {
@@ -203,14 +203,14 @@ async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
     }];
     let dir = tempfile::TempDir::new().unwrap();
     let store = Store::new(Arc::new(reopen(dir.path())));
-    let put = |rows: &mut dyn countersign::store::engine::Write| {
+    let put = |rows: &mut dyn countersign::store::access::Write| {
         (0..5u8).for_each(|n| rows.put(Table::Usage, &[n], b"x".to_vec()));
         rows.put(Table::Counters, b"stop", Vec::new());
         rows::save_meta(rows, "schema", &1)
     };
     store.write(put).await.unwrap();
     assert!(migrations::migrate(&store, STEPS).await.is_err());
-    let go_on = |rows: &mut dyn countersign::store::engine::Write| {
+    let go_on = |rows: &mut dyn countersign::store::access::Write| {
         rows.remove(Table::Counters, b"stop");
         Ok::<_, StoreError>(())
     };

@@ -12,7 +12,7 @@ use countersign::{
         claims::decide::Decision,
         keys::{edit::Edit, rotate::Rotate},
     },
-    store::{engine::Order, rows, table::Table},
+    store::{access::Order, rows, table::Table},
 };
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 use tokio::{

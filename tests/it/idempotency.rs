@@ -183,7 +183,7 @@ async fn a74_neither_the_name_nor_the_body_is_in_the_store() {
     let made = data(&create(&app, &key, "canary-name-4711", "canary-body-4711").send().await);
     let done = app
         .store
-        .read(|rows| rows.scan(countersign::store::table::Table::Done, &[], None, countersign::store::engine::Order::Ascending, 10))
+        .read(|rows| rows.scan(countersign::store::table::Table::Done, &[], None, countersign::store::access::Order::Ascending, 10))
         .await
         .unwrap();
     assert_eq!(done.len(), 1);

@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
     routing::get,
 };
-use countersign::server::listen::{self, ConnectionLimits};
+use countersign::server::{connection_limits::ConnectionLimits, listen};
 use futures::{StreamExt, stream};
 use serde_json::json;
 use std::{convert::Infallible, net::SocketAddr, time::Duration};

@@ -55,7 +55,7 @@ async fn row(app: &TestApp, id: KeyId) -> Key {
 
 /// Puts a key below another, as one that an older version let a key make in its grace.
 async fn reparent(app: &TestApp, child: KeyId, parent: KeyId) {
-    let put = move |rows: &mut dyn countersign::store::engine::Write| {
+    let put = move |rows: &mut dyn countersign::store::access::Write| {
         let mut key = rows::key(rows, child)?.unwrap();
         key.parent = Some(parent);
         rows::save(rows, &key)
@@ -137,7 +137,7 @@ async fn a89_a_dead_key_in_the_middle_of_a_chain_stops_no_taking() {
     // As older versions left it: rotated in an emergency, and the first one of the chain works on.
     let new = rotate(&tree.app, tree.b.view.id, 0).await.unwrap();
     let (a, b) = (tree.a.view.id, tree.b.view.id);
-    let living_a = move |rows: &mut dyn countersign::store::engine::Write| {
+    let living_a = move |rows: &mut dyn countersign::store::access::Write| {
         let mut key = rows::key(rows, a)?.unwrap();
         key.revoked = None;
         rows::save(rows, &key)
@@ -241,7 +241,7 @@ async fn a89_all_that_a_restore_suspended_is_resumed_in_whatever_order_it_was_ma
     // E is younger than B, which made it; B is younger than A. Moved below a younger key still, as rotations do.
     let f = rotate(&tree.app, tree.e.view.id, HOUR).await.unwrap();
     let ids = [tree.a.view.id, tree.b.view.id, tree.c.view.id, tree.d.view.id, tree.e.view.id, f.view.id];
-    let suspend = move |rows: &mut dyn countersign::store::engine::Write| {
+    let suspend = move |rows: &mut dyn countersign::store::access::Write| {
         ids.iter().try_for_each(|id| {
             let mut key = rows::key(rows, *id)?.unwrap();
             (key.disabled_at, key.disabled_reason) = (Some(key.created_at), Some(countersign::domain::key::RESTORED.to_owned()));

@@ -40,6 +40,7 @@ mod functions;
 mod guide;
 mod guide_links;
 mod hosts;
+mod house;
 mod http_agent;
 mod http_hygiene;
 mod http_keys;

@@ -5,7 +5,7 @@ use countersign::{
     api::error::Error,
     domain::name::{InvalidName, Name},
     service::keys::edit::Edit,
-    store::{engine::Order, error::StoreError, table::Table},
+    store::{access::Order, error::StoreError, table::Table},
 };
 use proptest::prelude::*;
 use serde_json::json;

@@ -10,7 +10,7 @@ use countersign::{
         status::Role,
     },
     service::idempotency::Operation,
-    store::{engine::Order, error::StoreError, table::Table},
+    store::{access::Order, error::StoreError, table::Table},
 };
 use serde_json::Value;
 

@@ -145,7 +145,7 @@ async fn a_page_names_no_session_by_its_token_or_the_hash_it_is_stored_by() {
     let (page, token) = (browser.page.text(), browser.cookie("cs_4080").unwrap());
     let stored = app
         .store
-        .read(|rows| rows.scan(countersign::store::table::Table::Sessions, &[], None, countersign::store::engine::Order::Ascending, 10));
+        .read(|rows| rows.scan(countersign::store::table::Table::Sessions, &[], None, countersign::store::access::Order::Ascending, 10));
     let stored: Vec<String> = stored
         .await
         .map_err(|error: countersign::store::error::StoreError| error)

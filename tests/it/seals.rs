@@ -2,11 +2,15 @@
 //! name, and an earlier version's is restored if whoever does it says that it may be believed.
 
 use super::process::Home;
-use countersign::store::{backup::Manifest, rows, table::Table};
+use countersign::store::{
+    backup::{BackupError, Manifest, read},
+    table::{self, Table},
+};
 use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// A journal as earlier versions wrote it.
@@ -86,6 +90,31 @@ impl Taken {
             self.home.bare().run(&arguments, "").ended(1).says(why);
         }
     }
+}
+
+#[tokio::test]
+async fn a95_rows_exchanged_after_they_were_verified_are_found_at_the_end() {
+    let taken = Taken::away();
+    let backup = taken.home.beside("b");
+    let sealed: Value = serde_json::from_slice(&fs::read(backup.join("manifest.json")).unwrap()).unwrap();
+    let manifest: Manifest = serde_json::from_value(sealed["manifest"].clone()).unwrap();
+    let all = |backup: &Path| {
+        let mut pages = read(backup, &manifest)?;
+        while !pages()?.is_empty() {}
+        Ok::<_, BackupError>(())
+    };
+    all(&backup).unwrap();
+    makes_an_operator(&backup);
+    assert!(all(&backup).unwrap_err().to_string().contains("checksum"));
+}
+
+#[tokio::test]
+async fn a95_rows_that_are_no_file_are_refused() {
+    let taken = Taken::away();
+    let rows = taken.home.beside("b").join("rows");
+    fs::remove_file(&rows).unwrap();
+    assert!(Command::new("mkfifo").arg(&rows).status().unwrap().success());
+    taken.refused("is no file");
 }
 
 #[tokio::test]
@@ -206,7 +235,7 @@ async fn a_backup_and_a_journal_of_an_earlier_version_restore_and_go_on() {
     unsealed(&home.beside("b"));
     fs::write(home.beside("journal"), unsealed_journal(&entries(&home.beside("journal")))).unwrap();
     home.edit_store(|rows| {
-        rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+        rows.remove(Table::Meta, table::JOURNAL.as_bytes());
         Ok(())
     })
     .await;

@@ -261,7 +261,7 @@ async fn a94_a_wrong_password_is_counted_and_a_session_that_ended_is_not_made_fr
     let again = |text: &str| app.service.accounts.sign_in_again(&human.session, Some(password(text)), human.source);
     assert_err!(again("not the password").await, Error::WrongPassword);
     let token = human.session.token;
-    let end = move |rows: &mut dyn countersign::store::engine::Write| {
+    let end = move |rows: &mut dyn countersign::store::access::Write| {
         let session = rows::load::<BrowserSession>(rows, token.as_bytes())?.unwrap();
         rows::erase(rows, &session);
         Ok::<_, countersign::store::error::StoreError>(())

@@ -6,7 +6,8 @@ use countersign::{
     domain::{account::Account, id::AccountId, key::Key, server_secret::Purpose},
     instance::lock::{Acquired, Holder, InstanceLock},
     store::{
-        engine::{Engine, Order, Rows, Write},
+        access::{Order, Rows, Write},
+        engine::Engine,
         error::StoreError,
         handle::Store,
         rows,

@@ -5,7 +5,7 @@ use crate::{process::*, support::PASSWORD};
 use countersign::{
     instance::control::{client::SocketClient, request::ControlRequest},
     platform::runtime::Runtime,
-    store::{engine::Order, error::StoreError, handle::Store, rows, sled::engine::SledEngine, table::Table},
+    store::{access::Order, error::StoreError, handle::Store, rows, sled::engine::SledEngine, table::Table},
 };
 use serde_json::{Value, json};
 use std::{

@@ -9,7 +9,7 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use countersign::server::listen::ConnectionLimits;
+use countersign::server::connection_limits::ConnectionLimits;
 use std::{net::SocketAddr, time::Duration};
 use tokio::net::{TcpSocket, TcpStream};
 

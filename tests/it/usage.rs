@@ -5,7 +5,7 @@ use countersign::{
     api::{error::Error, usage::UsageDay},
     domain::{secret::ApiKey, source::Source, usage::Refusal},
     service::caller::Requirements,
-    store::{engine::Order, error::StoreError, table::Table},
+    store::{access::Order, error::StoreError, table::Table},
 };
 use serde_json::json;
 

@@ -7,7 +7,6 @@ use crate::domain::{
     key_format::KeyFormat,
     name::{Email, Name},
     pkce::CodeChallenge,
-    registration::transitions::DELIVERY_GRACE,
     scope::ScopeSet,
     source::Source,
     time::after,
@@ -17,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 /// A pickup token is a bearer in a transcript: it lives two minutes.
 pub const PICKUP_TTL: SignedDuration = SignedDuration::from_mins(2);
+
 pub const MAX_ATTEMPTS: u8 = 12;
+
 pub const ATTEMPT_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Who may poll a claim opened over MCP with its handle: the principal that opened it, or whoever holds the handle.
@@ -109,3 +110,6 @@ pub struct Pickup {
     pub token: Digest,
     pub expires_at: Timestamp,
 }
+
+/// Approval outlives the registration by this much, so that a late click still delivers.
+pub const DELIVERY_GRACE: SignedDuration = SignedDuration::from_mins(10);

@@ -30,9 +30,6 @@ use crate::domain::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Approval outlives the registration by this much, so that a late click still delivers.
-pub const DELIVERY_GRACE: SignedDuration = SignedDuration::from_mins(10);
-
 /// How long the same key is delivered again to the right verifier.
 pub const REDELIVERY: SignedDuration = SignedDuration::from_secs(60);
 

@@ -1,6 +1,10 @@
 //! `/auth.md`: the page agents read, written from the live configuration.
 
-use crate::{config::settings::UnknownScopes, domain::scope::Risk, http::oauth::token::CLAIM_GRANT, service::services::App};
+use crate::{
+    config::settings::UnknownScopes,
+    domain::{grant_type::CLAIM_GRANT, scope::Risk},
+    service::services::App,
+};
 use std::fmt::Write as _;
 
 /// Registers, prints only link and code, polls, and leaves the key in a 0600 file. `@BASE@` and the like are filled in.

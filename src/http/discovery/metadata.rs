@@ -1,17 +1,17 @@
 //! What an agent that knows only our address can find: metadata and the page it reads.
 
 use crate::{
+    domain::grant_type::CLAIM_GRANT,
     http::{
         discovery::auth_md,
-        oauth::token::CLAIM_GRANT,
         openapi::{
             describe::{self, Describe},
             document::Document,
         },
         response::{Plain, described},
         routes::{Routes, Verb::Get},
+        shared_body::Shared,
     },
-    server::unread_answers::Shared,
     service::services::App,
 };
 use aide::{

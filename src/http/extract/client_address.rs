@@ -2,7 +2,7 @@
 
 use crate::{
     domain::source::{Hop, Source},
-    server::guard::names_published,
+    http::extract::host::names_published,
     service::{caller_addresses::Unknown, services::App},
 };
 use axum::{

@@ -2,7 +2,10 @@
 
 use crate::{
     api::error::Error,
-    domain::secret::{ClaimToken, CodeVerifier},
+    domain::{
+        grant_type::CLAIM_GRANT,
+        secret::{ClaimToken, CodeVerifier},
+    },
     http::{
         error::HttpError,
         extract::{body::AnyBody, client_address::ClientSource, params::required, prefer_wait::PreferredWait},
@@ -16,8 +19,6 @@ use crate::{
 use axum::{extract::State, http::HeaderMap};
 use schemars::JsonSchema;
 use serde::{Deserialize, de::IgnoredAny};
-
-pub const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
 
 pub fn routes<R: Routes>() -> R {
     R::new()

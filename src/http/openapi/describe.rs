@@ -1,6 +1,8 @@
 //! The words that describe an operation.
 
-use crate::{api::error::Error, http::openapi::ERRORS};
+use crate::domain::scope::ScopeSet;
+use crate::{api::error::Error, http::openapi::terms::ERRORS};
+use aide::transform::TransformOperation;
 use aide::{
     generate::GenContext,
     openapi::{MediaType, Operation, RequestBody, SchemaObject},
@@ -70,4 +72,32 @@ pub fn body<T: JsonSchema>(context: &mut GenContext, operation: &mut Operation, 
             Error::UnsupportedMediaType { expected },
         ],
     );
+}
+
+impl Describe for TransformOperation<'_> {
+    fn about(self, id: &str, summary: &str) -> Self {
+        self.id(id).summary(summary)
+    }
+
+    fn fails(mut self, errors: &[Error]) -> Self {
+        note(self.inner_mut(), errors);
+        self
+    }
+
+    fn needs(mut self, scope: &str) -> Self {
+        for names in self.inner_mut().security.iter_mut().flat_map(|requirement| requirement.values_mut()) {
+            names.push(scope.to_owned());
+        }
+        self.may_need(scope)
+    }
+
+    fn may_need(self, scope: &str) -> Self {
+        let missing = ScopeSet::parse(scope).unwrap_or_default();
+        self.fails(&[Error::InsufficientScope { missing }])
+    }
+
+    fn key_is_optional(mut self) -> Self {
+        self.inner_mut().security.insert(0, Default::default());
+        self
+    }
 }

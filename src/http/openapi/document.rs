@@ -5,11 +5,15 @@ use crate::{
     config::settings::Config,
     http::{
         envelope::{self, ErrorFormat},
-        openapi::{ENVELOPE, ERRORS, Made, Pages, TAGS, describe::answers, sample},
+        openapi::{
+            describe::answers,
+            sample,
+            terms::{ENVELOPE, ERRORS, Made, Pages, TAGS},
+        },
     },
-    server::router::routes,
+    service::services::App,
 };
-use aide::openapi::OpenApi;
+use aide::{axum::ApiRouter, openapi::OpenApi};
 use axum::{body::Bytes, http::StatusCode};
 use schemars::SchemaGenerator;
 use serde_json::{Value, json};
@@ -17,29 +21,40 @@ use std::sync::Arc;
 
 /// A deployment's document and what is written from it: made when somebody first asks, and then in memory once, however many
 /// read it.
-#[derive(Clone, Default)]
-pub struct Document(Arc<Made>);
+#[derive(Clone)]
+pub struct Document {
+    routes: DocumentedRoutes,
+    made: Arc<Made>,
+}
+
+/// All documented routes of a deployment.
+pub type DocumentedRoutes = fn(&Config) -> ApiRouter<App>;
 
 impl Document {
+    /// Of these routes.
+    pub fn new(routes: DocumentedRoutes) -> Self {
+        Self { routes, made: Arc::default() }
+    }
+
     pub fn json(&self, config: &Config) -> Bytes {
-        self.0.json.get_or_init(|| document(config).to_string().into()).clone()
+        self.made.json.get_or_init(|| document(config, self.routes).to_string().into()).clone()
     }
 
     /// The page agents read.
     pub fn guide(&self, write: impl FnOnce() -> String) -> Bytes {
-        self.0.guide.get_or_init(|| write().into()).clone()
+        self.made.guide.get_or_init(|| write().into()).clone()
     }
 
     /// The parts of pages for humans that are the same for all.
     pub fn pages(&self, config: &Config, write: impl FnOnce(&Value) -> Pages) -> &Pages {
-        self.0.pages.get_or_init(|| write(&document(config)))
+        self.made.pages.get_or_init(|| write(&document(config, self.routes)))
     }
 }
 
 /// The document of this deployment.
-pub fn document(config: &Config) -> Value {
+pub fn document(config: &Config, routes: DocumentedRoutes) -> Value {
     let mut api = OpenApi::default();
-    let _: axum::Router<crate::service::services::App> = routes(config).finish_api(&mut api);
+    let _: axum::Router<App> = routes(config).finish_api(&mut api);
     let mut document = json!(api);
     document["info"] = info(config);
     document["servers"] = json!([{"url": config.public_url}]);

@@ -9,12 +9,16 @@ use crate::{
     domain::{environment::Environment, nearest::nearest, scope::ScopeSet},
     http::{
         error::HttpError,
-        extract::{client_address::peer_of, credential::Presented, params::Query},
+        extract::{
+            client_address::peer_of,
+            credential::Presented,
+            params::Query,
+            query_secrets::{no_place, secret_in},
+        },
         openapi::describe::Describe,
         response::described,
         routes::{Routes, Verb::Get},
     },
-    server::guard::{no_place, secret_in},
     service::{
         caller::{Caller, Principal, Requirements},
         services::App,

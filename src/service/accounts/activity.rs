@@ -9,7 +9,7 @@ use crate::{
     },
     service::accounts::state::{Accounts, Steps},
     store::{
-        engine::{Order, Read},
+        access::{Order, Read},
         error::StoreError,
         rows,
         table::Table,
@@ -20,7 +20,9 @@ use std::sync::PoisonError;
 
 /// Lines are kept for a year, and this many of an account: a flood of refusals must not fill the disk.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
+
 pub const MOST: usize = 10_000;
+
 pub const PAGE: usize = 30;
 
 /// Lines looked at per request when a filter leaves most out.

@@ -8,7 +8,7 @@ use crate::{
         name::{Email, ExternalId},
     },
     service::accounts::state::Accounts,
-    store::{engine::Read, error::StoreError, rows},
+    store::{access::Read, error::StoreError, rows},
 };
 use jiff::Timestamp;
 

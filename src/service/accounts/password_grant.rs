@@ -15,9 +15,12 @@ use crate::{
     },
     service::{
         access_token::SessionTokens,
-        accounts::sign_in::{remember_place, still_proven},
-        accounts::state::Accounts,
-        caller::{Caller, Principal, active_account},
+        accounts::{
+            sign_in::{remember_place, still_proven},
+            state::Accounts,
+        },
+        active_account::active_account,
+        caller::{Caller, Principal},
         record_event::record,
     },
     store::rows,

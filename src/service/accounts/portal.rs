@@ -21,12 +21,11 @@ use crate::{
         time::after,
     },
     service::{
-        accounts::portal_ticket::live,
-        accounts::state::Accounts,
+        accounts::{portal_ticket::live, state::Accounts},
         caller::{Actor, Caller, Principal},
         record_event::record,
     },
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 
 /// Where a human lands when the service says nothing else.

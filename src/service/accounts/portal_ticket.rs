@@ -3,9 +3,9 @@
 use crate::{
     api::error::Error,
     domain::{account::Account, digest::Digest, id::AccountId, session::PortalSession},
-    service::caller::active_account,
+    service::active_account::active_account,
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         error::StoreError,
         rows,
         table::Table,

@@ -10,16 +10,16 @@ use crate::{
         source::Source,
     },
     service::{
-        accounts::state::Accounts,
         accounts::{
             hash_queue::Lane,
             sessions::{end_sessions, session_of, sessions_of},
             sign_in::{begin, still_proven},
-            step_up::signed_in,
+            state::Accounts,
         },
+        fresh_sign_in::signed_in,
         record_event::record,
     },
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 use jiff::Timestamp;
 

@@ -6,9 +6,9 @@ use crate::{
         account::Account, digest::Digest, id::AccountId, secret::SessionToken, server_secret::Purpose, session::BrowserSession,
         source::Source,
     },
-    service::{accounts::state::Accounts, caller::active_account},
+    service::{accounts::state::Accounts, active_account::active_account},
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         error::StoreError,
         rows,
         table::Table,

@@ -20,18 +20,18 @@ use crate::{
         throttle::Throttle,
     },
     service::{
-        accounts::state::Accounts,
         accounts::{
             hash_queue::{Hashing, Lane, Place},
             passwords::{decoy, matches},
             sessions::session_of,
+            state::Accounts,
         },
-        caller::active_account,
+        active_account::active_account,
         record_event::record,
         throttle::{charge_throttles, check_throttles},
     },
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         error::StoreError,
         rows,
     },

@@ -9,15 +9,13 @@ use crate::{
     config::settings::Config,
     domain::{account::Account, activity::EventKind, id::AccountId, session::BrowserSession},
     service::{
-        accounts::{
-            find::{named, view},
-            step_up::{must_be_fresh, signed_in},
-        },
+        accounts::find::{named, view},
         admin::state::Admin,
+        fresh_sign_in::{must_be_fresh, signed_in},
         record_event::record,
     },
     store::{
-        engine::{Order, Write},
+        access::{Order, Write},
         rows,
         table::Table,
     },
@@ -26,6 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub const MAX_PAGE: usize = 100;
+
 const DEFAULT_PAGE: usize = 50;
 
 /// Rows looked at per request when a search leaves most out.

@@ -10,11 +10,15 @@ use crate::{
         server_secret::Purpose,
         source::Source,
     },
-    service::{admin::migrations::SCHEMA, admin::state::Admin, caller::Actor, record_event::record},
+    service::{
+        admin::{migrations::SCHEMA, state::Admin},
+        caller::Actor,
+        record_event::record,
+    },
     store::{
+        access::Order,
         backup::{self, BackupError, Manifest},
         check::{self, Report},
-        engine::Order,
         error::StoreError,
         rows,
         table::Table,

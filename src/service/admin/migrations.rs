@@ -2,7 +2,7 @@
 
 use crate::{
     service::errors::OpenError,
-    store::{engine::Write, error::StoreError, handle::Store, rows},
+    store::{access::Write, error::StoreError, handle::Store, rows},
 };
 
 /// One batch of the step from a form to the next, going on after `after`. Returns where the next batch goes on;
@@ -14,6 +14,7 @@ pub const MIGRATIONS: &[Migration] = &[secrets_become_a_list];
 
 /// An older program refuses newer data.
 pub const SCHEMA: u32 = 1 + MIGRATIONS.len() as u32;
+
 const DONE: Option<Vec<u8>> = None;
 
 /// Brings the data to the newest form, or refuses data that is newer than this program.

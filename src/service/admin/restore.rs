@@ -17,14 +17,14 @@ use crate::{
         errors::OpenError,
     },
     store::{
+        access::{Order, Write},
         backup::{self, BackupError, Manifest},
         check,
-        engine::{Order, Write},
         error::StoreError,
         handle::Store,
         journal::{self, Head},
         rows::{self, Row},
-        table::Table,
+        table::{self, Table},
     },
 };
 use jiff::Timestamp;
@@ -128,7 +128,7 @@ pub fn losses(manifest: &Manifest, journal: &Path, seals: Option<&Seals>) -> Res
 /// Compares the journal with what the store knows of it. One whose end was cut off, or another in its place, is noted as a
 /// gap in it: no backup made before is restored as if nothing were missing.
 pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Timestamp) -> Result<(), StoreError> {
-    let Some(known) = store.read(|rows| rows::meta::<Head>(rows, rows::JOURNAL)).await? else { return Ok(()) };
+    let Some(known) = store.read(|rows| rows::meta::<Head>(rows, table::JOURNAL)).await? else { return Ok(()) };
     let lines = journal::read(journal, Some(seals))?;
     if journal::goes_on_from(&lines, &known) {
         return Ok(());
@@ -146,7 +146,7 @@ pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Ti
     }
     store
         .write(move |rows| {
-            rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+            rows.remove(Table::Meta, table::JOURNAL.as_bytes());
             if gap {
                 rows.note(rows::encode(&JournalEntry::Gap { at: now })?);
             }
@@ -183,9 +183,15 @@ pub async fn revoke_again(store: &Store, journal: &Path, seals: &Seals) -> Resul
 }
 
 /// Fills an empty store with a verified backup. Without `losses` no key works and no password counts afterwards.
-pub async fn fill(store: &Store, from: &Path, losses: Option<Vec<JournalEntry>>, now: Timestamp) -> Result<Restored, RestoreError> {
+pub async fn fill(
+    store: &Store,
+    from: &Path,
+    manifest: &Manifest,
+    losses: Option<Vec<JournalEntry>>,
+    now: Timestamp,
+) -> Result<Restored, RestoreError> {
     let mut restored = Restored::default();
-    let mut pages = backup::read(from)?;
+    let mut pages = backup::read(from, manifest)?;
     loop {
         let page = Arc::new(pages()?);
         if page.is_empty() {
@@ -209,7 +215,7 @@ pub async fn fill(store: &Store, from: &Path, losses: Option<Vec<JournalEntry>>,
         // A journal that begins now begins.
         store
             .write(|rows| {
-                rows.remove(Table::Meta, rows::JOURNAL.as_bytes());
+                rows.remove(Table::Meta, table::JOURNAL.as_bytes());
                 Ok::<_, StoreError>(())
             })
             .await?;

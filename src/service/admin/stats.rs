@@ -9,7 +9,7 @@ use crate::{
     },
     service::admin::state::Admin,
     store::{
-        engine::{Order, Read},
+        access::{Order, Read},
         error::StoreError,
         rows,
         table::Table,

@@ -22,7 +22,7 @@ use crate::{
         record_event::record,
     },
     store::{
-        engine::{Order, Read, Write},
+        access::{Order, Read, Write},
         rows,
         table::Table,
     },

@@ -18,16 +18,16 @@ use crate::{
         user_code::UserCode,
     },
     service::{
-        accounts::step_up::{must_be_fresh, signed_in},
-        claims::state::Claims,
         claims::{
             enter_code::{TOO_MANY_CODES, check_hint},
             review::FLAGGED,
+            state::Claims,
         },
+        fresh_sign_in::{must_be_fresh, signed_in},
         record_event::record,
         throttle::check_throttles,
     },
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 use jiff::SignedDuration;
 use subtle::ConstantTimeEq;

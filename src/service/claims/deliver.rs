@@ -59,7 +59,7 @@ impl Claims {
                 if spent.is_some() && pickup.map(|p| (p.token, p.expires_at > now)) != spent.map(|token| (token, true)) {
                     return Err(Error::InvalidGrant);
                 }
-                crate::service::caller::active_account(rows, approval.account).map_err(|_| Error::AccessDenied)?;
+                crate::service::active_account::active_account(rows, approval.account).map_err(|_| Error::AccessDenied)?;
                 crate::service::keys::quota::check_key_quota(rows, approval.account, max_active, Some(approval.grant), now)?;
                 let key = Key {
                     id: key_id,

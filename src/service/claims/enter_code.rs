@@ -8,8 +8,8 @@ use crate::{
         server_secret::Purpose, session::BrowserSession, source::Source, throttle::Throttle, user_code::UserCode,
     },
     service::{
-        accounts::step_up::signed_in,
         claims::state::Claims,
+        fresh_sign_in::signed_in,
         record_event::record,
         throttle::{charge_throttles, check_throttles, is_any_throttled},
     },

@@ -32,7 +32,7 @@ use crate::{
         throttle::check_throttles,
     },
     store::{
-        engine::{Order, Read, Write},
+        access::{Order, Read, Write},
         rows,
         table::Table,
     },

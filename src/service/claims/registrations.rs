@@ -5,12 +5,13 @@
 
 use crate::{
     domain::id::RegistrationId,
-    service::{claims::decision_waiters::Waiters, housekeeping},
+    service::claims::decision_waiters::Waiters,
     store::{
+        access::Read,
         changes::{Changed, ChangedRow},
-        engine::Read,
         error::StoreError,
         table::Table,
+        walk,
     },
 };
 use jiff::Timestamp;
@@ -65,9 +66,9 @@ impl Registrations {
 
     /// Counts what is stored. Nobody may be changing it meanwhile.
     pub fn count(&self, rows: &dyn Read) -> Result<(), StoreError> {
-        self.pending.store(housekeeping::count(rows, Table::Pending)?, Ordering::Relaxed);
+        self.pending.store(walk::count(rows, Table::Pending)?, Ordering::Relaxed);
         // The index has one entry for each, and its values are small.
-        self.stored.store(housekeeping::count(rows, Table::DueRegistrations)?, Ordering::Relaxed);
+        self.stored.store(walk::count(rows, Table::DueRegistrations)?, Ordering::Relaxed);
         Ok(())
     }
 
@@ -124,8 +125,8 @@ impl Registrations {
 mod tests {
     use super::*;
     use crate::service::claims::decision_waiters::WaiterSource;
-    use crate::store::engine::Order;
-    use crate::store::engine::Rows;
+    use crate::store::access::Order;
+    use crate::store::access::Rows;
 
     fn row(table: Table, key: &[u8], was: bool, is: bool) -> ChangedRow {
         ChangedRow { key: [&[table as u8][..], key].concat(), was, is }

@@ -13,8 +13,11 @@ use crate::{
         session::BrowserSession,
         source::Source,
     },
-    service::{accounts::step_up::signed_in, claims::enter_code::check_hint, claims::state::Claims},
-    store::{engine::Read, rows, table::Table},
+    service::{
+        claims::{enter_code::check_hint, state::Claims},
+        fresh_sign_in::signed_in,
+    },
+    store::{access::Read, rows, table::Table},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -141,7 +144,7 @@ fn has_grants(rows: &dyn Read, account: AccountId) -> Result<bool, Error> {
         Table::AccountGrants,
         &rows::entry(&[&account.to_string(), ""]),
         None,
-        crate::store::engine::Order::Ascending,
+        crate::store::access::Order::Ascending,
         1,
     )?
     .rows

@@ -11,7 +11,7 @@ use crate::{
         caller::Actor,
         keys::lineage::{descends_from, successors},
     },
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 use jiff::Timestamp;
 

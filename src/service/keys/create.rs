@@ -21,10 +21,10 @@ use crate::{
         time::after,
     },
     service::{
-        caller::{Actor, active_account},
+        active_account::active_account,
+        caller::Actor,
         idempotency::{Operation, Turn},
-        keys::state::Keys,
-        keys::{access::missing, issue::lifetime, lineage::may_make, once::Once, quota::check_key_quota},
+        keys::{access::missing, issue::lifetime, lineage::may_make, once::Once, quota::check_key_quota, state::Keys},
         record_event::record,
     },
     store::rows,

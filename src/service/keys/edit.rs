@@ -12,15 +12,15 @@ use crate::{
     },
     service::{
         caller::Actor,
-        keys::state::Keys,
         keys::{
             access::{may_enable, writable},
             lineage::change_reach,
             quota::check_key_quota,
+            state::Keys,
         },
         record_event::record,
     },
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 use jiff::Timestamp;
 

@@ -17,12 +17,13 @@ use crate::{
     },
     platform::runtime::Runtime,
     service::keys::state::Keys,
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 use jiff::{SignedDuration, Timestamp};
 
 /// Seconds a key may be asked to live.
 pub const MIN_LIFETIME: i64 = 60;
+
 pub const MAX_LIFETIME: i64 = 24 * 3660 * 3600;
 
 /// A secret that was just drawn, with what the store may know of it.

@@ -8,7 +8,7 @@ use crate::{
     domain::{id::KeyId, key::Key},
     service::caller::Actor,
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         rows,
     },
 };

@@ -13,10 +13,12 @@ use crate::{
     },
     service::{
         caller::{Actor, Caller, Principal},
-        keys::access::{key_of, sees},
-        keys::state::Keys,
+        keys::{
+            access::{key_of, sees},
+            state::Keys,
+        },
     },
-    store::{engine::Order, rows, table::Table},
+    store::{access::Order, rows, table::Table},
 };
 
 /// Which keys to list.
@@ -32,6 +34,7 @@ pub struct KeyFilter {
 }
 
 pub const MAX_PAGE: usize = 100;
+
 const DEFAULT_PAGE: usize = 20;
 
 /// Rows looked at per request when a filter leaves most out.

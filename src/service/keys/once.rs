@@ -12,7 +12,7 @@ use crate::{
     },
     service::keys::state::Keys,
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         rows,
     },
 };

@@ -6,7 +6,7 @@ use crate::{
         id::{AccountId, GrantId, KeyId},
         registration::transitions::Registration,
     },
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};

@@ -6,9 +6,10 @@
 use crate::{
     api::error::Error,
     domain::{
+        characters::is_b64token,
         id::KeyId,
         pasted::{self, Said},
-        secret::{ClaimHandle, ClaimToken, PickupToken, PortalTicket, RefreshToken, is_b64token},
+        secret::{ClaimHandle, ClaimToken, PickupToken, PortalTicket, RefreshToken},
     },
     service::{keys::state::Keys, verification::key_lookup::ALONE},
 };

@@ -17,19 +17,20 @@ use crate::{
         time::after,
     },
     service::{
-        caller::{Actor, active_account},
+        active_account::active_account,
+        caller::Actor,
         idempotency::{Operation, Turn},
-        keys::state::Keys,
         keys::{
             access::writable,
             issue::lifetime,
             lineage::{change_reach, may_make, predecessors, revoke_with_all},
             once::Once,
+            state::Keys,
         },
         record_event::record,
     },
     store::{
-        engine::{Read, Write},
+        access::{Read, Write},
         rows,
     },
 };

@@ -4,7 +4,7 @@ use crate::{
     api::{error::Error, usage::UsageDays},
     domain::{id::KeyId, rate_limit::RateLimitKey, usage::date},
     service::{caller::Actor, keys::state::Keys, usage_days::last_days, usage_log::pending_days, verification::usage_report::shown},
-    store::{engine::Read, rows},
+    store::{access::Read, rows},
 };
 
 impl Keys {

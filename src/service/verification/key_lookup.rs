@@ -8,7 +8,7 @@ use crate::{
     },
     domain::{digest::Digest, pasted, secret::ApiKey},
     service::verification::state::Verifier,
-    store::{engine::Order, rows, table::Table},
+    store::{access::Order, rows, table::Table},
 };
 use std::sync::{Arc, atomic::Ordering};
 

@@ -8,7 +8,7 @@ use crate::{
         usage_log::{BATCH, PER_SECOND},
         verification::state::Verifier,
     },
-    store::{engine::Write, rows, table::Table},
+    store::{access::Write, rows, table::Table},
 };
 use governor::nanos::Nanos;
 use jiff::civil::Date;

@@ -2,7 +2,7 @@
 //! from rows they had, until it is opened again. What takes rights away must still be possible then, so some room is kept
 //! for it in a file, which is given up when it comes to that, and taken again once there is room.
 
-use crate::{instance::lock::open_own, store::error::StoreError};
+use crate::{platform::private_files::open_own, store::error::StoreError};
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,6 +14,7 @@ use std::{
 
 /// Not there: the disk was full at the start, or can't keep room.
 const NONE: u8 = 0;
+
 const KEPT: u8 = 1;
 
 /// Given up for a change that took rights away. Until it can be taken again, only such changes are made.

@@ -2,7 +2,7 @@
 //! to change, and a page puts those over what it read.
 
 use crate::store::{
-    engine::Rows,
+    access::Rows,
     error::StoreError,
     sled::files::{Changes, Files},
 };

@@ -1,7 +1,7 @@
 //! What jobs and readers see: the tree, with changes laid over it.
 
 use crate::store::{
-    engine::{Order, Read, Rows, Write},
+    access::{Order, Read, Rows, Write},
     error::StoreError,
     sled::files::{Changes, Files},
     table::Table,

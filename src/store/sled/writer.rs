@@ -12,13 +12,12 @@ use crate::store::{
     engine::{Snapshot, WriteJob, run_job},
     error::StoreError,
     journal::Journal,
-    rows::JOURNAL,
     sled::{
         files::{self, Changes, Files, Gone},
         snapshot::{Before, Watched},
         view::{View, full_key},
     },
-    table::Table,
+    table::{JOURNAL, Table},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -37,6 +36,7 @@ const GROUP: usize = 256;
 
 /// How soon a failed database is tried again: at first, and at most.
 const SOON: Duration = Duration::from_millis(50);
+
 const LATER: Duration = Duration::from_secs(2);
 
 pub enum Message {

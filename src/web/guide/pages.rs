@@ -2,7 +2,7 @@
 
 use crate::{
     guide::{SAMPLES, TOPICS, Topic},
-    http::openapi::{Call, document::Document},
+    http::openapi::{document::Document, terms::Call},
     service::services::App,
     web::{
         docs,

@@ -31,7 +31,7 @@ use countersign::{
         claims::register::{NewRegistration, Registrant},
         services::Services,
     },
-    store::{engine::Order, error::StoreError, handle::Store, rows, table::Table},
+    store::{access::Order, error::StoreError, handle::Store, rows, table::Table},
 };
 use std::{
     collections::BTreeMap,

@@ -4,7 +4,7 @@ use super::{Answer, Builder, TestApp};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use countersign::{
     platform::runtime::Runtime,
-    server::listen::{self, ConnectionLimits},
+    server::{connection_limits::ConnectionLimits, listen},
 };
 use std::net::SocketAddr;
 use tokio::{
