@@ -46,6 +46,22 @@ async fn f22_a_client_that_closed_stderr_is_served_at_every_level_of_the_log() {
     }
 }
 
+#[test]
+fn the_log_takes_its_filter_from_our_variable_or_the_usual_one() {
+    let home = Home::new();
+    home.account();
+    let log = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--data").arg(home.data()).args(["keys", "list"]).env_clear().envs(environment(home.0.path()));
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    assert!(!log(&[]).contains("TRACE"));
+    assert!(log(&[("RUST_LOG", "trace")]).contains("TRACE"));
+    assert!(!log(&[("RUST_LOG", "trace"), ("COUNTERSIGN_LOG", "error")]).contains("TRACE"));
+    assert!(log(&[("COUNTERSIGN_LOG", "countersign=loud")]).contains("COUNTERSIGN_LOG is no filter"));
+}
+
 #[tokio::test]
 async fn f22_a_server_goes_on_when_nobody_reads_it() {
     for (out, err) in [(unread(), unread()), (full(), full())] {

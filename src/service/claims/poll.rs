@@ -141,6 +141,7 @@ impl Claims {
     }
 
     async fn slow_down(&self, id: RegistrationId) -> Result<Delivered, Error> {
+        let usual = self.context.config.claim.interval.max(1);
         let interval = self
             .context
             .store
@@ -149,8 +150,8 @@ impl Claims {
                 rows::save(rows, &registration)?;
                 match registration {
                     Registration::Pending { interval, .. } => Ok(interval),
-                    // Decided meanwhile: the next poll is told.
-                    _ => Ok::<_, Error>(0),
+                    // Decided meanwhile: the next poll is told, and not at once (RFC 8628 section 3.5).
+                    _ => Ok::<_, Error>(usual),
                 }
             })
             .await?;
