@@ -1,6 +1,6 @@
 //! How each error is told: status, codes and next step, for OAuth, the API and MCP.
 
-use crate::{api::error::Error, config::settings::Config};
+use crate::{api::error::Error, config::settings::Config, domain::grant_type::CLAIM_GRANT};
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -62,7 +62,7 @@ pub fn next(error: &Error, config: &Config) -> String {
         Error::InvalidScope { available, .. } => format!("Ask only for scopes from this list: {available}."),
         Error::InvalidLoginHint => "Leave login_hint out, or give your human's e-mail address.".to_owned(),
         Error::UnsupportedType => "Send \"type\": \"service_auth\".".to_owned(),
-        Error::UnsupportedGrantType => format!("Send grant_type={}.", crate::domain::grant_type::CLAIM_GRANT),
+        Error::UnsupportedGrantType => format!("Send grant_type={}.", CLAIM_GRANT),
         Error::TooManyAttempts { retry_after: Some(seconds) } | Error::TooMany { retry_after: seconds, .. } => {
             format!("Wait {seconds} seconds before you try again.")
         }

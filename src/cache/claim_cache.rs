@@ -23,7 +23,7 @@ const MANY: usize = 1_000;
 pub struct ClaimCache {
     /// By the hash of the claim token. No more than may wait: what ends a claim changes its row.
     held: DashMap<Fingerprint, CachedClaim>,
-    pub epoch: Generation,
+    pub generation: Generation,
 }
 
 pub struct CachedClaim {
@@ -45,11 +45,11 @@ impl ClaimCache {
         self.held.get(&fingerprint(token.as_bytes())?).map(|open| read(&open))
     }
 
-    /// Keeps what was read, unless something changed since the epoch `since`.
+    /// Keeps what was read, unless something changed since the generation `since`.
     pub fn keep(&self, token: &Digest, waiting: PollPace, polled: Option<Timestamp>, since: u64) {
         if let Some(of) = fingerprint(token.as_bytes()) {
             let open = CachedClaim { waiting, polled: AtomicI64::new(polled.unwrap_or_default().as_millisecond()) };
-            self.epoch.keep(since, || self.held.insert(of, open));
+            self.generation.keep(since, || self.held.insert(of, open));
             if self.held.len() == MANY {
                 huge_pages::huge_pages();
             }
@@ -66,7 +66,7 @@ impl ClaimCache {
         if tokens.as_ref().is_some_and(Vec::is_empty) {
             return;
         }
-        self.epoch.end(|| match tokens {
+        self.generation.end(|| match tokens {
             Some(tokens) => tokens.iter().for_each(|of| drop(self.held.remove(of))),
             None => self.held.clear(),
         });

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Counts the changes of what is copied. A read names the epoch it began in; what it found is kept in that epoch only.
+/// Counts the changes of what is copied. A read names the generation it began in; what it found is kept in that generation only.
 #[derive(Default)]
 pub struct Generation {
     count: AtomicU64,
@@ -19,13 +19,13 @@ impl Generation {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Runs `keep`, unless something changed since the epoch `since`.
+    /// Runs `keep`, unless something changed since the generation `since`.
     pub fn keep<T>(&self, since: u64, keep: impl FnOnce() -> T) -> Option<T> {
         let _keeping = self.keeping.read().unwrap_or_else(PoisonError::into_inner);
         (self.now() == since).then(keep)
     }
 
-    /// Runs `evict` while nobody keeps anything, and begins another epoch.
+    /// Runs `evict` while nobody keeps anything, and begins another generation.
     pub fn end<T>(&self, evict: impl FnOnce() -> T) -> T {
         let _alone = self.keeping.write().unwrap_or_else(PoisonError::into_inner);
         self.count.fetch_add(1, Ordering::AcqRel);

@@ -125,7 +125,7 @@ pub struct KeyCache {
     pub(crate) stored: AtomicBloomFilter,
     /// Whether every stored key is in `stored`.
     pub(crate) learned: AtomicBool,
-    pub(crate) epoch: Generation,
+    pub(crate) generation: Generation,
 }
 
 impl KeyCache {
@@ -139,7 +139,7 @@ impl KeyCache {
             plans: DashSet::new(),
             stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(most.max(10_000)),
             learned: AtomicBool::new(false),
-            epoch: Generation::default(),
+            generation: Generation::default(),
         }
     }
 
@@ -154,13 +154,13 @@ impl KeyCache {
         self.learned.load(Ordering::Acquire) && fingerprint(hash.as_bytes()).is_some_and(|of| !self.stored.contains_hash(filter_hash(&of)))
     }
 
-    /// Keeps what was read, unless something changed since the epoch `since`.
+    /// Keeps what was read, unless something changed since the generation `since`.
     pub fn keep(&self, hash: &Digest, CacheEntry { key, account, limits }: &CacheEntry, since: u64) -> Arc<CachedKey> {
         let facts = |account, scopes| {
             let meter = self.meters.of(RateLimitKey::Key(key.id));
             Arc::new(CachedKey::new(key, account, scopes, meter, limits.lineage(key, &self.meters)))
         };
-        let kept = self.epoch.keep(since, || {
+        let kept = self.generation.keep(since, || {
             let plan = || shared(&self.plans, account.plan.as_str().into());
             let account =
                 self.accounts.entry(account.id).or_insert_with(|| Arc::new(CachedAccount { plan: plan(), ..account.facts() })).clone();
@@ -176,7 +176,7 @@ impl KeyCache {
     /// Drops what a change in the store made untrue. Returns whether it may have been about a key or an account.
     pub fn forget(&self, changed: &Changed<'_>) -> bool {
         let Changed::Rows(rows) = changed else {
-            self.epoch.end(|| {
+            self.generation.end(|| {
                 self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
                 self.accounts.clear();
                 self.keys.clear();
@@ -190,7 +190,7 @@ impl KeyCache {
         if keys.is_empty() && accounts.is_empty() {
             return false;
         }
-        self.epoch.end(|| {
+        self.generation.end(|| {
             for of in keys {
                 self.stored.insert_hash(filter_hash(&of));
                 self.keys.remove(&of);
@@ -241,9 +241,9 @@ mod tests {
         let (known, hash) = held();
         known.learned.store(true, Ordering::Release);
         let row = [&[Table::KeyHashes as u8][..], hash.as_bytes()].concat();
-        let before = known.epoch.now();
+        let before = known.generation.now();
         known.forget(&Changed::Rows(&[ChangedRow { key: row, was: true, is: true }]));
         assert!(!known.is_unknown(&hash));
-        assert_ne!(known.epoch.now(), before, "a read that began before is not kept");
+        assert_ne!(known.generation.now(), before, "a read that began before is not kept");
     }
 }

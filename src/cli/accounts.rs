@@ -1,7 +1,7 @@
 //! `accounts`: the people who approve.
 
 use crate::{
-    api::accounts::AccountView,
+    api::{accounts::AccountView, values::Revealed},
     cli::{
         connection::{Connection, unexpected},
         failure::{CommandResult, Failure},
@@ -165,7 +165,7 @@ fn row(account: &AccountView) -> Vec<String> {
 }
 
 /// Twice at the terminal, so that a slip of the finger locks nobody out.
-fn password(from_stdin: bool) -> Result<crate::api::values::Revealed, Failure> {
+fn password(from_stdin: bool) -> Result<Revealed, Failure> {
     if from_stdin {
         return prompt::piped();
     }

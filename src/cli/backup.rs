@@ -1,6 +1,5 @@
 //! `backup`, `restore`, `secrets rotate`.
 
-use crate::instance::restore::restore;
 use crate::{
     cli::{
         connection::{Connection, unexpected},
@@ -10,7 +9,7 @@ use crate::{
     },
     instance::{
         control::request::{ControlRequest, ControlResponse},
-        restore::Accept,
+        restore::{Accept, restore},
         secret_file,
     },
     platform::runtime::Runtime,

@@ -28,10 +28,13 @@ pub mod shell;
 pub mod signals;
 pub(crate) mod stored_keys;
 
-use crate::cli::{
-    connection::ELSEWHERE,
-    failure::{CommandResult, Failure},
-    settings::Global,
+use crate::{
+    cli::{
+        connection::ELSEWHERE,
+        failure::{CommandResult, Failure},
+        settings::Global,
+    },
+    server::router::routes,
 };
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
@@ -146,7 +149,7 @@ async fn run(cli: Cli) -> CommandResult {
         Some(Command::Doctor(doctor)) => doctor.run(global).await,
         Some(Command::Docs(docs)) => docs.run(),
         Some(Command::Openapi) => {
-            print::json(&crate::http::openapi::document::document(&global.load(&[], false)?.config, crate::server::router::routes))?;
+            print::json(&crate::http::openapi::document::document(&global.load(&[], false)?.config, routes))?;
             Ok(0)
         }
         Some(Command::Completion { shell }) => {

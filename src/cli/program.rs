@@ -1,6 +1,6 @@
 //! How this program was called, for lines and files that are to call it again.
 
-use crate::cli::failure::Failure;
+use crate::cli::{failure::Failure, settings::text};
 use std::{
     env,
     ffi::OsStr,
@@ -14,7 +14,7 @@ use std::{
 pub fn path() -> Result<String, Failure> {
     let file = env::current_exe()?;
     let called = env::args_os().next().and_then(|name| called(&name, env::var_os("PATH").as_deref(), &file).ok().flatten());
-    crate::cli::settings::text(&called.unwrap_or(file))
+    text(&called.unwrap_or(file))
 }
 
 fn called(name: &OsStr, search: Option<&OsStr>, file: &Path) -> io::Result<Option<PathBuf>> {

@@ -2,7 +2,6 @@
 //!
 //! Claim tokens, verifiers and keys go to this one origin: over https (or to this computer), and no redirect is followed.
 
-use crate::domain::grant_type::CLAIM_GRANT;
 use crate::{
     api::{
         claims::{ClaimBlock, Delivered, NewAttempt, Registered},
@@ -14,6 +13,8 @@ use crate::{
     client::remote_error::{rate_limit, refusal},
     config::url::{is_loopback, origin},
     domain::{
+        characters::is_b64token,
+        grant_type::CLAIM_GRANT,
         id::KeyId,
         pasted,
         scope::{Scope, ScopeSet},
@@ -331,7 +332,7 @@ fn given(mut body: Value) -> Value {
 
 /// What goes into headers and files as it is, and is no longer than any key a countersign server makes.
 fn is_token(text: &str) -> bool {
-    text.len() <= 256 && crate::domain::characters::is_b64token(text)
+    text.len() <= 256 && is_b64token(text)
 }
 
 #[derive(serde::Deserialize)]

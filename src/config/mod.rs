@@ -1,4 +1,4 @@
-//! One configuration: defaults < file < environment < flags ([`Sources`]). An unknown key is an error that names
+//! One configuration: defaults < file < environment < flags ([`load::Sources`]). An unknown key is an error that names
 //! the nearest known one.
 
 pub mod brand;

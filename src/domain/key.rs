@@ -6,6 +6,7 @@ use crate::domain::{
     id::{AccountId, GrantId, KeyId, RegistrationId},
     name::Name,
     scope::ScopeSet,
+    time::after,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -181,7 +182,7 @@ impl Key {
         if grace.is_zero() {
             self.revoke(now, Some(format!("rotated to {successor}")));
         } else {
-            let end = crate::domain::time::after(now, grace);
+            let end = after(now, grace);
             self.expires_at = Some(self.expires_at.map_or(end, |at| at.min(end)));
         }
     }

@@ -1,7 +1,7 @@
 //! Values that may be seen once and are stored only as keyed hashes.
 //!
 //! Each has a type of its own: no `Display`, no `Serialize`, a redacted `Debug`, zeroed on drop,
-//! and one greppable way out, `expose()`. The stored form is another type, [`Digest`].
+//! and one greppable way out, `expose()`. The stored form is another type, [`Digest`](crate::domain::digest::Digest).
 
 use crate::domain::{characters::only, id::ProgramSessionId, pasted};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// The network whose addresses count together where one is not enough: an IPv4 address, or an IPv6 /48, which is what
-    /// a provider gives to one customer and what holds 65,536 of the /64s that [`Self::bucket`] tells apart.
+    /// a provider gives to one customer and what holds 65,536 of the /64s that [`Self::rate_limit_key`] tells apart.
     pub fn network(&self) -> String {
         match self {
             Self::Address(IpAddr::V6(ip)) if !ip.is_loopback() => {

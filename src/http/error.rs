@@ -1,5 +1,5 @@
 //! What went wrong, in the words of each family of endpoints. A handler returns [`HttpError`]; the family's edge
-//! gives it its envelope ([`super::envelope`]). Both tables are exhaustive: a new error does not compile until each
+//! gives it its envelope (`envelope`). Both tables are exhaustive: a new error does not compile until each
 //! says what it is.
 
 use crate::api::error::Error;

@@ -1,5 +1,5 @@
 //! JSON for programs: agent-auth, the OAuth endpoints, keys, discovery, health. Handlers parse, make one service
-//! call, render; errors travel as values and get their envelope once, at the edge of their family ([`error`]).
+//! call, render; errors travel as values and get their envelope once, at the edge of their family (`envelope`).
 
 pub mod agent_auth;
 pub mod discovery;

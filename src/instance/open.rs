@@ -1,8 +1,8 @@
 //! Who owns the data directory, and how everybody else reaches the owner.
 //!
-//! One process holds the lock and the store; it listens on a Unix socket ([`socket`]). Every other process of the
-//! same user sends it calls ([`calls`]), so several MCP clients and the command line share one directory and
-//! nobody ever sees a lock error. Whoever asks doesn't need to know which it is: [`Backend::call`].
+//! One process holds the lock and the store; it listens on a Unix socket ([`control`](crate::instance::control)). Every other process of the
+//! same user sends it requests, so several MCP clients and the command line share one directory and
+//! nobody ever sees a lock error. Whoever asks doesn't need to know which it is: [`Backend`](crate::client::backend::Backend).
 
 use crate::{
     config::settings::Config,

@@ -5,11 +5,12 @@ use crate::{
     domain::server_secret::Purpose,
     instance::{
         error::OpenFailure,
+        journal_path::{JOURNAL_NOTE, note_journal},
         lock::{Acquired, InstanceLock},
         secret_file::{self, SecretError},
     },
     platform::{private_files::private_dir, runtime::Runtime},
-    service::admin::restore::{RestoreError, Restored},
+    service::admin::restore::{RestoreError, Restored, fill},
     store::{
         backup::{self, BackupError, Manifest},
         open,
@@ -102,7 +103,7 @@ pub async fn restore(
     }
     private_dir(&unfinished).map_err(at)?;
     let store = open::open(&unfinished, None).map_err(RestoreError::from)?;
-    let filled = crate::service::admin::restore::fill(&store, from, &manifest, losses, Runtime::system().now()).await;
+    let filled = fill(&store, from, &manifest, losses, Runtime::system().now()).await;
     store.close().await;
     drop(store);
     let restored = match filled {
@@ -114,7 +115,7 @@ pub async fn restore(
     };
     // What is taken away from now on belongs there, too.
     if let Some(journal) = journal {
-        crate::instance::journal_path::note_journal(data, journal).map_err(at)?;
+        note_journal(data, journal).map_err(at)?;
     }
     fs::rename(unfinished.join("store"), store_dir.join("store"))
         .and_then(|()| fs::remove_dir(&unfinished))
@@ -127,7 +128,7 @@ pub async fn restore(
 fn refuse_if_used(dir: &Path, secret: &Path) -> Result<(), RestoreFailure> {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = ["countersign.toml", "owner.lock", crate::instance::journal_path::JOURNAL_NOTE, UNFINISHED].contains(&name.as_str());
+        let known = ["countersign.toml", "owner.lock", JOURNAL_NOTE, UNFINISHED].contains(&name.as_str());
         if !known && entry.path() != secret {
             return Err(RestoreFailure::NotEmpty { data: dir.to_owned(), name });
         }

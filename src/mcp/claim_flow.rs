@@ -189,21 +189,21 @@ impl Tools {
 
     pub(super) async fn poll_here(
         &self,
-        desk: &KeyCustody,
+        custody: &KeyCustody,
         context: &RequestContext<RoleServer>,
         args: &PollArgs,
         wait: Duration,
     ) -> Result<PollResult, ToolError> {
-        let (claims, claim_id) = (desk.claims(context), pasted::bare(&args.claim_id));
+        let (claims, claim_id) = (custody.claims(context), pasted::bare(&args.claim_id));
         let mut claim = claims.get(claim_id).ok_or_else(|| Error::not_found("claim"))?;
         let requested = claim.scopes.clone();
         if let Some(stored) = &claim.stored {
-            return Ok(desk.delivered(stored.clone(), requested).await);
+            return Ok(custody.delivered(stored.clone(), requested).await);
         }
         if claim.denied {
             return Ok(undecided(ClaimStatus::Denied, requested, DENIED));
         }
-        let to = desk.destination(context, args)?;
+        let to = custody.destination(context, args)?;
         let (Some(claim_token), Some(code_verifier)) = (claim.claim_token.clone(), claim.code_verifier.clone()) else {
             return Err(Error::not_found("claim").into());
         };
@@ -217,12 +217,12 @@ impl Tools {
                     claim.wrote = Some(hash(delivered.access_token.expose()));
                     claims.remember(claim.clone(), self.runtime.now())?;
                 }
-                let stored = desk.deliver(context, &to, &delivered).await?;
+                let stored = custody.deliver(context, &to, &delivered).await?;
                 claim.stored = Some(stored.clone());
                 claim.claim_token = None;
                 claim.code_verifier = None;
                 claims.remember(claim, self.runtime.now())?;
-                let mut result = desk.delivered(stored, requested).await;
+                let mut result = custody.delivered(stored, requested).await;
                 match &to {
                     Destination::EnvFile(file) if file.git_would_take_it() => {
                         result.next.push_str(" Git may commit that file: see that .gitignore names it first.");

@@ -24,7 +24,7 @@ pub struct Tools {
     pub backend: Backend,
     pub way: Transport,
     pub runtime: Runtime,
-    /// Claims opened over HTTP, by caller; over stdio the desk keeps its own.
+    /// Claims opened over HTTP, by caller; over stdio they are in its custody.
     pub claims: Arc<Claims>,
     /// What is spoken over this way in.
     pub versions: &'static [ProtocolVersion],

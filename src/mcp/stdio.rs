@@ -1,6 +1,5 @@
-//! MCP over stdio: one client on this computer, with a desk of its own for claims and keys.
+//! MCP over stdio: one client on this computer, which has a custody of its own for claims and keys.
 
-use crate::mcp::tools::schema_of;
 use crate::{
     api::error::Error,
     client::backend::Backend,
@@ -15,6 +14,7 @@ use crate::{
         elicitation,
         json_rpc::Lines,
         server::{Tools, Transport},
+        tools::schema_of,
     },
     platform::runtime::Runtime,
 };
@@ -38,7 +38,7 @@ pub struct Client {
 /// Serves one client until it closes stdin. stdout carries JSON-RPC only.
 pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Client, runtime: Runtime) -> Result<(), Error> {
     let open_claims = data.join("claims");
-    let desk = KeyCustody {
+    let custody = KeyCustody {
         backend: backend.clone(),
         origins: OnceCell::new(),
         config: config.clone(),
@@ -58,7 +58,7 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
     let tools = Tools {
         schema_of,
         backend,
-        way: Transport::Stdio(Arc::new(desk)),
+        way: Transport::Stdio(Arc::new(custody)),
         seal: elicitation::codec(runtime.bytes()),
         runtime,
         claims: Arc::new(Claims::in_memory()),

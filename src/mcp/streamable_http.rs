@@ -1,7 +1,6 @@
-//! Streamable HTTP at `/mcp`, beside the HTTP+SSE of 2024-11-05 ([`super::sse`]): the same gate, the same tools, one
+//! Streamable HTTP at `/mcp`, beside the HTTP+SSE of 2024-11-05 (`sse`): the same gate, the same tools, one
 //! limit of sessions.
 
-use crate::mcp::tools::schema_of;
 use crate::{
     client::backend::Backend,
     instance::control::{dispatch::Local, status::Role},
@@ -15,6 +14,7 @@ use crate::{
         server::{Tools, Transport},
         sessions::{Busy, Opening, Sessions, hashed},
         sse,
+        tools::schema_of,
     },
     service::services::App,
 };

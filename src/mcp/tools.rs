@@ -117,7 +117,7 @@ impl Tools {
         }
         let wait = Duration::from_secs(wait);
         let polled = match &self.way {
-            Transport::Stdio(desk) => self.poll_here(desk, &context, &args, wait).await,
+            Transport::Stdio(custody) => self.poll_here(custody, &context, &args, wait).await,
             Transport::Http(service) => {
                 let caller = http.as_deref().ok_or_else(unexpected)?;
                 self.waiting(self.poll_for(service, &args, caller, wait), Some(caller), &context).await
@@ -166,8 +166,8 @@ impl Tools {
         let id: KeyId = pasted::bare(&args.key_id)
             .parse()
             .map_err(|_| Error::invalid("key_id", "is not a key's id, key_…: list_keys has it; never the key itself"))?;
-        if let Transport::Stdio(desk) = &self.way
-            && let Some(revoked) = desk.revoked(id)
+        if let Transport::Stdio(custody) = &self.way
+            && let Some(revoked) = custody.revoked(id)
         {
             return Ok(Json(revoked));
         }
@@ -191,9 +191,9 @@ impl Tools {
             revoked_at: revoked.revoked_at.to_string(),
             next: format!("Nothing more to do: the key{others} stopped working at once."),
         };
-        if let Transport::Stdio(desk) = &self.way {
-            desk.forget_key(revoked.id, &result).await;
-            if let Some(other) = desk.stored(&context).await? {
+        if let Transport::Stdio(custody) = &self.way {
+            custody.forget_key(revoked.id, &result).await;
+            if let Some(other) = custody.stored(&context).await? {
                 result.next.push_str(&format!(" These tools use {} from now on, the key stored before.", other.key_id));
             }
         }
@@ -256,7 +256,7 @@ impl Tools {
     /// Where a caller's calls go, and its credential.
     async fn signed_in(&self, http: Option<&HttpCaller>, context: &RequestContext<RoleServer>) -> Result<(Backend, Revealed), ToolError> {
         let found = match &self.way {
-            Transport::Stdio(desk) => desk.credential(context).await?.map(|key| (self.backend.clone(), key)),
+            Transport::Stdio(custody) => custody.credential(context).await?.map(|key| (self.backend.clone(), key)),
             Transport::Http(_) => {
                 http.and_then(|http| http.credential.as_ref()).map(|it| (self.backend.for_caller(it.caller.clone()), it.key.clone()))
             }
@@ -266,7 +266,7 @@ impl Tools {
 
     /// Whether the client's configuration names the key, which no new key takes the place of.
     fn is_given_its_key(&self) -> bool {
-        matches!(&self.way, Transport::Stdio(desk) if desk.is_given_its_key())
+        matches!(&self.way, Transport::Stdio(custody) if custody.is_given_its_key())
     }
 
     /// A refusal that another key would help against says where the key comes from.
@@ -279,7 +279,7 @@ impl Tools {
     /// Where this caller's claims are remembered, and by what name.
     fn claims_of(&self, http: Option<&HttpCaller>, context: &RequestContext<RoleServer>) -> (Arc<Claims>, Option<String>) {
         match &self.way {
-            Transport::Stdio(desk) => (desk.claims(context), Some("this client".to_owned())),
+            Transport::Stdio(custody) => (custody.claims(context), Some("this client".to_owned())),
             Transport::Http(_) => (self.claims.clone(), http.and_then(HttpCaller::name)),
         }
     }

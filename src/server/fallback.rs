@@ -1,6 +1,6 @@
 //! What is answered where no route is, or not for this method.
 
-use crate::{api::error::Error, http::error::HttpError, service::services::App};
+use crate::{api::error::Error, http::error::HttpError, server::guard::wants_page, service::services::App, web::error_page::error_page};
 use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
@@ -9,11 +9,7 @@ use axum::{
 /// Browsers get a page, programs the envelope.
 pub async fn no_route(State(app): State<App>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    if crate::server::guard::wants_page(&parts.headers) {
-        crate::web::error_page::error_page(&app, &parts, &Error::NoRoute)
-    } else {
-        HttpError(Error::NoRoute).into_response()
-    }
+    if wants_page(&parts.headers) { error_page(&app, &parts, &Error::NoRoute) } else { HttpError(Error::NoRoute).into_response() }
 }
 
 pub async fn method_not_allowed() -> HttpError {

@@ -2,7 +2,7 @@
 //! those that do nothing, and no more.
 //!
 //! hyper counts no connections and its timers cost each request something, so the rules are kept from outside: a
-//! connection notes that a request begins and that bytes leave ([`Pulse`]), and one sweep a second looks at all of them.
+//! connection notes that a request begins and that bytes leave (`Pulse`), and one sweep a second looks at all of them.
 //! What waits to be taken is counted over all of them ([`Untaken`]).
 //! What answers is never cut: a poll that waits is a request under way, a stream writes something every few seconds.
 
@@ -25,10 +25,9 @@ use axum::{
     response::Response,
     serve::Listener,
 };
-use hyper::body::Body as _;
 use hyper::{
     Method, Request, Version,
-    body::{Frame, Incoming, SizeHint},
+    body::{Body as _, Frame, Incoming, SizeHint},
     header::{CONNECTION, HeaderValue},
     service::service_fn,
 };

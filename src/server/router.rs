@@ -12,10 +12,10 @@ use crate::{
         openapi::document::Document,
         password_grant, rate_limit_headers,
         routes::Routes,
-        v1::{keys, portal_sessions},
+        v1::{forward_auth, keys, portal_sessions, verify::verify_routes},
     },
     server::{cors::with_cors, fallback, fast_path, guard},
-    service::services::App,
+    service::{services, services::App},
 };
 use aide::axum::ApiRouter;
 use axum::{
@@ -63,9 +63,7 @@ fn api_routes<R: Routes>(config: &Config) -> R {
     if config.sessions.password_grant { routes.and(password_grant::routes()) } else { routes }
 }
 
-pub fn routes(config: &Config) -> ApiRouter<crate::service::services::App> {
-    crate::server::router::oauth_routes::<ApiRouter<_>>()
-        .and(crate::server::router::api_routes(config))
-        .and(crate::http::v1::verify::verify_routes())
-        .and(crate::http::v1::forward_auth::routes())
+/// All documented routes, for the OpenAPI document.
+pub fn routes(config: &Config) -> ApiRouter<services::App> {
+    oauth_routes::<ApiRouter<_>>().and(api_routes(config)).and(verify_routes()).and(forward_auth::routes())
 }

@@ -13,8 +13,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderValue, Response, StatusCode, Version, header},
 };
-use hyper::body::Body as _;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},

@@ -1,5 +1,5 @@
 //! The JWTs programs carry for their sessions: how they are signed and read. What they say is not believed by itself;
-//! the session they name is looked up at each use ([`super::program_sessions`]).
+//! the session they name is looked up at each use ([`session_token`](crate::service::verification::session_token)).
 
 use crate::domain::{
     id::{AccountId, ProgramSessionId},

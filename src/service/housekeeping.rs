@@ -32,9 +32,13 @@ pub const EVERY: u64 = 5;
 /// What time does by itself.
 pub struct Housekeeping {
     pub(in crate::service) context: Arc<Context>,
+    /// Its registrations end, and its brakes are forgotten.
     pub(in crate::service) claims: Arc<Claims>,
+    /// Old activity is forgotten.
     pub(in crate::service) accounts: Arc<Accounts>,
+    /// Its counts are written.
     pub(in crate::service) verifier: Arc<Verifier>,
+    /// It is noted now and then.
     pub(in crate::service) latest_time: Arc<LatestTime>,
 }
 

@@ -1,6 +1,6 @@
 //! The latest time seen, kept in the store: a clock that is set back over a restart revives nothing that had ended.
 //!
-//! In a process time never goes back (`World::now`); the next one goes on from what is noted here. It is noted once a
+//! In a process time never goes back (`Runtime::now`); the next one goes on from what is noted here. It is noted once a
 //! minute, at the end, and when something is seen to have ended since: what was told as over stays over. It waits for no
 //! sync, so a power cut may take the last minute of it.
 //!

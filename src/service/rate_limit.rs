@@ -13,7 +13,12 @@ use crate::{
     config::settings::Plan,
     domain::{rate_limit::RateLimitKey, source::Source},
     platform::runtime::Runtime,
-    store::{access::Read, error::StoreError, rows, table::Table},
+    store::{
+        access::{Order, Read},
+        error::StoreError,
+        rows,
+        table::Table,
+    },
 };
 use dashmap::DashMap;
 use governor::{
@@ -281,7 +286,7 @@ impl PlanLimits {
 
 /// The allowances the last process left behind.
 pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(RateLimitKey, u64)>, StoreError> {
-    let found = rows.scan(Table::RateLimits, &[], None, crate::store::access::Order::Ascending, usize::MAX - 1)?;
+    let found = rows.scan(Table::RateLimits, &[], None, Order::Ascending, usize::MAX - 1)?;
     let read = |(key, value): (Vec<u8>, Vec<u8>)| {
         let key = String::from_utf8_lossy(&key);
         let key = key.parse().map_err(|_| StoreError::Corrupt(format!("a rate limit of {key}")))?;

@@ -21,7 +21,7 @@ pub trait Read {
 pub trait Write: Read {
     fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>);
     fn remove(&mut self, table: Table, key: &[u8]);
-    /// An entry for the [`journal`], if one is kept: on disk there before the change is.
+    /// An entry for the [`journal`](crate::store::journal), if one is kept: on disk there before the change is.
     fn note(&mut self, entry: Vec<u8>);
     /// Says that this change takes rights away, as one with a [`note`](Self::note) does: it is made on a full disk, too, from
     /// room that is kept for it.

@@ -49,21 +49,10 @@ impl Report {
 
 /// Looks at everything. An error means that the store can't even be read.
 pub fn check(rows: &dyn Read) -> Result<Report, StoreError> {
-    use crate::store::table::Table::AccountGrants;
-    use crate::store::table::Table::AccountKeys;
-    use crate::store::table::Table::AccountSessions;
-    use crate::store::table::Table::Children;
-    use crate::store::table::Table::ClaimTokens;
-    use crate::store::table::Table::CrowdedPending;
-    use crate::store::table::Table::DueCounters;
-    use crate::store::table::Table::DueRegistrations;
-    use crate::store::table::Table::DueSessions;
-    use crate::store::table::Table::Emails;
-    use crate::store::table::Table::Handles;
-    use crate::store::table::Table::KeyHashes;
-    use crate::store::table::Table::Pending;
-    use crate::store::table::Table::Pickups;
-    use crate::store::table::Table::UserCodes;
+    use crate::store::table::Table::{
+        AccountGrants, AccountKeys, AccountSessions, Children, ClaimTokens, CrowdedPending, DueCounters, DueRegistrations, DueSessions,
+        Emails, Handles, KeyHashes, Pending, Pickups, UserCodes,
+    };
     let mut report = Report::default();
     of_type::<Account>(rows, &[Emails], &mut report)?;
     of_type::<BrowserSession>(rows, &[AccountSessions, DueSessions], &mut report)?;

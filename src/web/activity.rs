@@ -9,6 +9,7 @@ use crate::{
     web::{
         activity_text,
         failure::PageResult,
+        keys::parts,
         layout::Width,
         session::{Human, Visitor},
         time,
@@ -83,5 +84,5 @@ fn row(line: &Line, now: Timestamp) -> Markup {
 }
 
 fn see(key: KeyId) -> Markup {
-    html! { a href=(crate::web::keys::parts::url(key)) { "See the key" span.unseen { " " (key) } } }
+    html! { a href=(parts::url(key)) { "See the key" span.unseen { " " (key) } } }
 }

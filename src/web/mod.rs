@@ -1,7 +1,7 @@
 //! The pages humans see: server-rendered, complete without JavaScript, nothing loaded from elsewhere.
 //!
-//! Every request passes [`layout::dress`] once: it finds out who is looking ([`session::Visitor`]), refuses forms
-//! that come from elsewhere, and puts the same headers on every answer. Every POST is read by [`form::Form`],
+//! Every request passes [`page_layer::dress`] once: it finds out who is looking (`session::Visitor`), refuses forms
+//! that come from elsewhere, and puts the same headers on every answer. Every POST is read by `form::Form`,
 //! which checks its token. Handlers make one service call and show what came of it.
 
 pub(crate) mod activity;

@@ -1,8 +1,7 @@
 //! Forward-auth: what a proxy asks before it lets a request through.
 
 use crate::support::*;
-use countersign::domain::environment::Environment;
-use countersign::service::keys::create::NewKey;
+use countersign::{domain::environment::Environment, service::keys::create::NewKey};
 
 /// Ada's key with these scopes, in a deployment behind a proxy at 192.0.2.7.
 async fn deployment(scopes: &[&str]) -> (TestApp, Human, String) {

@@ -188,59 +188,59 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a92_no_form_does_anything_that_is_finished_after_its_session_ended() {
-    let runtime = World::new().await;
-    let filled = runtime.filled().await;
+    let world = World::new().await;
+    let filled = world.filled().await;
     let known: BTreeSet<String> = filled.iter().map(|form| form.route).chain(OPEN).map(str::to_owned).collect();
     assert_eq!(forms(), known, "a new form belongs into this table");
     for form in &filled {
-        let everywhere = async |runtime: &World, _: &BrowserSession| {
-            let other = runtime.app.human_again(runtime.human.account).await;
-            runtime.app.service.accounts.sign_out_everywhere(&other.session, Source::Local).await.unwrap();
+        let everywhere = async |world: &World, _: &BrowserSession| {
+            let other = world.app.human_again(world.human.account).await;
+            world.app.service.accounts.sign_out_everywhere(&other.session, Source::Local).await.unwrap();
         };
-        assert_eq!(runtime.held_back(form, everywhere).await, (401, true), "signed out everywhere: {}", form.path);
-        let disabled = async |runtime: &World, _: &BrowserSession| {
-            runtime.app.service.admin.change_account("alice@example.com", Change::Disable, None).await.unwrap();
+        assert_eq!(world.held_back(form, everywhere).await, (401, true), "signed out everywhere: {}", form.path);
+        let disabled = async |world: &World, _: &BrowserSession| {
+            world.app.service.admin.change_account("alice@example.com", Change::Disable, None).await.unwrap();
         };
-        assert_eq!(runtime.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
-        runtime.app.service.admin.change_account("alice@example.com", Change::Enable, None).await.unwrap();
-        let expired = async |runtime: &World, session: &BrowserSession| {
+        assert_eq!(world.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
+        world.app.service.admin.change_account("alice@example.com", Change::Enable, None).await.unwrap();
+        let expired = async |world: &World, session: &BrowserSession| {
             let row = BrowserSession { seen_at: session.seen_at - BrowserSession::IDLE, ..session.clone() };
-            runtime.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
+            world.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
         };
-        assert_eq!(runtime.held_back(form, expired).await, (401, true), "expired: {}", form.path);
+        assert_eq!(world.held_back(form, expired).await, (401, true), "expired: {}", form.path);
     }
     for form in filled.iter().filter(|form| form.route.starts_with("/admin")) {
         let demoted =
-            async |runtime: &World, _: &BrowserSession| runtime.app.edit(runtime.human.account, |account| account.operator = false).await;
-        assert_eq!(runtime.held_back(form, demoted).await, (404, true), "no operator any more: {}", form.path);
-        runtime.app.edit(runtime.human.account, |account| account.operator = true).await;
+            async |world: &World, _: &BrowserSession| world.app.edit(world.human.account, |account| account.operator = false).await;
+        assert_eq!(world.held_back(form, demoted).await, (404, true), "no operator any more: {}", form.path);
+        world.app.edit(world.human.account, |account| account.operator = true).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a92_a_form_that_was_held_back_over_a_change_of_the_password_does_nothing() {
-    let runtime = World::new().await;
-    let filled = runtime.filled().await;
+    let world = World::new().await;
+    let filled = world.filled().await;
     let form = filled.iter().find(|form| form.route == "/settings/keys/new").unwrap();
-    let changed = async |runtime: &World, _: &BrowserSession| {
-        let other = runtime.app.human_again(runtime.human.account).await;
+    let changed = async |world: &World, _: &BrowserSession| {
+        let other = world.app.human_again(world.human.account).await;
         let new = password("another horse battery staple");
-        runtime.app.service.accounts.change_password(&other.session, password(PASSWORD), new, Source::Local).await.unwrap();
+        world.app.service.accounts.change_password(&other.session, password(PASSWORD), new, Source::Local).await.unwrap();
     };
-    assert_eq!(runtime.held_back(form, changed).await, (401, true));
+    assert_eq!(world.held_back(form, changed).await, (401, true));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a92_a_form_whose_session_lives_does_what_it_says() {
     // The test above could not fail if nothing of this worked.
-    let runtime = World::new().await;
-    for form in runtime
+    let world = World::new().await;
+    for form in world
         .filled()
         .await
         .iter()
         .filter(|form| ["/claim", "/settings/keys/new", "/admin/accounts/{id}/verify-email"].contains(&form.route))
     {
-        let (status, same) = runtime.held_back(form, async |_: &World, _: &BrowserSession| ()).await;
+        let (status, same) = world.held_back(form, async |_: &World, _: &BrowserSession| ()).await;
         assert!((200..400).contains(&status) && !same, "{}: {status}", form.path);
     }
 }

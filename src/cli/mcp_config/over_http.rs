@@ -1,6 +1,6 @@
 //! Asks a server over HTTP what a client asks it first, with the headers of the client's file.
 
-use crate::cli::mcp_config::{MAX_ANSWER, PATIENCE, answers, entry::Wrong, messages};
+use crate::cli::mcp_config::{ADDRESS, ADDRESS_OF_EVENTS, MAX_ANSWER, PATIENCE, VERSION, answers, entry::Wrong, messages};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::Value;
 use url::Url;
@@ -56,14 +56,12 @@ async fn sent(request: RequestBuilder) -> Result<Response, Wrong> {
             Err(("its key does not work there".to_owned(), "take it out of the variable, and let the agent register again"))
         }
         status if status.is_success() => Ok(answer),
-        status => {
-            Err((format!("it does not answer as a countersign MCP server (HTTP {})", status.as_u16()), crate::cli::mcp_config::ADDRESS))
-        }
+        status => Err((format!("it does not answer as a countersign MCP server (HTTP {})", status.as_u16()), ADDRESS)),
     }
 }
 
 fn nothing_of_ours(url: &Url) -> Wrong {
-    let address = if url.path().ends_with("/sse") { crate::cli::mcp_config::ADDRESS_OF_EVENTS } else { crate::cli::mcp_config::ADDRESS };
+    let address = if url.path().ends_with("/sse") { ADDRESS_OF_EVENTS } else { ADDRESS };
     ("it does not answer as a countersign MCP server".to_owned(), address)
 }
 
@@ -77,7 +75,7 @@ impl Way {
     fn in_session(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::Streamable { session: Some(session), .. } => {
-                request.header("mcp-session-id", session).header("mcp-protocol-version", crate::cli::mcp_config::VERSION)
+                request.header("mcp-session-id", session).header("mcp-protocol-version", VERSION)
             }
             _ => request,
         }

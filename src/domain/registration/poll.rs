@@ -21,7 +21,7 @@ pub enum NextStep {
     Register,
 }
 
-/// The answer to a poll, in the order of RFC 8628 §3.5 and the table in the README.
+/// The answer to a poll, in the order of RFC 8628 §3.5 and the table "Polling" in `src/guide/http.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Poll {
     WrongVerifier,

@@ -11,6 +11,7 @@ use crate::{
         pkce::CodeChallenge,
         scope::ScopeSet,
         secret::{ClaimToken, PickupToken},
+        source::Source,
     },
     http::{
         error::HttpError,
@@ -96,7 +97,7 @@ fn challenge(challenge: Option<String>, method: Option<&str>) -> Result<Option<C
 }
 
 /// Who registers: counted by the account of a presented key, else by address.
-async fn registrant(app: &App, presented: &Presented, source: crate::domain::source::Source) -> Result<Registrant, HttpError> {
+async fn registrant(app: &App, presented: &Presented, source: Source) -> Result<Registrant, HttpError> {
     let account = match presented.key() {
         Some(_) => Some(presented.admit(app, &Requirements::default()).await?.account.id),
         None => None,

@@ -1,12 +1,11 @@
 //! The words that describe an operation.
 
-use crate::domain::scope::ScopeSet;
-use crate::{api::error::Error, http::openapi::terms::ERRORS};
-use aide::transform::TransformOperation;
+use crate::{api::error::Error, domain::scope::ScopeSet, http::openapi::terms::ERRORS};
 use aide::{
     generate::GenContext,
     openapi::{MediaType, Operation, RequestBody, SchemaObject},
     operation::set_body,
+    transform::TransformOperation,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::json;

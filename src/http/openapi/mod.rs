@@ -6,9 +6,9 @@
 //! .on(Post, "/v1/keys/verify", verify, |op| op.about("verifyKey", "Check a key").needs(KEYS_VERIFY))
 //! ```
 //!
-//! The rest comes from the handler's types. Extractors say what is sent and how reading it fails, [`super::answer`]
-//! what comes back. What a type can't know, the deployment's profile, it leaves as a note ([`ENVELOPE`], [`ERRORS`]);
-//! [`document`] replaces the notes by what the tables in [`super::error`] and [`super::envelope`] make of them.
+//! The rest comes from the handler's types. Extractors say what is sent and how reading it fails, `response`
+//! what comes back. What a type can't know, the deployment's profile, it leaves as a note ([`terms::ENVELOPE`], [`terms::ERRORS`]);
+//! [`document`] replaces the notes by what [`error_catalogue`](crate::api::error_catalogue) and `envelope` make of them.
 
 pub mod describe;
 pub mod document;

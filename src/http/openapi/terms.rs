@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 /// On a response: its schema is what the profile's envelope carries.
 pub const ENVELOPE: &str = "x-envelope";
 
-/// On an operation: the errors it can answer with, as values of [`Error`].
+/// On an operation: the errors it can answer with, as values of [`Error`](crate::api::error::Error).
 pub const ERRORS: &str = "x-errors";
 
 /// What calls are about, in the order to read them.

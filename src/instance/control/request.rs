@@ -48,7 +48,7 @@ pub enum ControlRequest {
     Poll {
         claim_token: Revealed,
         code_verifier: Revealed,
-        /// 0: answer at once; else hold the call until the decision, at most [`MAX_WAIT`].
+        /// 0: answer at once; else hold the call until the decision, at most `MAX_WAIT` of `claims::poll`.
         wait_seconds: u64,
     },
     // Forwarding: with the client's own credential.

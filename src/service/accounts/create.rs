@@ -1,4 +1,4 @@
-//! Who humans are: accounts and their passwords, sign-up, sessions. How they come in again: [`super::sign_in`].
+//! Accounts are made: by whoever runs the deployment, or by sign-up. How humans come in again: `sign_in`.
 
 use crate::{
     api::error::Error,

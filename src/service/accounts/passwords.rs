@@ -4,10 +4,11 @@ use crate::{
     api::{accounts::AccountView, error::Error},
     domain::{name::Email, operation::Outcome, secret::Password, source::Source},
     service::{
-        accounts::state::Accounts,
         accounts::{
+            find::view,
             hash_queue::{Hashing, Lane, Place},
             sessions::end_sessions,
+            state::Accounts,
         },
         idempotency::{Operation, Turn},
     },
@@ -69,7 +70,7 @@ impl Accounts {
                 rows::save(rows, &account)?;
                 end_sessions(rows, id)?;
                 note.put(rows, Outcome::Account { account: id })?;
-                Ok::<_, Error>(crate::service::accounts::find::view(rows, &account, now)?)
+                Ok::<_, Error>(view(rows, &account, now)?)
             })
             .await
     }

@@ -21,7 +21,7 @@ use crate::{
         time::after,
     },
     service::{
-        accounts::{portal_ticket::live, state::Accounts},
+        accounts::{portal_ticket::live, sessions::session_of, sign_in::begin, state::Accounts},
         caller::{Actor, Caller, Principal},
         record_event::record,
     },
@@ -130,11 +130,7 @@ impl Accounts {
             .write(move |rows| {
                 let (account, portal) = live(rows, &hash, now)?;
                 rows::erase(rows, &portal);
-                crate::service::accounts::sign_in::begin(
-                    rows,
-                    &crate::service::accounts::sessions::session_of(account.id, session_hash, source, now),
-                    random,
-                )?;
+                begin(rows, &session_of(account.id, session_hash, source, now), random)?;
                 Ok::<_, Error>(portal.return_to)
             })
             .await?;

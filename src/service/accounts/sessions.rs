@@ -6,7 +6,10 @@ use crate::{
         account::Account, digest::Digest, id::AccountId, secret::SessionToken, server_secret::Purpose, session::BrowserSession,
         source::Source,
     },
-    service::{accounts::state::Accounts, active_account::active_account},
+    service::{
+        accounts::{portal_ticket::end_tickets, state::Accounts},
+        active_account::active_account,
+    },
     store::{
         access::{Read, Write},
         error::StoreError,
@@ -79,7 +82,7 @@ impl Accounts {
     }
 }
 
-/// A session that begins now; [`super::sign_in::begin`] opens it.
+/// A session that begins now; `sign_in::begin` opens it.
 pub fn session_of(account: AccountId, token: Digest, source: Source, now: Timestamp) -> BrowserSession {
     BrowserSession { token, account, created_at: now, seen_at: now, authenticated_at: now, source }
 }
@@ -102,6 +105,6 @@ pub fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), Stor
     for session in sessions_of(rows, account)? {
         rows::erase(rows, &session);
     }
-    crate::service::accounts::portal_ticket::end_tickets(rows, account)?;
-    crate::service::accounts::sessions::end_all(rows, account)
+    end_tickets(rows, account)?;
+    end_all(rows, account)
 }

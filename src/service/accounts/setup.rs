@@ -18,7 +18,7 @@ use crate::{
             state::Accounts,
         },
         errors::OpenError,
-        throttle::check_throttles,
+        throttle::{charge_throttles, check_throttles},
     },
     store::{error::StoreError, rows},
 };
@@ -65,11 +65,7 @@ impl Accounts {
             .store
             .write(move |rows| {
                 check_throttles(rows, &limits, now, "too many wrong set-up codes: wait an hour, or restart the server")?;
-                if right {
-                    Ok(Ok(()))
-                } else {
-                    crate::service::throttle::charge_throttles(rows, &limits, now).map(|()| Err(Error::WrongCode)).map_err(Error::from)
-                }
+                if right { Ok(Ok(())) } else { charge_throttles(rows, &limits, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
             })
             .await??;
         let account = self.create(NewAccount { operator: true, first: true, ..NewAccount::of(email, password, source) }).await?;

@@ -23,7 +23,7 @@ use crate::{
         accounts::{
             hash_queue::{Hashing, Lane, Place},
             passwords::{decoy, matches},
-            sessions::session_of,
+            sessions::{session_of, sessions_of},
             state::Accounts,
         },
         active_account::active_account,
@@ -171,7 +171,7 @@ fn is_known_at(rows: &dyn Read, email: &Email, source: &Source, now: Timestamp) 
     let Some(account) = rows::account_by_email(rows, email)? else { return Ok(false) };
     let remembered = rows::known_places(rows, account.id)?.is_some_and(|places| places.hold(source, now));
     // Sessions from before places were remembered.
-    let open = || crate::service::accounts::sessions::sessions_of(rows, account.id);
+    let open = || sessions_of(rows, account.id);
     Ok(remembered || open()?.iter().any(|session| session.is_live(now) && KnownPlaces::are_one(&session.source, source)))
 }
 

@@ -9,7 +9,10 @@ use crate::{
     config::settings::Config,
     domain::{account::Account, activity::EventKind, id::AccountId, session::BrowserSession},
     service::{
-        accounts::find::{named, view},
+        accounts::{
+            find::{named, view},
+            sessions::end_sessions,
+        },
         admin::state::Admin,
         fresh_sign_in::{must_be_fresh, signed_in},
         record_event::record,
@@ -161,7 +164,7 @@ fn apply(rows: &mut dyn Write, account: &mut Account, change: &Change, now: Time
         }
         Change::Disable if account.disabled_at.is_none() => {
             account.disabled_at = Some(now);
-            crate::service::accounts::sessions::end_sessions(rows, account.id)?;
+            end_sessions(rows, account.id)?;
             Some(EventKind::AccountDisabled)
         }
         Change::Enable if account.disabled_at.is_some() => {

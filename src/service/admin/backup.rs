@@ -13,6 +13,7 @@ use crate::{
     service::{
         admin::{migrations::SCHEMA, state::Admin},
         caller::Actor,
+        keys::access::may_enable,
         record_event::record,
     },
     store::{
@@ -65,7 +66,7 @@ impl Admin {
                 if key.disabled_at.is_none() {
                     return Ok(0);
                 }
-                crate::service::keys::access::may_enable(rows, &actor, &key, now)?;
+                may_enable(rows, &actor, &key, now)?;
                 key.resume();
                 rows::save(rows, &key)?;
                 record(rows, key.account, Some(source), EventKind::KeyResumed { key: id, name: key.name }, now, random)?;

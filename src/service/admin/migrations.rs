@@ -2,7 +2,7 @@
 
 use crate::{
     service::errors::OpenError,
-    store::{access::Write, error::StoreError, handle::Store, rows},
+    store::{access::Write, error::StoreError, handle::Store, rows, table::Table},
 };
 
 /// One batch of the step from a form to the next, going on after `after`. Returns where the next batch goes on;
@@ -49,6 +49,6 @@ pub async fn migrate(store: &Store, migrations: &'static [Migration]) -> Result<
 fn secrets_become_a_list(rows: &mut dyn Write, _: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, StoreError> {
     let secret: Option<String> = rows::meta(rows, "secret")?;
     rows::save_meta(rows, "secrets", &Vec::from_iter(secret))?;
-    rows.remove(crate::store::table::Table::Meta, b"secret");
+    rows.remove(Table::Meta, b"secret");
     Ok(DONE)
 }

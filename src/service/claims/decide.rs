@@ -24,6 +24,7 @@ use crate::{
             state::Claims,
         },
         fresh_sign_in::{must_be_fresh, signed_in},
+        keys::{issue::checked_lifetime, quota::check_key_quota},
         record_event::record,
         throttle::check_throttles,
     },
@@ -102,7 +103,7 @@ impl Claims {
                     rows::charge(rows, &limit, now)?;
                     return Ok(Err(Error::WrongCode));
                 }
-                crate::service::keys::quota::check_key_quota(rows, account_id, max_active, None, now)?;
+                check_key_quota(rows, account_id, max_active, None, now)?;
                 let approval = Approval {
                     grant: grant_id,
                     account: account_id,
@@ -141,7 +142,7 @@ impl Claims {
     fn chosen_lifetime(&self, seconds: Option<i64>) -> Result<Option<SignedDuration>, Error> {
         let offered = self.context.config.claim.key_ttl.0;
         let Some(seconds) = seconds else { return Ok(offered) };
-        match crate::service::keys::issue::checked_lifetime("lifetime", seconds)? {
+        match checked_lifetime("lifetime", seconds)? {
             chosen if offered.is_some_and(|most| chosen > most) => {
                 Err(Error::invalid("lifetime", "must be at least a minute and at most what was offered"))
             }

@@ -4,10 +4,12 @@ use crate::{
     api::{
         claims::Delivered,
         error::Error,
+        keys::KeyView,
         values::{Revealed, Time},
     },
     domain::{
         activity::EventKind,
+        digest::Digest,
         id::{KeyId, RegistrationId},
         key::{Key, Origin},
         key_stream::KeyStream,
@@ -17,7 +19,13 @@ use crate::{
         source::Source,
         time::after,
     },
-    service::{claims::state::Claims, record_event::record},
+    service::{
+        active_account::active_account,
+        caller::Actor,
+        claims::state::Claims,
+        keys::{lineage::revoke_with_all, quota::check_key_quota},
+        record_event::record,
+    },
     store::{rows, table::Table},
 };
 use jiff::SignedDuration;
@@ -59,8 +67,8 @@ impl Claims {
                 if spent.is_some() && pickup.map(|p| (p.token, p.expires_at > now)) != spent.map(|token| (token, true)) {
                     return Err(Error::InvalidGrant);
                 }
-                crate::service::active_account::active_account(rows, approval.account).map_err(|_| Error::AccessDenied)?;
-                crate::service::keys::quota::check_key_quota(rows, approval.account, max_active, Some(approval.grant), now)?;
+                active_account(rows, approval.account).map_err(|_| Error::AccessDenied)?;
+                check_key_quota(rows, approval.account, max_active, Some(approval.grant), now)?;
                 let key = Key {
                     id: key_id,
                     account: approval.account,
@@ -161,11 +169,11 @@ impl Claims {
     }
 
     /// The key a claim was delivered as.
-    pub async fn delivered_key(&self, id: KeyId) -> Result<crate::api::keys::KeyView, Error> {
-        self.keys.get_key(&crate::service::caller::Actor::Operator, id).await
+    pub async fn delivered_key(&self, id: KeyId) -> Result<KeyView, Error> {
+        self.keys.get_key(&Actor::Operator, id).await
     }
 
-    pub(crate) async fn replayed(&self, hash: &crate::domain::digest::Digest, source: Source) -> Result<Delivered, Error> {
+    pub(crate) async fn replayed(&self, hash: &Digest, source: Source) -> Result<Delivered, Error> {
         self.unknown_tokens.charge(&source)?;
         let (now, hash, random) = (self.context.runtime.now(), *hash, self.context.runtime.bytes());
         self.context
@@ -176,7 +184,7 @@ impl Claims {
                     let newest = rows::grant(rows, approval.grant)?.and_then(|grant| grant.key).unwrap_or(key);
                     let lives = rows::key(rows, newest)?.is_some_and(|key| key.revoked.is_none());
                     let why = Some("its pickup token was used twice".to_owned());
-                    let others = crate::service::keys::lineage::revoke_with_all(rows, newest, why, now)?;
+                    let others = revoke_with_all(rows, newest, why, now)?;
                     // Told once: who repeats it writes nothing more.
                     if !lives && others == 0 {
                         return Ok(());

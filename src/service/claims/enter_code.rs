@@ -4,8 +4,8 @@ use crate::{
     api::error::Error,
     config::settings::LoginHint,
     domain::{
-        account::Account, activity::EventKind, id::RegistrationId, registration::request::RegistrationRequest, scope::ScopeSet,
-        server_secret::Purpose, session::BrowserSession, source::Source, throttle::Throttle, user_code::UserCode,
+        account::Account, activity::EventKind, digest::Digest, id::RegistrationId, registration::request::RegistrationRequest,
+        scope::ScopeSet, server_secret::Purpose, session::BrowserSession, source::Source, throttle::Throttle, user_code::UserCode,
     },
     service::{
         claims::state::Claims,
@@ -27,7 +27,7 @@ enum Entered {
 }
 
 impl Claims {
-    pub(crate) fn hash_code(&self, code: &UserCode) -> crate::domain::digest::Digest {
+    pub(crate) fn hash_code(&self, code: &UserCode) -> Digest {
         self.context.secret.hash(Purpose::UserCode, code.letters().as_bytes())
     }
 

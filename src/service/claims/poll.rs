@@ -59,7 +59,7 @@ impl Claims {
                 }
             };
         }
-        let since = self.claim_cache.epoch.now();
+        let since = self.claim_cache.generation.now();
         let registration = self.context.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
         let Some(registration) = registration else {
             self.unknown_tokens.charge(&source)?;

@@ -29,7 +29,7 @@ use crate::{
     service::{
         claims::state::Claims,
         idempotency::{Operation, Turn},
-        throttle::check_throttles,
+        throttle::{charge_throttles, check_throttles},
     },
     store::{
         access::{Order, Read, Write},
@@ -185,7 +185,7 @@ impl Claims {
                     )?;
                     let before =
                         limits.iter().map(|limit| rows::charged(rows, limit, now)).try_fold(0, |most, n| Ok::<_, Error>(n?.max(most)))?;
-                    crate::service::throttle::charge_throttles(rows, &limits, now)?;
+                    charge_throttles(rows, &limits, now)?;
                     if full {
                         end_one(rows)?;
                     }

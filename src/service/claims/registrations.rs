@@ -29,7 +29,7 @@ pub struct Registrations {
     pending: AtomicI64,
     /// All that are stored, with those that are over: they have a ceiling, too.
     stored: AtomicI64,
-    /// When pending ones were last polled that are not [held](super::open_claims). In memory: after a restart the first
+    /// When pending ones were last polled that are not [held](crate::cache::claim_cache). In memory: after a restart the first
     /// poll is never too early, while the interval itself is stored.
     polls: Mutex<HashMap<RegistrationId, Timestamp>>,
     pub waiters: Waiters,
@@ -124,9 +124,10 @@ impl Registrations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::claims::decision_waiters::WaiterSource;
-    use crate::store::access::Order;
-    use crate::store::access::Rows;
+    use crate::{
+        service::claims::decision_waiters::WaiterSource,
+        store::access::{Order, Rows},
+    };
 
     fn row(table: Table, key: &[u8], was: bool, is: bool) -> ChangedRow {
         ChangedRow { key: [&[table as u8][..], key].concat(), was, is }

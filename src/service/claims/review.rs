@@ -17,7 +17,11 @@ use crate::{
         claims::{enter_code::check_hint, state::Claims},
         fresh_sign_in::signed_in,
     },
-    store::{access::Read, rows, table::Table},
+    store::{
+        access::{Order, Read},
+        rows,
+        table::Table,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -139,14 +143,7 @@ impl Claims {
 }
 
 fn has_grants(rows: &dyn Read, account: AccountId) -> Result<bool, Error> {
-    Ok(!rows::page::<Grant>(
-        rows,
-        Table::AccountGrants,
-        &rows::entry(&[&account.to_string(), ""]),
-        None,
-        crate::store::access::Order::Ascending,
-        1,
-    )?
-    .rows
-    .is_empty())
+    Ok(!rows::page::<Grant>(rows, Table::AccountGrants, &rows::entry(&[&account.to_string(), ""]), None, Order::Ascending, 1)?
+        .rows
+        .is_empty())
 }

@@ -14,6 +14,7 @@ use crate::{
         caller::Actor,
         keys::{
             access::{may_enable, writable},
+            create::within_session,
             lineage::change_reach,
             quota::check_key_quota,
             state::Keys,
@@ -58,7 +59,7 @@ impl Keys {
                 if let Some(scopes) = &scopes {
                     may_have(rows, &actor, &key, scopes)?;
                     let owner = rows::account(rows, key.account)?.ok_or_else(|| Error::not_found("key"))?;
-                    crate::service::keys::create::within_session(&actor, &owner, scopes)?;
+                    within_session(&actor, &owner, scopes)?;
                     key.scopes = scopes.clone();
                 }
                 let (added, removed) = (key.scopes.missing_from(&before.scopes), before.scopes.missing_from(&key.scopes));

@@ -6,7 +6,7 @@
 use crate::{
     api::error::Error,
     domain::{id::KeyId, key::Key},
-    service::caller::Actor,
+    service::{caller::Actor, redelivery::end_redelivery_of_registration},
     store::{
         access::{Read, Write},
         rows,
@@ -91,7 +91,7 @@ pub fn revoke_with_all(rows: &mut dyn Write, id: KeyId, reason: Option<String>, 
     for next in reach(rows, id)? {
         let Some(mut key) = rows::key(rows, next)?.filter(|key| key.revoked.is_none()) else { continue };
         if let Some(registration) = key.redeliverable {
-            crate::service::redelivery::end_redelivery_of_registration(rows, registration)?;
+            end_redelivery_of_registration(rows, registration)?;
         }
         if let Some(grant) = key.origin.grant()
             && let Some(mut grant) = rows::grant(rows, grant)?.filter(|grant| grant.key == Some(next))

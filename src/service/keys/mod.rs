@@ -4,7 +4,7 @@
 //! with `keys:read` and `keys:revoke` on all keys of its account, with `keys:write` on its descendants. It is asked
 //! inside the transaction that changes something, of the acting key as it then is: a key that was narrowed or revoked
 //! a moment ago, or a session that was ended, changes nothing any more. A human gives a right (a new key or secret, more
-//! scopes, a key that works again) only with a fresh sign-in, and takes one away at any time. What is taken from a key reaches further than itself: [`lineage`].
+//! scopes, a key that works again) only with a fresh sign-in, and takes one away at any time. What is taken from a key reaches further than itself: `lineage`.
 
 pub mod access;
 pub mod create;

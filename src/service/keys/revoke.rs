@@ -62,7 +62,7 @@ impl Keys {
             .await
     }
 
-    /// RFC 7009: whoever holds a token may end it. Unknown ones are no error; [`Service::to_revoke`] says what is.
+    /// RFC 7009: whoever holds a token may end it. Unknown ones are no error; [`Keys::to_revoke`] says what is.
     pub async fn revoke_presented(&self, token: &str, source: Source) -> Result<(), Error> {
         let token = pasted::bare(token);
         if self.accounts.revoke_session_token(token, source).await? {

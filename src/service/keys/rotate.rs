@@ -28,6 +28,7 @@ use crate::{
             state::Keys,
         },
         record_event::record,
+        redelivery::end_redelivery_of_registration,
     },
     store::{
         access::{Read, Write},
@@ -118,7 +119,7 @@ impl Keys {
                     }
                 }
                 if let Some(registration) = old.redeliverable {
-                    crate::service::redelivery::end_redelivery_of_registration(rows, registration)?;
+                    end_redelivery_of_registration(rows, registration)?;
                 }
                 old.retire(new_id, grace, now);
                 // Nothing that was replaced outlives what replaced it.

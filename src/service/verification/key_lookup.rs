@@ -7,6 +7,7 @@ use crate::{
         key_cache::{CacheEntry, PAGE, filter_hash, fingerprint, limits_of},
     },
     domain::{digest::Digest, pasted, secret::ApiKey},
+    platform::huge_pages::huge_pages,
     service::verification::state::Verifier,
     store::{access::Order, rows, table::Table},
 };
@@ -28,7 +29,7 @@ impl Verifier {
             if page.len() < PAGE {
                 break;
             }
-            crate::platform::huge_pages::huge_pages();
+            huge_pages();
             after = page.into_iter().last().map(|(hash, _)| hash);
             tokio::task::yield_now().await;
         }
@@ -46,7 +47,7 @@ impl Verifier {
     }
 
     async fn read_key(&self, hash: &Digest) -> Result<Option<Arc<CachedKey>>, Error> {
-        let since = self.key_cache.epoch.now();
+        let since = self.key_cache.generation.now();
         let found = self
             .context
             .store

@@ -15,9 +15,12 @@ use crate::{
         secret::ApiKey,
         server_secret::Purpose,
         source::Source,
+        throttle::Throttle,
     },
     service::{
         caller::{Caller, Principal, Requirements},
+        record_event::record,
+        redelivery::end_redelivery_of_registration,
         verification::state::Verifier,
     },
     store::{error::StoreError, rows},
@@ -110,7 +113,7 @@ impl Verifier {
                     key.redeliverable = None;
                     rows::save(rows, &key)?;
                 }
-                crate::service::redelivery::end_redelivery_of_registration(rows, registration)
+                end_redelivery_of_registration(rows, registration)
             })
             .await
     }
@@ -118,13 +121,13 @@ impl Verifier {
     async fn note_wrong_environment(&self, key: &CachedKey, now: Timestamp) -> Result<(), Error> {
         let (account, id, random) = (key.account.id, key.id, self.context.runtime.bytes());
         // Once an hour and key: the log says why without being a way to fill the disk.
-        let limit = crate::domain::throttle::Throttle::wrong_environment_notes(id);
+        let limit = Throttle::wrong_environment_notes(id);
         self.context
             .store
             .write(move |rows| {
                 if rows::charged(rows, &limit, now)? < limit.max {
                     rows::charge(rows, &limit, now)?;
-                    crate::service::record_event::record(rows, account, None, EventKind::WrongEnvironment { key: id }, now, random)?;
+                    record(rows, account, None, EventKind::WrongEnvironment { key: id }, now, random)?;
                 }
                 Ok::<_, StoreError>(())
             })

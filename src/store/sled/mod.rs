@@ -1,4 +1,4 @@
-//! The embedded engine: sled 0.34. One thread writes ([`writer`]), everybody reads ([`view`]), and a database that
+//! The embedded engine: sled 0.34. One thread writes (`writer`), everybody reads (`view`), and a database that
 //! failed is opened again within the process.
 
 pub mod engine;

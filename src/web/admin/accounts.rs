@@ -17,6 +17,7 @@ use crate::{
     web::{
         admin::{
             agents,
+            download::csv,
             operator::{Operator, tabs},
         },
         failure::{PageError, PageResult},
@@ -244,7 +245,7 @@ pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, 
 
 pub async fn download(State(app): State<App>, Operator(human): Operator) -> PageResult {
     let search = human.visitor.query("q").unwrap_or_default().to_owned();
-    crate::web::admin::download::csv("accounts", &HEAD, move |cursor| {
+    csv("accounts", &HEAD, move |cursor| {
         let (app, filter) = (app.clone(), AccountFilter { search: search.clone(), cursor, limit: Some(MAX_PAGE) });
         async move {
             let page = app.admin.list_accounts(&filter).await?;

@@ -4,7 +4,10 @@ use crate::{
     api::agents::{AgentList, AgentView},
     service::{caller::Actor, keys::list::MAX_PAGE, services::App},
     web::{
-        admin::operator::{Operator, tabs},
+        admin::{
+            download::csv,
+            operator::{Operator, tabs},
+        },
         failure::PageResult,
         layout::Width,
         session::Visitor,
@@ -67,7 +70,7 @@ pub fn table(agents: &[AgentView], now: Timestamp) -> Markup {
 }
 
 pub async fn download(State(app): State<App>, _: Operator) -> PageResult {
-    crate::web::admin::download::csv("agents", &HEAD, move |cursor| {
+    csv("agents", &HEAD, move |cursor| {
         let app = app.clone();
         async move {
             let page = app.claims.list_agents(&Actor::Operator, None, cursor.as_deref(), Some(MAX_PAGE)).await?;

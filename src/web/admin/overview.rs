@@ -7,7 +7,10 @@ use crate::{
         services::App,
     },
     web::{
-        admin::operator::{Operator, tabs},
+        admin::{
+            download::csv,
+            operator::{Operator, tabs},
+        },
         failure::PageResult,
         layout::Width,
         session::Visitor,
@@ -137,7 +140,7 @@ fn bars(days: &[DecisionsDay]) -> Markup {
 
 pub async fn download(State(app): State<App>, _: Operator) -> PageResult {
     let head = [["day", "requested", "approved", "denied", "accepted"].as_slice(), &REFUSALS.map(|(_, name)| name)].concat();
-    crate::web::admin::download::csv("days", &head, move |_| {
+    csv("days", &head, move |_| {
         let app = app.clone();
         async move {
             let overview = app.admin.overview().await?;

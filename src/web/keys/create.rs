@@ -12,7 +12,7 @@ use crate::{
         failure::PageResult,
         field::{self, Field, Problem, Select},
         form::Form,
-        keys::reveal,
+        keys::{parts::capital, reveal},
         layout::Width,
         scopes,
         session::{Human, Visitor},
@@ -147,12 +147,12 @@ fn lifetime(chosen: &str) -> Markup {
 
 fn environment(visitor: &Visitor, chosen: Option<Environment>) -> Markup {
     let (offered, own) = (visitor.app.context.config.offered_environments(), visitor.app.context.config.environment);
-    let options: Vec<_> = offered.iter().map(|e| (e.to_string(), crate::web::keys::parts::capital(e.as_str()))).collect();
+    let options: Vec<_> = offered.iter().map(|e| (e.to_string(), capital(e.as_str()))).collect();
     html! {
         @if options.len() > 1 {
             (Select { name: "environment", label: "Environment", hint: "", options: &options, chosen: chosen.unwrap_or(own).as_str() }.show())
         } @else {
-            div.field { span.label { "Environment" } p.fixed { @for e in &offered { span.badge.(e.as_str()) { (crate::web::keys::parts::capital(e.as_str())) } } } }
+            div.field { span.label { "Environment" } p.fixed { @for e in &offered { span.badge.(e.as_str()) { (capital(e.as_str())) } } } }
         }
     }
 }

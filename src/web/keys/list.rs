@@ -11,7 +11,7 @@ use crate::{
         failure::PageResult,
         field::Select,
         home,
-        keys::parts::{facts, title, url},
+        keys::parts::{capital, facts, title, url},
         layout::Width,
         session::{Human, Visitor},
     },
@@ -109,12 +109,10 @@ fn empty(visitor: &Visitor) -> Markup {
 fn narrow(visitor: &Visitor, filter: &KeyFilter, narrowed: bool) -> Markup {
     let any = || (String::new(), "Any".to_owned());
     let option = |value: &str, label: &str| (value.to_owned(), label.to_owned());
-    let statuses: Vec<_> =
-        std::iter::once(any()).chain(STATUSES.map(|s| option(s.as_str(), &crate::web::keys::parts::capital(s.as_str())))).collect();
+    let statuses: Vec<_> = std::iter::once(any()).chain(STATUSES.map(|s| option(s.as_str(), &capital(s.as_str())))).collect();
     let makers: Vec<_> = std::iter::once(any()).chain(MAKERS.map(|(maker, label)| option(maker.as_str(), label))).collect();
-    let worlds: Vec<_> = std::iter::once(any())
-        .chain([Environment::Live, Environment::Test].map(|e| option(e.as_str(), &crate::web::keys::parts::capital(e.as_str()))))
-        .collect();
+    let worlds: Vec<_> =
+        std::iter::once(any()).chain([Environment::Live, Environment::Test].map(|e| option(e.as_str(), &capital(e.as_str())))).collect();
     html! {
         form.filter method="get" action="/settings/keys" role="search" aria-label="Keys" {
             div.field.wide {
