@@ -117,7 +117,7 @@ async fn accounts_are_found_by_email_external_id_and_id() {
 }
 
 #[tokio::test]
-async fn a19_what_people_and_agents_call_themselves_is_text() {
+async fn a04_what_people_and_agents_call_themselves_is_text() {
     let app = app().await;
     let ada = app.human("ada@example.com").await;
     let agent = app.ask(NewRegistration { agent_name: "<script>alert(1)</script>".to_owned(), ..asks(&["audience:read"]) }).await.unwrap();

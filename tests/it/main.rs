@@ -1,6 +1,6 @@
 //! Facts about the running product. `support` builds it over a temporary store with a clock that the test moves;
 //! then one module per subject. A test is about six lines and its name is the fact. Those that cover a case of the
-//! attack list start with its number.
+//! attack list (`attacks.md`) start with its number.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,7 @@ mod accounts;
 mod accounts_operator;
 mod admin;
 mod agents;
+mod attack_list;
 mod authorize;
 mod backup;
 mod brand;

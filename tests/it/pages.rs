@@ -151,7 +151,7 @@ async fn a17_a_link_preview_changes_nothing_and_spends_no_code() {
 }
 
 #[tokio::test]
-async fn a13_head_and_get_of_every_page_change_nothing() {
+async fn a17_head_and_get_of_every_page_change_nothing() {
     let app = app().await;
     let (mut browser, agent, path) = reviewing(&app, &["audience:read"]).await;
     let owner = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
