@@ -68,6 +68,9 @@ impl Doctor {
                         "leave it, if it is another program's; `config show` lists ours",
                     );
                 }
+                for name in &config.retired {
+                    findings.warn("configuration", format!("`{name}` does nothing any more"), "take it out of the configuration");
+                }
                 // What another user put there is not for us to read.
                 if directory(&data, &mut findings) {
                     server_secret(&config, &data, &mut findings);

@@ -10,7 +10,7 @@ use crate::{
         failure::{CommandResult, Failure},
         port::{self, following_port},
         print, program,
-        settings::{Global, Settings},
+        settings::{self, Global, Settings},
         shell::shell_line,
         signals::Asked,
     },
@@ -47,7 +47,7 @@ pub struct McpArgs {
 
 pub async fn run(global: &Global, args: &McpArgs) -> CommandResult {
     let Settings { config, data } = global.load(&[], false)?;
-    config.left_alone.iter().for_each(|name| tracing::warn!("{name} is no setting, and left alone"));
+    settings::warn(&config);
     let mut asked = Asked::listen()?;
     let program = shell_line(&[vec![program::path()?], global.repeated()?].concat());
     private_dir(&data).map_err(|error| OpenFailure::Directory { data: data.clone(), error })?;

@@ -6,7 +6,7 @@ use crate::{
         failure::{CommandResult, Failure},
         port::{self, following_port},
         print, program,
-        settings::{Global, Settings},
+        settings::{self, Global, Settings},
         shell::{shell_line, tilde},
         signals::Asked,
     },
@@ -57,7 +57,7 @@ pub async fn run(global: &Global, serve: Serve) -> CommandResult {
     flags.extend(serve.listen.map(|listen| ("listen", listen.to_string())));
     flags.extend(serve.public_url.map(|url| ("public_url", url)));
     let Settings { config, data } = global.load(&flags, serve.insecure)?;
-    config.left_alone.iter().for_each(|name| tracing::warn!("{name} is no setting, and left alone"));
+    settings::warn(&config);
     let wanted = port::for_serve(&config, &data);
     let taken = |error: &dyn std::fmt::Display| {
         Failure::Failed(format!("can't listen on {}: {error}; choose another with --listen 127.0.0.1:PORT", config.listen))

@@ -88,6 +88,12 @@ impl Global {
     }
 }
 
+/// Tells whoever starts a server what of the settings counts for nothing.
+pub fn warn(config: &Config) {
+    config.left_alone.iter().for_each(|name| tracing::warn!("{name} is no setting, and left alone"));
+    config.retired.iter().for_each(|name| tracing::warn!("the setting `{name}` does nothing any more, and can go"));
+}
+
 /// A path for a line or a file that holds text only.
 pub fn text(path: &Path) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| Failure::failed(format!("the path {} is not UTF-8", path.display())))

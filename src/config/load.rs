@@ -27,6 +27,9 @@ pub struct Sources {
     pub insecure: bool,
 }
 
+/// Settings there were once, as their dotted paths. They did nothing, or do nothing any more: what still sets them starts, and is told.
+const RETIRED: [&str; 1] = ["metrics_listen"];
+
 /// Room for them is taken at the start.
 const MOST_CACHED: usize = 100_000_000;
 
@@ -34,12 +37,13 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let known = known_keys()?;
         let paths: Vec<&str> = known.iter().map(|setting| setting.path.as_str()).collect();
+        let once: Vec<&str> = paths.iter().copied().chain(RETIRED).collect();
         let (mut table, mut left_alone) = (Table::new(), Vec::new());
         if let Some((path, text)) = &sources.file {
             table = text.parse().map_err(|error| wrong(format!("{}: {error}", path.display())))?;
         }
         for (name, value) in &sources.environment {
-            match meant(name, value, &paths) {
+            match meant(name, value, &once) {
                 None | Some(Meant::Others) => {}
                 Some(Meant::Unknown) => left_alone.push(name.clone()),
                 Some(Meant::Setting(path)) => insert(&mut table, &known, &path, value),
@@ -53,6 +57,7 @@ impl Config {
         for (path, value) in &sources.flags {
             insert(&mut table, &known, path, value);
         }
+        let retired = RETIRED.iter().filter(|path| remove(&mut table, path)).map(|path| (*path).to_owned()).collect();
         // A published address comes with the port it leads to.
         let port_is_chosen = table.contains_key("listen") || table.contains_key("public_url");
         let mut unknown = Vec::new();
@@ -65,6 +70,7 @@ impl Config {
             return Err(wrong(format!("unknown setting `{key}`{hint}")));
         }
         config.left_alone = left_alone;
+        config.retired = retired;
         config.port_is_chosen = port_is_chosen && config.listen.port() != 0;
         config.settle(sources.insecure)?;
         Ok(config)
@@ -163,10 +169,6 @@ impl Config {
         let fits = (16..=256).contains(&publishable.len()) && publishable.bytes().all(|b| b.is_ascii_graphic());
         if !publishable.is_empty() && !fits {
             return Err(wrong("`sessions.publishable_key` must be 16 to 256 visible ASCII characters, or empty: then one is made"));
-        }
-        let unbuilt = [("metrics_listen", !self.metrics_listen.is_empty())];
-        if let Some((name, _)) = unbuilt.iter().find(|(_, set)| *set) {
-            return Err(wrong(format!("`{name}` does nothing in this version: leave it out")));
         }
         for (name, url) in [
             ("signin.url", &self.signin.url),
@@ -287,5 +289,13 @@ fn insert(table: &mut Table, known: &[Setting], path: &str, text: &str) {
         }
         let Value::Table(inner) = slot else { return };
         here = inner;
+    }
+}
+
+/// Takes away what is at a dotted path; whether anything was.
+fn remove(table: &mut Table, path: &str) -> bool {
+    match path.split_once('.') {
+        None => table.remove(path).is_some(),
+        Some((first, rest)) => table.get_mut(first).and_then(Value::as_table_mut).is_some_and(|inner| remove(inner, rest)),
     }
 }

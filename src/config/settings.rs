@@ -62,6 +62,9 @@ pub struct Config {
     /// Variables of the environment that start like ours and are no settings.
     #[serde(skip)]
     pub left_alone: Vec<String>,
+    /// Settings there were once and that are set all the same.
+    #[serde(skip)]
+    pub retired: Vec<String>,
     pub public_url: String,
     pub pages_url: String,
     /// What programs may call us beside the published names, as they write it in `Host`.
@@ -71,7 +74,6 @@ pub struct Config {
     pub signup: Signup,
     pub trusted_proxies: Vec<IpNet>,
     pub secret_file: String,
-    pub metrics_listen: String,
     pub http: Http,
     pub auth: Auth,
     pub brand: Brand,
@@ -208,6 +210,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4080)),
             port_is_chosen: false,
             left_alone: Vec::new(),
+            retired: Vec::new(),
             public_url: String::new(),
             pages_url: String::new(),
             environment: Environment::Live,
@@ -216,7 +219,6 @@ impl Default for Config {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             secret_file: String::new(),
-            metrics_listen: String::new(),
             http: Http::default(),
             auth: Auth::default(),
             brand: Brand::default(),

@@ -1,5 +1,6 @@
 //! One configuration: working defaults, and words that help when something is wrong.
 
+use super::process::Home;
 use countersign::config::{error::ConfigError, load::Sources, settings::Config};
 
 fn file(text: &str) -> Result<Config, ConfigError> {
@@ -209,6 +210,26 @@ fn what_would_end_in_a_shell_or_stop_the_server_is_refused() {
 }
 
 #[test]
-fn a_setting_that_does_nothing_yet_is_refused() {
-    assert!(refused(env(&[("COUNTERSIGN_METRICS_LISTEN", "127.0.0.1:9")])).contains("does nothing"));
+fn a_setting_that_does_nothing_any_more_is_told_and_refuses_nothing() {
+    for config in [
+        file("metrics_listen = '127.0.0.1:9'\nservice_name = 'x'"),
+        file("metrics_listen = ''"),
+        file("metrics_listen = { a = 1 }"),
+        env(&[("COUNTERSIGN_METRICS_LISTEN", "127.0.0.1:9")]),
+    ] {
+        let config = config.unwrap();
+        assert_eq!(config.retired, ["metrics_listen"]);
+        assert!(!toml::to_string(&config).unwrap().contains("metrics_listen"));
+    }
+    assert!(file("").unwrap().retired.is_empty());
+    let misspelt = refused(file("metrics_listn = 'x'"));
+    assert!(misspelt.contains("metrics_listn") && !misspelt.contains("`metrics_listen`"), "{misspelt}");
+}
+
+#[test]
+fn a_server_starts_over_a_setting_that_does_nothing_any_more_and_says_so() {
+    let home = Home::new();
+    home.data_with("metrics_listen = '127.0.0.1:9'\n");
+    home.run(&["mcp"], "").says("the setting `metrics_listen` does nothing any more, and can go").ended(0);
+    assert!(home.run(&["doctor"], "").out().contains("`metrics_listen` does nothing any more"));
 }
