@@ -62,37 +62,41 @@ pub struct KnownPlaces {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct KnownPlace {
-    bucket: String,
+    #[serde(rename = "bucket")]
+    rate_limit_key: String,
     seen_at: Timestamp,
 }
 
 impl KnownPlaces {
     /// Home, work, a phone's networks; somebody who travels pushes the oldest out.
-    const MOST: usize = 16;
+    const MAX_PLACES: usize = 16;
     /// Addresses get new holders.
-    const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+    const RETENTION: SignedDuration = SignedDuration::from_hours(24 * 90);
 
+    /// Of an account that signed in nowhere yet.
     pub fn none(account: AccountId) -> Self {
         Self { account, places: Vec::new() }
     }
 
+    /// Whether two requests came from one place, as far as an address tells. Behind a proxy that hides it, never.
     pub fn are_one(one: &Source, other: &Source) -> bool {
         *one != Source::Hidden && one.rate_limit_key() == other.rate_limit_key()
     }
 
+    /// Whether the account signed in there in the last 90 days.
     pub fn hold(&self, source: &Source, now: Timestamp) -> bool {
-        let bucket = source.rate_limit_key();
+        let rate_limit_key = source.rate_limit_key();
         *source != Source::Hidden
-            && self.places.iter().any(|place| place.bucket == bucket && now.duration_since(place.seen_at) < Self::KEPT)
+            && self.places.iter().any(|place| place.rate_limit_key == rate_limit_key && now.duration_since(place.seen_at) < Self::RETENTION)
     }
 
     /// Somewhere behind a proxy is no place: it could be anybody's.
     pub fn add(&mut self, source: &Source, now: Timestamp) {
         if *source != Source::Hidden {
-            let bucket = source.rate_limit_key();
-            self.places.retain(|place| place.bucket != bucket && now.duration_since(place.seen_at) < Self::KEPT);
-            self.places.push(KnownPlace { bucket, seen_at: now });
-            self.places.drain(..self.places.len().saturating_sub(Self::MOST));
+            let rate_limit_key = source.rate_limit_key();
+            self.places.retain(|place| place.rate_limit_key != rate_limit_key && now.duration_since(place.seen_at) < Self::RETENTION);
+            self.places.push(KnownPlace { rate_limit_key, seen_at: now });
+            self.places.drain(..self.places.len().saturating_sub(Self::MAX_PLACES));
         }
     }
 }

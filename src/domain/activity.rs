@@ -9,6 +9,7 @@ use crate::domain::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// One line of an account's activity log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Event {
     pub id: EventId,
@@ -142,8 +143,10 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// In the order pages offer them.
     pub const ALL: [Self; 4] = [Self::Keys, Self::Agents, Self::SignIns, Self::Refusals];
 
+    /// The word in a page's query.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Keys => "keys",
@@ -155,6 +158,7 @@ impl Topic {
 }
 
 impl EventKind {
+    /// Whether a reader of one topic is shown this line.
     pub fn is_about(&self, topic: Topic) -> bool {
         let topics: &[Topic] = match self {
             Self::SignedUp

@@ -14,6 +14,7 @@ pub enum CountedEvent {
 }
 
 impl CountedEvent {
+    /// The word in the key of its row.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Requested => "requested",
@@ -32,6 +33,7 @@ pub struct DailyCount {
 }
 
 impl DailyCount {
+    /// The count of today, before the first.
     pub fn new(what: CountedEvent, now: Timestamp) -> Self {
         Self { day: date(now), what, count: 0 }
     }

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 pub struct Digest(pub(crate) [u8; 32]);
 
 impl Digest {
+    /// For keys of rows. Comparing is for `==`, which takes the same time for all.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

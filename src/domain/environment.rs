@@ -12,6 +12,7 @@ pub enum Environment {
 }
 
 impl Environment {
+    /// The word on the wire, in the store and in a key's prefix.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",

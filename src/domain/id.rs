@@ -19,6 +19,7 @@ macro_rules! id {
         pub struct $name([u8; 16]);
 
         impl $name {
+            /// What its text begins with.
             pub const PREFIX: &'static str = $prefix;
 
             /// A new id: 48 bits of time and 80 random bits.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// How long a retry is recognised.
-pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+pub const IDEMPOTENCY_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// The text names no request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,7 @@ pub struct InvalidIdempotencyKey;
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
+    /// As the caller wrote it. It may hold anything, so it is hashed before it is stored.
     pub fn as_str(&self) -> &str {
         &self.0
     }

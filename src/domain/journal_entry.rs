@@ -30,6 +30,7 @@ pub enum JournalEntry {
     Account(AccountRestriction),
 }
 
+/// What a key lost by one change. A member that is `None` lost nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyRestriction {
     pub id: KeyId,
@@ -45,6 +46,7 @@ pub struct KeyRestriction {
     pub scopes: Option<ScopeSet>,
 }
 
+/// What an account lost by one change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountRestriction {
     pub id: AccountId,
@@ -88,6 +90,7 @@ impl Key {
 }
 
 impl Account {
+    /// What the account can do less than `before`: being enabled, running the deployment, signing in with its old password.
     pub fn loss_since(&self, before: &Self) -> Option<JournalEntry> {
         let loss = AccountRestriction {
             id: before.id,
@@ -99,6 +102,7 @@ impl Account {
         (loss != nothing).then_some(JournalEntry::Account(loss))
     }
 
+    /// Takes away what the journal says. A password is removed, not restored: its owner sets a new one with a setup link.
     pub fn apply(&mut self, loss: &AccountRestriction) {
         self.disabled_at = self.disabled_at.or(loss.disabled);
         self.operator &= !loss.operator;

@@ -24,6 +24,7 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Which kind of maker it is, without the particulars.
     pub const fn maker(&self) -> CreatorKind {
         match self {
             Self::Human => CreatorKind::Human,
@@ -32,6 +33,7 @@ impl Origin {
         }
     }
 
+    /// The approval it came from, if a human approved an agent's request.
     pub const fn grant(&self) -> Option<GrantId> {
         match self {
             Self::Agent { grant, .. } => Some(*grant),
@@ -50,6 +52,7 @@ pub enum CreatorKind {
 }
 
 impl CreatorKind {
+    /// The word on the wire and in a page's query.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Human => "human",
@@ -77,6 +80,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word on the wire and in a page's query.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -133,6 +137,7 @@ pub struct Key {
 }
 
 impl Key {
+    /// What the key is at a moment. What can't be undone comes first: a key that is revoked and disabled is revoked.
     pub fn status(&self, now: Timestamp) -> Status {
         if self.revoked.is_some() {
             Status::Revoked
@@ -145,6 +150,7 @@ impl Key {
         }
     }
 
+    /// Whether the key itself works at a moment. Its account may be disabled all the same.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.status(now) == Status::Active
     }

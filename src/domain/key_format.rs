@@ -22,7 +22,7 @@ pub enum Body {
 }
 
 /// How much of the body a key shows of itself in lists: enough to tell keys apart, useless to guess one.
-const SHOWN: usize = 8;
+const SHOWN_CHARS: usize = 8;
 
 /// How this deployment's keys look. Changing it never invalidates keys already issued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ impl KeyFormat {
             Body::Random => stream.letters(32),
             Body::Hex40 => (0..40).map(|_| b"0123456789abcdef"[usize::from(stream.byte() >> 4)] as char).collect(),
         });
-        let shown = format!("{head}{}", &body[..SHOWN]);
+        let shown = format!("{head}{}", &body[..SHOWN_CHARS]);
         (ApiKey::assembled(format!("{head}{}", *body)), shown)
     }
 
@@ -89,7 +89,7 @@ impl KeyFormat {
     /// The head of a key of this format that may be shown.
     pub fn shown<'a>(&self, key: &'a ApiKey) -> Option<&'a str> {
         let body = self.body_of(key).filter(|_| self.could_be(key))?;
-        key.expose().get(..key.expose().len() - body.len() + SHOWN)
+        key.expose().get(..key.expose().len() - body.len() + SHOWN_CHARS)
     }
 }
 

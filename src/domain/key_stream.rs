@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+/// Digits, capitals, small letters: the order of their values in a checksum.
 pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// An endless stream of secret bytes.
@@ -27,6 +28,7 @@ impl KeyStream {
         text
     }
 
+    /// The next byte of the stream.
     pub fn byte(&mut self) -> u8 {
         let mut byte = [0];
         self.0.fill(&mut byte);

@@ -21,9 +21,13 @@ pub enum InvalidName {
 pub struct Name(String);
 
 impl Name {
+    /// Characters, not bytes: names in all scripts may be as long.
     pub const MAX_CHARS: usize = 64;
 
     /// The name a program gives itself: nobody types it, and it is compared by eye, so it holds no joiners and selectors.
+    ///
+    /// # Errors
+    /// [`InvalidName::Length`] or [`InvalidName::Character`], whose texts follow the name of the field.
     pub fn of_agent(text: &str) -> Result<Self, InvalidName> {
         Self::read(text, false)
     }
@@ -35,6 +39,7 @@ impl Name {
         }
     }
 
+    /// The text, trimmed and with plain spaces, to show as it is.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -86,6 +91,7 @@ pub struct ExternalId(String);
 impl ExternalId {
     const MAX_BYTES: usize = 128;
 
+    /// As the service spelled it: compared by byte, shown to operators.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -131,6 +137,7 @@ pub struct InvalidEmail;
 pub struct Email(String);
 
 impl Email {
+    /// The whole address, for its owner and the operator; others see [`Email::masked`].
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How long an operation is remembered. Its sender gives up after seconds.
-pub const KEPT: SignedDuration = SignedDuration::from_hours(1);
+pub const OPERATION_RETENTION: SignedDuration = SignedDuration::from_hours(1);
 
 /// What was done, as far as the answer can't be drawn again from name and time.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

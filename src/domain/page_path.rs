@@ -17,6 +17,7 @@ pub struct PagePath(String);
 impl PagePath {
     const MAX_BYTES: usize = 512;
 
+    /// For a `Location` header or a link, unescaped: it is ASCII without spaces.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -12,19 +12,19 @@ use zeroize::Zeroizing;
 
 /// Guesses an attacker needs who begins with what people choose. Those who try here are stopped by limits long before;
 /// whoever stole the hashes pays an argon2 for each.
-const ENOUGH_GUESSES: u64 = 1_000_000_000;
+const MIN_GUESSES: u64 = 1_000_000_000;
 
 /// The same without what is between the letters: `qwer-tyui-op` is still a row of keys.
-const ENOUGH_SQUEEZED: u64 = 1_000_000;
+const MIN_GUESSES_SQUEEZED: u64 = 1_000_000;
 
 /// `0101101001` looks random, and there are a thousand of them.
-const FEWEST_DIFFERENT: usize = 5;
+const MIN_DIFFERENT_CHARS: usize = 5;
 
 /// Letters and digits beside one's own address and the service's name.
-const FEWEST_OF_ONES_OWN: usize = 6;
+const MIN_CHARS_OF_ONES_OWN: usize = 6;
 
 /// What is looked at: the estimate takes long for long texts, and the rest only makes them harder to guess.
-const LOOKED_AT: usize = 40;
+const MAX_CHARS_ESTIMATED: usize = 40;
 
 const WEAK: &str = "would be guessed soon: it is often chosen, repeats itself, or follows the alphabet or the keyboard. Take four or five \
                     words that have nothing to do with each other";
@@ -77,7 +77,7 @@ impl Password {
     pub fn is_hard_to_guess(&self, email: &Email, service: &str) -> Result<(), &'static str> {
         let text = self.normalised();
         let lower = Zeroizing::new(text.to_lowercase());
-        if lower.chars().collect::<BTreeSet<_>>().len() < FEWEST_DIFFERENT {
+        if lower.chars().collect::<BTreeSet<_>>().len() < MIN_DIFFERENT_CHARS {
             return Err(WEAK);
         }
         let known = known_words(email.as_str(), service);
@@ -85,15 +85,15 @@ impl Password {
         for word in &known {
             own = Zeroizing::new(own.replace(squeezed(word).as_ref(), ""));
         }
-        if own.chars().count() < FEWEST_OF_ONES_OWN {
+        if own.chars().count() < MIN_CHARS_OF_ONES_OWN {
             return Err(ONES_OWN);
         }
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let guesses = |text: &str| {
-            let head = Zeroizing::new(text.chars().take(LOOKED_AT).collect::<String>());
+            let head = Zeroizing::new(text.chars().take(MAX_CHARS_ESTIMATED).collect::<String>());
             zxcvbn::zxcvbn(&head, &known).guesses()
         };
-        if guesses(&text) < ENOUGH_GUESSES || guesses(&squeezed(&text)) < ENOUGH_SQUEEZED {
+        if guesses(&text) < MIN_GUESSES || guesses(&squeezed(&text)) < MIN_GUESSES_SQUEEZED {
             return Err(WEAK);
         }
         Ok(())

@@ -89,12 +89,12 @@ fn without_scheme(text: &str) -> Option<&str> {
 
 /// A name that somebody sent, as an error may repeat it: a secret that was sent in a name's place is not told.
 pub fn name(text: &str) -> Cow<'_, str> {
-    const SHOWN: usize = 12;
-    const LONGEST: usize = 64;
-    if text.len() <= LONGEST && !holds_a_secret(text) {
+    const SHOWN_CHARS: usize = 12;
+    const MAX_BYTES: usize = 64;
+    if text.len() <= MAX_BYTES && !holds_a_secret(text) {
         return text.into();
     }
-    text.chars().take(SHOWN).chain(['…']).collect()
+    text.chars().take(SHOWN_CHARS).chain(['…']).collect()
 }
 
 /// Whether there is a run of letters and digits in it that nobody would choose for a name.

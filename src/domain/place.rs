@@ -17,6 +17,9 @@ pub enum NoPath {
 }
 
 /// Refuses a path in which something is left that was meant to be replaced.
+///
+/// # Errors
+/// [`NoPath`] names what is left in it and what to write instead.
 pub fn check(text: &str) -> Result<(), NoPath> {
     if text.starts_with('~') {
         return Err(NoPath::Home);
@@ -31,7 +34,10 @@ pub fn check(text: &str) -> Result<(), NoPath> {
     if quoted('"') || quoted('\'') { Err(NoPath::Quoted) } else { Ok(()) }
 }
 
-/// The same of an argument.
+/// The same of an argument, which is handed on as it came.
+///
+/// # Errors
+/// As [`check`].
 pub fn checked(path: PathBuf) -> Result<PathBuf, NoPath> {
     check(&path.to_string_lossy())?;
     Ok(path)

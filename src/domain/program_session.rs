@@ -31,18 +31,20 @@ pub struct ProgramSession {
 
 impl ProgramSession {
     /// How long an access token lives, in seconds.
-    pub const ACCESS_SECONDS: i64 = 3600;
+    pub const ACCESS_TTL_SECONDS: i64 = 3600;
     /// The longest a password once given counts.
-    pub const ABSOLUTE: SignedDuration = SignedDuration::from_hours(24 * 30);
+    pub const MAX_AGE: SignedDuration = SignedDuration::from_hours(24 * 30);
     /// A program that does not come back is signed out.
-    pub const IDLE: SignedDuration = SignedDuration::from_hours(24 * 7);
+    pub const MAX_IDLE: SignedDuration = SignedDuration::from_hours(24 * 7);
     /// Programs that sign in again and again without signing out: past it an account's oldest session ends.
-    pub const MOST: usize = 100;
+    pub const MAX_PER_ACCOUNT: usize = 100;
 
+    /// When it ends unless it is refreshed before.
     pub fn ends_at(&self) -> Timestamp {
-        after(self.created_at, Self::ABSOLUTE).min(after(self.refreshed_at, Self::IDLE))
+        after(self.created_at, Self::MAX_AGE).min(after(self.refreshed_at, Self::MAX_IDLE))
     }
 
+    /// Whether its tokens are worth anything. Signing out deletes the row, so a session that is stored and live was not signed out.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.ends_at()
     }

@@ -22,6 +22,7 @@ pub struct Scope(
 );
 
 impl Scope {
+    /// Resource, colon, action: as on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -80,26 +81,32 @@ impl ScopeSet {
     /// More than this in one request is refused.
     pub const MAX_REQUESTED: usize = 64;
 
+    /// Whether the scope itself is in the set. There are no wildcards, and no scope implies another.
     pub fn contains(&self, scope: &Scope) -> bool {
         self.0.contains(scope)
     }
 
+    /// The same of a text, which need not be a scope.
     pub fn has(&self, scope: &str) -> bool {
         self.0.iter().any(|s| s.as_str() == scope)
     }
 
+    /// Whether it allows nothing. An empty set never means everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// How many different scopes it has.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// In alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
     }
 
+    /// Whether `of` allows all that `self` allows.
     pub fn is_subset(&self, of: &Self) -> bool {
         self.0.is_subset(&of.0)
     }
@@ -109,11 +116,15 @@ impl ScopeSet {
         Self(self.0.difference(&held.0).cloned().collect())
     }
 
+    /// What both allow.
     pub fn intersection(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).cloned().collect())
     }
 
     /// Reads a space-delimited list (RFC 6749 §3.3). An empty text is an empty set.
+    ///
+    /// # Errors
+    /// [`InvalidScope`] when one of the words is no scope.
     pub fn parse(text: &str) -> Result<Self, InvalidScope> {
         text.split(' ').filter(|word| !word.is_empty()).map(str::parse).collect::<Result<BTreeSet<_>, _>>().map(Self)
     }
@@ -165,9 +176,13 @@ fn yes() -> bool {
     true
 }
 
+/// Lists all keys of its account.
 pub const KEYS_READ: &str = "keys:read";
+/// Revokes any key of its account.
 pub const KEYS_REVOKE: &str = "keys:revoke";
+/// Creates keys no wider than itself, and changes those it created.
 pub const KEYS_WRITE: &str = "keys:write";
+/// Asks about keys that others presented. Without it a key can ask about itself only.
 pub const KEYS_VERIFY: &str = "keys:verify";
 
 /// Scopes that concern keys themselves. They always exist and mean the same everywhere.
@@ -205,10 +220,12 @@ impl Catalogue {
         Self(all)
     }
 
+    /// What is known of a scope; `None`: the deployment does not have it.
     pub fn get(&self, scope: &Scope) -> Option<&ScopeInfo> {
         self.0.get(scope)
     }
 
+    /// All of them in alphabetical order, reserved ones too.
     pub fn iter(&self) -> impl Iterator<Item = (&Scope, &ScopeInfo)> {
         self.0.iter()
     }
@@ -234,6 +251,9 @@ impl Catalogue {
     }
 
     /// Caps a request to what agents may have (RFC 6749 §3.3). The rest is named, never granted.
+    ///
+    /// # Errors
+    /// [`InvalidScope`] when a text could be no scope in any catalogue. One that this catalogue does not have is ignored.
     pub fn offer(&self, requested: &[String]) -> Result<Offer, InvalidScope> {
         let (mut scopes, mut ignored) = (BTreeSet::new(), Vec::new());
         for text in requested {

@@ -40,6 +40,7 @@ impl Seal {
         Self(text.to_owned())
     }
 
+    /// To be written beside what it seals.
     pub fn as_str(&self) -> &str {
         &self.0
     }

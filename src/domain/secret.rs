@@ -58,7 +58,7 @@ secret!(/// One-use bearer that fetches an approved key from a shell. 256 bits, 
 secret!(/// A browser's session. Lives in a cookie only.
     SessionToken, "ses_");
 
-secret!(/// One-use way in for a human whom a service has signed in. 256 bits, a minute.
+secret!(/// Signs a human in, once, whom a service has signed in itself. 256 bits, a minute.
     PortalTicket, "ptk_");
 
 secret!(/// The handle an MCP client polls with, in place of the claim token.
@@ -95,12 +95,14 @@ impl ApiKey {
         (self.0.bytes().filter(|b| *b == b'.').count() == 2).then(|| AccessToken(self.0.clone()))
     }
 
+    /// From its parts, by the format it has.
     pub(super) fn assembled(text: String) -> Self {
         Self(text)
     }
 }
 
 impl AccessToken {
+    /// From whoever signs: this type vouches for nothing.
     pub fn signed(jwt: String) -> Self {
         Self(jwt)
     }
@@ -112,6 +114,7 @@ impl RefreshToken {
         Self(format!("{}{said}-{tag}", Self::PREFIX))
     }
 
+    /// What the text of each begins with, so that scanners for leaked secrets know it.
     pub(crate) const PREFIX: &str = "rft_";
 
     /// Whether one presented equals this one, in constant time.
@@ -132,6 +135,7 @@ impl RefreshToken {
 }
 
 impl Password {
+    /// As it came out of a form, judged later: see [`Password::fits`].
     pub fn typed(text: String) -> Self {
         Self(text)
     }
@@ -143,6 +147,7 @@ pub fn nfkc(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 impl CodeVerifier {
+    /// Reads a presented verifier; `None` where it has another length or other characters than RFC 7636 §4.1 allows.
     pub fn parse(text: &str) -> Option<Self> {
         let text = pasted::bare(text);
         let fits = (43..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));

@@ -110,6 +110,7 @@ fn keyed(keys: &SubKeys, purpose: Purpose, value: &[u8]) -> Digest {
     Digest(*blake3::keyed_hash(&keys[purpose as usize], value).as_bytes())
 }
 
+/// Eight bytes of a hash, in hex: names a secret without telling it.
 pub fn id(keys: &SubKeys) -> String {
     blake3::Hash::from_bytes(keyed(keys, Purpose::SecretId, b"").0).to_hex()[..16].to_owned()
 }
@@ -121,6 +122,7 @@ impl fmt::Debug for ServerSecret {
 }
 
 impl ServerSecret {
+    /// A secret that was never rotated.
     pub fn new(bytes: &[u8; 32]) -> Self {
         Self::rotated(bytes, &[])
     }

@@ -18,29 +18,31 @@ pub struct BrowserSession {
 
 impl BrowserSession {
     /// A stolen cookie dies within a working day.
-    pub const ABSOLUTE: SignedDuration = SignedDuration::from_hours(12);
+    pub const MAX_AGE: SignedDuration = SignedDuration::from_hours(12);
     /// An abandoned browser signs itself out.
-    pub const IDLE: SignedDuration = SignedDuration::from_mins(30);
+    pub const MAX_IDLE: SignedDuration = SignedDuration::from_mins(30);
     /// A risky approval asks for the password again after this.
-    pub const FRESH: SignedDuration = SignedDuration::from_mins(5);
+    pub const FRESH_FOR: SignedDuration = SignedDuration::from_mins(5);
     /// `seen_at` is written at most this often.
-    pub const SEEN_STEP: SignedDuration = SignedDuration::from_mins(1);
+    pub const SEEN_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
+    /// Whether the browser is still signed in. A clock that went back ends no session.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        now.duration_since(self.created_at) < Self::ABSOLUTE && now.duration_since(self.seen_at) < Self::IDLE
+        now.duration_since(self.created_at) < Self::MAX_AGE && now.duration_since(self.seen_at) < Self::MAX_IDLE
     }
 
+    /// Whether the password was given so lately that a risky decision may go without.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        now.duration_since(self.authenticated_at) < Self::FRESH
+        now.duration_since(self.authenticated_at) < Self::FRESH_FOR
     }
 
     /// Unix seconds after which the row is purged.
     pub fn ends_at(&self) -> i64 {
-        after(self.created_at, Self::ABSOLUTE).as_second()
+        after(self.created_at, Self::MAX_AGE).as_second()
     }
 }
 
-/// A way in for a human whom a service has signed in itself: used once, soon. Stored by the hash of its ticket.
+/// A sign-in that a service has prepared for a human it knows: used once, soon. Stored by the hash of its ticket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PortalSession {
     pub ticket: Digest,

@@ -52,6 +52,7 @@ impl Source {
         }
     }
 
+    /// Whether the request was made on the computer the server runs on. Behind a hidden proxy nobody knows, so no.
     pub fn is_this_computer(&self) -> bool {
         match self {
             Self::Local => true,
@@ -60,6 +61,7 @@ impl Source {
         }
     }
 
+    /// The address, for logs and for lists of allowed networks.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Local | Self::Hidden => None,

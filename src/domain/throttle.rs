@@ -15,14 +15,14 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Accounts younger than this share an allowance of wrong codes of their own: fresh accounts are free.
-pub const YOUNG: SignedDuration = SignedDuration::from_hours(24);
+pub const YOUNG_ACCOUNT_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Wrong codes that all accounts together may enter in an hour while one request waits; half as many while two wait. Of
-/// 20^8 codes: one hit in `20^8 / (GUESSES * 8766 h)` = 11.7 years, however many wait and guess.
-pub const GUESSES: u64 = 250_000;
+/// 20^8 codes: one hit in `20^8 / (MAX_GUESSES_PER_HOUR * 8766 h)` = 11.7 years, however many wait and guess.
+pub const MAX_GUESSES_PER_HOUR: u64 = 250_000;
 
 /// Wrong passwords a day: a hundred, with the four that may be hashed while the last one is counted.
-const REFUSED: u32 = 96;
+const MAX_WRONG_PASSWORDS: u32 = 96;
 
 /// One thing that is counted: against whom, how often, per which window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +65,9 @@ impl Throttle {
     /// The allowance of all shrinks with what waits, because so grow the odds of a guess.
     pub fn shared_wrong_codes(account: &Account, source: &Source, now: Timestamp, pending: u64) -> Vec<Self> {
         let all = |share: u64| u32::try_from(share / pending.max(1)).unwrap_or(u32::MAX);
-        let (young, aged) = (all(GUESSES / 5), all(GUESSES / 5 * 4));
+        let (young, aged) = (all(MAX_GUESSES_PER_HOUR / 5), all(MAX_GUESSES_PER_HOUR / 5 * 4));
         // The operator's own account is not young on its first day.
-        let together = if now.duration_since(account.created_at) < YOUNG && !account.operator {
+        let together = if now.duration_since(account.created_at) < YOUNG_ACCOUNT_AGE && !account.operator {
             Self::new("wrong_codes_young", String::new(), young, HOUR)
         } else {
             Self::new("wrong_codes_aged", String::new(), aged, HOUR)
@@ -107,9 +107,9 @@ impl Throttle {
     /// account is counted alike.
     pub fn refused_logins(email: &str, source: &Source, known: bool) -> Self {
         if known {
-            Self::new("logins_place", format!("{email} {}", source.rate_limit_key()), REFUSED, DAY)
+            Self::new("logins_place", format!("{email} {}", source.rate_limit_key()), MAX_WRONG_PASSWORDS, DAY)
         } else {
-            Self::new("logins_account", email.to_owned(), REFUSED, DAY)
+            Self::new("logins_account", email.to_owned(), MAX_WRONG_PASSWORDS, DAY)
         }
     }
 
@@ -118,10 +118,12 @@ impl Throttle {
         Self::new("reauthentications", session.to_owned(), 10, QUARTER)
     }
 
+    /// Wrong passwords of a session that is asked again. Whoever stole a cookie guesses no more than whoever signs in.
     pub fn refused_reauthentications(session: &str) -> Self {
-        Self::new("reauthentications_refused", session.to_owned(), REFUSED, DAY)
+        Self::new("reauthentications_refused", session.to_owned(), MAX_WRONG_PASSWORDS, DAY)
     }
 
+    /// New accounts of one address, and of the network around it.
     pub fn signups(source: &Source) -> Vec<Self> {
         let network = Self::of_network("signups_network", source, 15, HOUR);
         [Self::new("signups", source.rate_limit_key(), 5, HOUR)].into_iter().chain(network).collect()
@@ -168,6 +170,7 @@ impl Throttle {
         u64::try_from(self.window_start(now) + self.window.as_secs() - now.as_second()).unwrap_or(1).max(1)
     }
 
+    /// Unix seconds at which the window that `now` falls in ends.
     pub fn ends_at(&self, now: Timestamp) -> i64 {
         self.window_start(now) + self.window.as_secs()
     }

@@ -56,6 +56,7 @@ pub struct Day {
 }
 
 impl Day {
+    /// One more use: accepted, or refused for a reason.
     pub fn count(&mut self, refused: Option<Refusal>) {
         match refused {
             None => self.accepted += 1,
@@ -63,6 +64,7 @@ impl Day {
         }
     }
 
+    /// The sum of both, as when two counts of one day meet.
     pub fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         for (why, count) in &other.refused {
@@ -70,6 +72,7 @@ impl Day {
         }
     }
 
+    /// Refused uses, whatever the reason.
     pub fn all_refused(&self) -> u64 {
         self.refused.values().sum()
     }

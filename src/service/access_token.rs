@@ -87,7 +87,7 @@ impl SessionTokens {
             sub: session.account,
             sid: session.id,
             iat,
-            exp: iat + ProgramSession::ACCESS_SECONDS,
+            exp: iat + ProgramSession::ACCESS_TTL_SECONDS,
             jti: URL_SAFE_NO_PAD.encode(random),
         };
         jsonwebtoken::encode(&self.header, &claims, &self.signs).map(AccessToken::signed)

@@ -210,7 +210,7 @@ impl Row for operation::OperationRecord {
     }
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut due = due(after(self.at, operation::KEPT), "");
+        let mut due = due(after(self.at, operation::OPERATION_RETENTION), "");
         due.extend_from_slice(self.id.as_bytes());
         vec![(Table::DueOperations, due)]
     }

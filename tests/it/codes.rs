@@ -7,7 +7,7 @@ use countersign::{
     domain::{
         activity::EventKind,
         source::Source,
-        throttle::{GUESSES, Throttle},
+        throttle::{MAX_GUESSES_PER_HOUR, Throttle},
     },
     service::claims::decide::Decision,
     store::table::Table,
@@ -146,7 +146,7 @@ async fn a97_a_thousand_throw_away_accounts_do_not_spoil_a_right_code() {
 
 /// An application in which so many requests wait that the allowance of all is this small.
 async fn crowded(app: &TestApp, aged: u64) {
-    let waiting = GUESSES / 5 * 4 / aged;
+    let waiting = MAX_GUESSES_PER_HOUR / 5 * 4 / aged;
     // Together, so that they share what a commit costs.
     let asked = (0..waiting).map(|n| app.service.claims.register(asks(&["audience:read"]), from(&format!("10.0.{}.{}", n >> 8, n & 255))));
     for registered in futures::future::join_all(asked).await {

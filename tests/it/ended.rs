@@ -204,7 +204,7 @@ async fn a92_no_form_does_anything_that_is_finished_after_its_session_ended() {
         assert_eq!(world.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
         world.app.service.admin.change_account("alice@example.com", Change::Enable, None).await.unwrap();
         let expired = async |world: &World, session: &BrowserSession| {
-            let row = BrowserSession { seen_at: session.seen_at - BrowserSession::IDLE, ..session.clone() };
+            let row = BrowserSession { seen_at: session.seen_at - BrowserSession::MAX_IDLE, ..session.clone() };
             world.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
         };
         assert_eq!(world.held_back(form, expired).await, (401, true), "expired: {}", form.path);

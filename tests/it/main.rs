@@ -32,6 +32,7 @@ mod crash;
 mod delivery;
 mod discovery;
 mod disk;
+mod documented;
 mod durable;
 mod elsewhere;
 mod ended;

@@ -147,7 +147,7 @@ async fn a_refused_call_is_not_remembered() {
 async fn operations_are_forgotten_after_an_hour() {
     let app = app().await;
     app.asked(&registering(), "one").await.unwrap();
-    app.advance_and_purge(operation::KEPT.as_secs() - 1).await;
+    app.advance_and_purge(operation::OPERATION_RETENTION.as_secs() - 1).await;
     assert_eq!(app.remembered().await, 1);
     app.advance_and_purge(1).await;
     assert_eq!(app.remembered().await, 0);

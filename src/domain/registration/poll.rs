@@ -8,9 +8,10 @@ use crate::domain::{
 };
 use jiff::Timestamp;
 
-/// RFC 8628 §3.5: each `slow_down` adds five seconds.
-pub const SLOW_DOWN_STEP: u16 = 5;
-pub const SLOWEST: u16 = 60;
+/// Seconds that each `slow_down` adds to the interval (RFC 8628 §3.5).
+pub const SLOW_DOWN_SECONDS: u16 = 5;
+/// Seconds the interval grows to at most: an agent that polls too fast must still notice an approval in time.
+pub const MAX_INTERVAL_SECONDS: u16 = 60;
 
 /// What to do once codes have run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub struct PollPace {
 }
 
 impl PollPace {
+    /// The part of a waiting registration that decides what a poll is answered.
     pub(crate) fn of(request: &RegistrationRequest, attempt: &Attempt, interval: u16) -> Self {
         let (expires_at, code_expires_at) = (request.expires_at, attempt.expires_at);
         Self { id: request.id, challenge: request.challenge.clone(), expires_at, code_expires_at, interval }
@@ -70,10 +72,12 @@ impl PollPace {
 
     /// Whether polling too soon slows it down no further.
     pub fn is_slowest(&self) -> bool {
-        self.interval >= SLOWEST
+        self.interval >= MAX_INTERVAL_SECONDS
     }
 }
 
+/// Whether whoever polls has shown what the registration asks for: the verifier of its challenge, or none where none was
+/// given.
 pub fn proven(challenge: Option<&CodeChallenge>, verifier: Option<&CodeVerifier>) -> bool {
     match (challenge, verifier) {
         (None, None) => true,

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 /// A pickup token is a bearer in a transcript: it lives two minutes.
 pub const PICKUP_TTL: SignedDuration = SignedDuration::from_mins(2);
 
+/// Codes one registration gives out, the first among them. Each is another chance for a guesser.
 pub const MAX_ATTEMPTS: u8 = 12;
 
+/// Between two codes of one registration: a human reads one before it is void.
 pub const ATTEMPT_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Who may poll a claim opened over MCP with its handle: the principal that opened it, or whoever holds the handle.
@@ -69,6 +71,7 @@ fn is_zero(n: &u32) -> bool {
 }
 
 impl RegistrationRequest {
+    /// Until when an approval may be picked up.
     pub fn deliverable_until(&self) -> Timestamp {
         after(self.expires_at, DELIVERY_GRACE)
     }

@@ -21,7 +21,7 @@ use crate::domain::{
     digest::Digest,
     id::{AccountId, KeyId, RegistrationId},
     registration::{
-        poll::{NextStep, Poll, PollPace, SLOW_DOWN_STEP, SLOWEST, proven},
+        poll::{MAX_INTERVAL_SECONDS, NextStep, Poll, PollPace, SLOW_DOWN_SECONDS, proven},
         request::{ATTEMPT_PAUSE, Approval, Attempt, MAX_ATTEMPTS, Pickup, RegistrationRequest},
     },
     secret::CodeVerifier,
@@ -31,10 +31,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// How long the same key is delivered again to the right verifier.
-pub const REDELIVERY: SignedDuration = SignedDuration::from_secs(60);
+pub const REDELIVERY_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// How long `access_denied` and `expired_token` are remembered.
-pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+pub const ANSWER_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// A registration in one of its states; each carries just the data of that state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,6 +77,7 @@ impl Registration {
         self
     }
 
+    /// What the agent asked for, which every state keeps.
     pub fn request(&self) -> &RegistrationRequest {
         match self {
             Self::Pending { request, .. }
@@ -87,6 +88,7 @@ impl Registration {
         }
     }
 
+    /// Its public name, the same in every state.
     pub fn id(&self) -> RegistrationId {
         self.request().id
     }
@@ -102,6 +104,12 @@ impl Registration {
     }
 
     /// Step 2. A fresh code; the old code, its link and its binding are dead.
+    ///
+    /// # Errors
+    /// * [`TransitionError::Over`]: the registration has expired.
+    /// * [`TransitionError::InFlight`]: an account has entered the present code and may still decide.
+    /// * [`TransitionError::TooManyAttempts`]: [`MAX_ATTEMPTS`] were given out, or the last one within [`ATTEMPT_PAUSE`].
+    /// * [`TransitionError::AlreadyDecided`]: it was approved or denied.
     pub fn new_attempt(self, fresh: Attempt, now: Timestamp) -> Result<Self, TransitionError> {
         match self {
             Self::Pending { request, attempt, interval } => {
@@ -128,6 +136,9 @@ impl Registration {
     }
 
     /// Step 3. The right code binds the attempt to the account that entered it (CVE-2026-45337 class).
+    ///
+    /// # Errors
+    /// [`TransitionError::WrongCode`] whatever the reason, so that an account learns nothing of codes that others entered.
     pub fn bind(self, account: AccountId, typed: bool, now: Timestamp) -> Result<Self, TransitionError> {
         match self {
             Self::Pending { request, mut attempt, interval }
@@ -150,6 +161,11 @@ impl Registration {
     }
 
     /// The attempt this account may decide now.
+    ///
+    /// # Errors
+    /// * [`TransitionError::Over`]: its code or the registration has expired.
+    /// * [`TransitionError::AlreadyDecided`]: by this account.
+    /// * [`TransitionError::WrongCode`]: this account has not entered its code, or another account decided.
     pub fn decidable(&self, account: AccountId, now: Timestamp) -> Result<(&RegistrationRequest, &Attempt), TransitionError> {
         match self {
             Self::Pending { request, attempt, .. } if attempt.bound_to == Some(account) => {
@@ -164,6 +180,9 @@ impl Registration {
     }
 
     /// Step 4a. The human countersigns: what is granted is never more than what was asked.
+    ///
+    /// # Errors
+    /// As [`Self::decidable`]; and [`TransitionError::WrongCode`] for scopes that were not asked for.
     pub fn approve(self, approval: Approval, now: Timestamp) -> Result<Self, TransitionError> {
         self.decidable(approval.account, now)?;
         if !approval.scopes.is_subset(&self.request().scopes) {
@@ -173,12 +192,18 @@ impl Registration {
     }
 
     /// Step 4b. Final.
+    ///
+    /// # Errors
+    /// As [`Self::decidable`].
     pub fn deny(self, account: AccountId, now: Timestamp) -> Result<Self, TransitionError> {
         self.decidable(account, now)?;
         Ok(Self::Denied { request: self.into_request(), by: account, at: now })
     }
 
     /// Step 4c. "Not me, give it back": somebody else may enter the code.
+    ///
+    /// # Errors
+    /// As [`Self::decidable`].
     pub fn release(self, account: AccountId, now: Timestamp) -> Result<Self, TransitionError> {
         self.decidable(account, now)?;
         match self {
@@ -197,7 +222,7 @@ impl Registration {
         match self {
             _ if !proven(self.request().challenge.as_ref(), verifier) => Poll::WrongVerifier,
             Self::Delivered { approval, key, at, .. } => match approval.salt {
-                Some(salt) if now < after(*at, REDELIVERY) => Poll::Again { key: *key, salt },
+                Some(salt) if now < after(*at, REDELIVERY_WINDOW) => Poll::Again { key: *key, salt },
                 _ => Poll::Spent,
             },
             Self::Denied { .. } => Poll::Denied,
@@ -207,6 +232,7 @@ impl Registration {
         }
     }
 
+    /// What polls need while nobody has decided; `None` once somebody has, or it expired.
     pub fn waiting(&self) -> Option<PollPace> {
         match self {
             Self::Pending { request, attempt, interval } => Some(PollPace::of(request, attempt, *interval)),
@@ -217,12 +243,16 @@ impl Registration {
     /// The interval grows by five seconds up to a minute, and stays grown.
     pub fn slowed(mut self) -> Self {
         if let Self::Pending { interval, .. } = &mut self {
-            *interval = interval.saturating_add(SLOW_DOWN_STEP).min(SLOWEST);
+            *interval = interval.saturating_add(SLOW_DOWN_SECONDS).min(MAX_INTERVAL_SECONDS);
         }
         self
     }
 
     /// Step 5, the one delivery.
+    ///
+    /// # Errors
+    /// * [`TransitionError::Over`]: nobody fetched the key in time.
+    /// * [`TransitionError::AlreadyDecided`]: it was not approved, or the key was delivered before.
     pub fn deliver(self, key: KeyId, spent_pickup: Option<Digest>, now: Timestamp) -> Result<Self, TransitionError> {
         match self {
             Self::Approved { request, approval, .. } if now < request.deliverable_until() => {
@@ -234,6 +264,9 @@ impl Registration {
     }
 
     /// The human takes an approval back before it was picked up: the agent is told as after a denial.
+    ///
+    /// # Errors
+    /// [`TransitionError::AlreadyDecided`]: there is no approval that waits to be picked up.
     pub fn withdraw(self, now: Timestamp) -> Result<Self, TransitionError> {
         match self {
             Self::Approved { request, approval, .. } => Ok(Self::Denied { request, by: approval.account, at: now }),
@@ -242,6 +275,10 @@ impl Registration {
     }
 
     /// A fresh pickup token voids the old one.
+    ///
+    /// # Errors
+    /// * [`TransitionError::Over`]: nobody fetched the key in time.
+    /// * [`TransitionError::AlreadyDecided`]: it was not approved, or the key was delivered before.
     pub fn offer_pickup(self, pickup: Pickup, now: Timestamp) -> Result<Self, TransitionError> {
         match self {
             Self::Approved { request, approval, .. } if now < request.deliverable_until() => {
@@ -262,13 +299,13 @@ impl Registration {
 
     /// Step 6. Ends what is over; `None` when the row is to be forgotten.
     pub fn sweep(self, now: Timestamp) -> Option<Self> {
-        if now >= after(self.request().expires_at, REMEMBERED) {
+        if now >= after(self.request().expires_at, ANSWER_RETENTION) {
             return None;
         }
         Some(match self {
             Self::Pending { request, .. } if now >= request.expires_at => Self::Expired { request },
             Self::Approved { request, .. } if now >= request.deliverable_until() => Self::Expired { request },
-            Self::Delivered { at, .. } if now >= after(at, REDELIVERY) => self.end_redelivery(),
+            Self::Delivered { at, .. } if now >= after(at, REDELIVERY_WINDOW) => self.end_redelivery(),
             other => other,
         })
     }
@@ -287,8 +324,8 @@ impl Registration {
         match self {
             Self::Pending { request, .. } => request.expires_at,
             Self::Approved { request, .. } => request.deliverable_until(),
-            Self::Delivered { approval, at, .. } if approval.salt.is_some() => after(*at, REDELIVERY),
-            _ => after(self.request().expires_at, REMEMBERED),
+            Self::Delivered { approval, at, .. } if approval.salt.is_some() => after(*at, REDELIVERY_WINDOW),
+            _ => after(self.request().expires_at, ANSWER_RETENTION),
         }
     }
 

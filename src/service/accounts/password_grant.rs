@@ -49,7 +49,7 @@ impl Accounts {
     }
 }
 
-/// The way in for programs.
+/// The use cases of programs, for one that named the publishable key.
 pub struct Programs<'a> {
     accounts: &'a Accounts,
     tokens: &'a SessionTokens,
@@ -70,7 +70,7 @@ impl Programs<'_> {
             .write(move |rows| {
                 still_proven(rows, &known)?;
                 let open = rows::account_program_sessions(rows, account)?;
-                for oldest in open.iter().take((open.len() + 1).saturating_sub(ProgramSession::MOST)) {
+                for oldest in open.iter().take((open.len() + 1).saturating_sub(ProgramSession::MAX_PER_ACCOUNT)) {
                     rows::erase(rows, oldest);
                 }
                 rows::save(rows, &row)?;
@@ -116,7 +116,7 @@ impl Programs<'_> {
         Ok(TokenPair {
             access_token: Revealed::new(access.expose()),
             token_type: "bearer",
-            expires_in: ProgramSession::ACCESS_SECONDS,
+            expires_in: ProgramSession::ACCESS_TTL_SECONDS,
             refresh_token: Revealed::new(refresh.expose()),
         })
     }

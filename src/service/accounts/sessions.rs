@@ -41,7 +41,7 @@ impl Accounts {
             return Ok(None);
         }
         if let Some((session, _)) = &found
-            && now.duration_since(session.seen_at) >= BrowserSession::SEEN_STEP
+            && now.duration_since(session.seen_at) >= BrowserSession::SEEN_INTERVAL
         {
             self.context
                 .store

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         digest::Digest,
         id::KeyId,
-        idempotency::{IdempotencyKey, IdempotencyRecord, REMEMBERED},
+        idempotency::{IDEMPOTENCY_RETENTION, IdempotencyKey, IdempotencyRecord},
         server_secret::Purpose,
         time::after,
     },
@@ -46,7 +46,7 @@ impl Keys {
         let names = self.context.secret.hashes(Purpose::Idempotency, name.as_bytes());
         let mut known = names.zip(self.context.secret.hashes(Purpose::Idempotency, body.as_bytes()));
         let (name, body) = known.next().ok_or(Error::Internal)?;
-        Ok(Some(Request { name, body, ends_at: after(self.context.runtime.now(), REMEMBERED), older: known.collect() }))
+        Ok(Some(Request { name, body, ends_at: after(self.context.runtime.now(), IDEMPOTENCY_RETENTION), older: known.collect() }))
     }
 }
 
