@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// From so many on, what is held is spread over more pages than the processor remembers the places of.
-const MANY: usize = 1_000;
+const MIN_FOR_HUGE_PAGES: usize = 1_000;
 
 #[derive(Default)]
 pub struct ClaimCache {
@@ -50,7 +50,7 @@ impl ClaimCache {
         if let Some(of) = fingerprint(token.as_bytes()) {
             let open = CachedClaim { waiting, polled: AtomicI64::new(polled.unwrap_or_default().as_millisecond()) };
             self.generation.keep(since, || self.held.insert(of, open));
-            if self.held.len() == MANY {
+            if self.held.len() == MIN_FOR_HUGE_PAGES {
                 huge_pages::huge_pages();
             }
         }

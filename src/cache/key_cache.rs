@@ -39,13 +39,13 @@ use std::{
 pub type Fingerprint = [u8; 16];
 
 /// One unknown key in a hundred costs a read.
-const FALSE_POSITIVES: f64 = 0.01;
+const FALSE_POSITIVE_RATE: f64 = 0.01;
 
 /// Meters of keys that are not known any more, until they are looked through.
-const SURPLUS: usize = 1_000;
+const MAX_METERS_WITHOUT_KEY: usize = 1_000;
 
 /// Hashes read at a time while the filter fills: some milliseconds, between which requests have their turn.
-pub const PAGE: usize = 1_000;
+pub const HASHES_PER_PAGE: usize = 1_000;
 
 /// What the store said of a key.
 pub struct CacheEntry {
@@ -137,7 +137,7 @@ impl KeyCache {
             accounts: DashMap::new(),
             scopes: DashSet::new(),
             plans: DashSet::new(),
-            stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(most.max(10_000)),
+            stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVE_RATE).expected_items(most.max(10_000)),
             learned: AtomicBool::new(false),
             generation: Generation::default(),
         }
@@ -206,7 +206,7 @@ impl KeyCache {
 
     /// Drops what no key refers to any more, once that may be much.
     pub fn forget_unused(&self, now: Nanos) {
-        if self.meters.len() < self.keys.len() + SURPLUS {
+        if self.meters.len() < self.keys.len() + MAX_METERS_WITHOUT_KEY {
             return;
         }
         // Whoever refers to one anew does so under the lock that is held here.

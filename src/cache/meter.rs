@@ -25,7 +25,7 @@ use std::{
 #[derive(Debug)]
 pub struct Meter {
     pub of: RateLimitKey,
-    /// When the whole of the allowance is there again, in Unix nanoseconds; 0: nothing was ever taken.
+    /// The theoretical arrival time of GCRA, at which the allowance is replenished, in Unix nanoseconds; 0: nothing was ever taken.
     tat: AtomicU64,
     /// Whether it waits to be written.
     pub listed: AtomicBool,
@@ -45,7 +45,7 @@ impl Meter {
         self.tat.store(at.into(), Ordering::Release);
     }
 
-    /// Replaces the time at which the allowance is whole; `decide` may be asked again when others did meanwhile.
+    /// Replaces the time at which the allowance is replenished; `decide` may be asked again when others did meanwhile.
     pub fn change<T, E>(&self, decide: impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>) -> Result<T, E> {
         let mut before = self.tat.load(Ordering::Acquire);
         loop {
@@ -92,27 +92,27 @@ impl Borrow<RateLimitKey> for Arc<Meter> {
 pub struct Meters(DashSet<Arc<Meter>, DefaultHashBuilder>);
 
 impl Meters {
-    /// The one meter of a bucket.
-    pub fn of(&self, bucket: RateLimitKey) -> Arc<Meter> {
+    /// The one meter of a key, lineage or account; made when there is none.
+    pub fn of(&self, of: RateLimitKey) -> Arc<Meter> {
         loop {
-            if let Some(meter) = self.find(bucket) {
+            if let Some(meter) = self.find(of) {
                 return meter;
             }
             // Whoever is first puts it there.
-            self.0.insert(Arc::new(Meter::new(bucket)));
+            self.0.insert(Arc::new(Meter::new(of)));
         }
     }
 
     /// The same, if anything was ever counted.
-    pub fn find(&self, bucket: RateLimitKey) -> Option<Arc<Meter>> {
-        self.0.get(&bucket).map(|meter| meter.clone())
+    pub fn find(&self, of: RateLimitKey) -> Option<Arc<Meter>> {
+        self.0.get(&of).map(|meter| meter.clone())
     }
 
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Those whose allowance is not whole.
+    /// Those of whose allowance something is used up.
     pub fn depleted(&self, now: Nanos) -> Vec<Arc<Meter>> {
         self.0.iter().filter(|meter| meter.tat() > now).map(|meter| meter.clone()).collect()
     }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_has_one_meter() {
+    fn a_rate_limit_key_has_one_meter() {
         let meters = Meters::default();
         assert!(Arc::ptr_eq(&meters.of(key(1)), &meters.of(key(1))));
         assert!(!Arc::ptr_eq(&meters.of(key(1)), &meters.of(key(2))));

@@ -123,7 +123,7 @@ fn merged_json(text: &str, section: &str, name: &str, entry: &Value) -> Result<(
         Some(ours) => {
             let before = ours.value().and_then(|value| value.to_serde_value()).unwrap_or_default();
             let now = with_what_stays(&before, entry);
-            replaced = (before != now).then(|| told(&before, &now));
+            replaced = (before != now).then(|| describe(&before, &now));
             ours.set_value(input(&now));
         }
         None => {
@@ -162,7 +162,7 @@ fn merged_toml(text: &str, section: &str, name: &str, entry: &Value) -> Result<(
         }
     }
     let now = with_what_stays(&before, entry);
-    let replaced = (before.is_object() && before != now).then(|| told(&before, &now));
+    let replaced = (before.is_object() && before != now).then(|| describe(&before, &now));
     Ok((whole.to_string(), replaced))
 }
 
@@ -203,7 +203,7 @@ pub fn twice(object: &CstObject) -> impl Iterator<Item = String> {
 }
 
 /// What an entry was before, without what may be a secret in it.
-fn told(before: &Value, now: &Value) -> String {
+fn describe(before: &Value, now: &Value) -> String {
     let kept = if before.get("env").or(before.get("environment")).is_some() { "; its env is kept" } else { "" };
     let http = ["url", "httpUrl", "serverUrl"].iter().any(|name| before.get(name).is_some());
     match before["command"].as_str().or(before["command"][0].as_str()) {

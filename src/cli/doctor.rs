@@ -31,7 +31,7 @@ use std::{
 };
 
 /// Before this program was written: a clock that says so is wrong, and keys would never expire.
-const WRITTEN: i64 = 1_767_225_600;
+const EARLIEST_UNIX_SECONDS: i64 = 1_767_225_600;
 const RESTORE: &str = "keep the directory as it is, and bring a backup back with `countersign restore BACKUP --data NEW`";
 
 #[derive(Args)]
@@ -148,16 +148,16 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
     }
     match open::open(config.clone(), data, Role::Command).await {
         Ok(Opened::Theirs(theirs)) => {
-            match &theirs.standing.fault {
+            match &theirs.status.fault {
                 None => findings.ok("store", format!("{theirs}, and answers")),
                 Some(fault) => {
                     let todo = "mend that, free room if the disk is full: it goes on by itself; until then it verifies and changes nothing";
                     findings.fail("store", format!("{theirs}, but {fault}"), todo);
                 }
             }
-            clock_behind(theirs.standing.clock_behind.as_deref(), findings);
-            programs(theirs.standing.publishable_key.as_deref(), findings);
-            for (what, todo) in &theirs.standing.unknown_callers {
+            clock_behind(theirs.status.clock_behind.as_deref(), findings);
+            programs(theirs.status.publishable_key.as_deref(), findings);
+            for (what, todo) in &theirs.status.unknown_callers {
                 findings.fail("callers", format!("{what}: all behind it count as one"), todo);
             }
         }
@@ -233,7 +233,7 @@ async fn port(config: &Config, findings: &mut Findings) {
 }
 
 fn clock(now: Timestamp, findings: &mut Findings) {
-    if now.as_second() < WRITTEN {
+    if now.as_second() < EARLIEST_UNIX_SECONDS {
         findings.fail("clock", format!("says {now}, which is in the past"), "set the clock: times decide when codes and keys end");
     } else {
         findings.ok("clock", format!("says {now}"));

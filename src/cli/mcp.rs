@@ -23,7 +23,7 @@ use crate::{
     },
     mcp::stdio,
     platform::{private_files::private_dir, runtime::Runtime},
-    server::run::{DRAIN, Pages},
+    server::run::{DRAIN_TIMEOUT, Pages},
 };
 use std::{
     path::{Path, PathBuf},
@@ -33,10 +33,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// After an owner's end a `serve` that starts, or starts again, goes first.
-const SERVE_FIRST: Duration = Duration::from_millis(500);
+const SERVE_HEAD_START: Duration = Duration::from_millis(500);
 
 /// Pages that are under way when the directory is handed over.
-const HAND_OVER: Duration = Duration::from_secs(1);
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub struct McpArgs {
@@ -91,7 +91,7 @@ impl Holder {
         let lock = match open::take(data, false).await? {
             Taken::Lock(lock) => lock,
             Taken::Theirs(theirs) => {
-                print::note(&format!("countersign: passing calls on to the process that serves {}", theirs.standing.url));
+                print::note(&format!("countersign: passing calls on to the process that serves {}", theirs.status.url));
                 return Ok(Self::Them(theirs.client));
             }
         };
@@ -117,9 +117,9 @@ async fn hold(config: Arc<Config>, data: PathBuf, stop: CancellationToken) -> Re
         match holder {
             Holder::Us(pages, mine) => {
                 let (drain, ended) = tokio::select! {
-                    () = stop.cancelled() => (DRAIN, Ok(())),
-                    () = mine.asked_for() => (HAND_OVER, Ok(())),
-                    ended = pages.ended() => (HAND_OVER, ended),
+                    () = stop.cancelled() => (DRAIN_TIMEOUT, Ok(())),
+                    () = mine.asked_for() => (HAND_OVER_TIMEOUT, Ok(())),
+                    ended = pages.ended() => (HAND_OVER_TIMEOUT, ended),
                 };
                 pages.stop(drain).await;
                 mine.close().await;
@@ -133,7 +133,7 @@ async fn hold(config: Arc<Config>, data: PathBuf, stop: CancellationToken) -> Re
         holder = loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(SERVE_FIRST) => {}
+                () = tokio::time::sleep(SERVE_HEAD_START) => {}
             }
             match Holder::find(&config, &data, true).await {
                 Ok(found) => break found,

@@ -30,14 +30,14 @@ use tokio::{
 use url::Url;
 
 const SUBJECT: &str = "MCP configuration";
-pub const PATIENCE: Duration = Duration::from_secs(20);
-const TOOLS: usize = 5;
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const TOOL_COUNT: usize = 5;
 
 /// The protocol version we ask for.
 pub const VERSION: &str = "2025-11-25";
 
 /// What an entry may answer in all: five tools are a few kilobytes.
-pub const MAX_ANSWER: u64 = 1 << 20;
+pub const MAX_ANSWER_BYTES: u64 = 1 << 20;
 pub const ADDRESS: &str = "write the server's address and /mcp";
 pub const ADDRESS_OF_EVENTS: &str = "write the server's address and /sse, or better /mcp with the type http";
 
@@ -157,10 +157,10 @@ async fn works(entry: &Entry<'_>, place: &Place) -> Result<String, Wrong> {
             let carries = |name: &str| ["authorization", "x-api-key"].contains(&name.to_ascii_lowercase().as_str());
             let with_key = headers.iter().any(|(name, value)| carries(name) && matches!(pasted::said(value), Said::Token(_)));
             let (tools, said) = over_http::ask(parsed, sse, &headers).await.map_err(|(found, todo)| (format!("{shown}: {found}"), todo))?;
-            judged(tools, &said).unwrap_or_else(|| Err((format!("{shown} has {tools} tools, not {TOOLS}"), ADDRESS)))?;
+            judged(tools, &said).unwrap_or_else(|| Err((format!("{shown} has {tools} tools, not {TOOL_COUNT}"), ADDRESS)))?;
             let key = if with_key { ", and its key works".to_owned() } else { "; no key was sent".to_owned() };
             let why = left_out.first().map(|why| format!(": {why}")).unwrap_or_default();
-            Ok(format!("answers with its {TOOLS} tools{key}{why}"))
+            Ok(format!("answers with its {TOOL_COUNT} tools{key}{why}"))
         }
     }
 }
@@ -186,7 +186,7 @@ pub fn answers(answered: &[Value]) -> Option<(usize, Value)> {
 
 /// What its answers mean; `None` if it has not our tools.
 fn judged(tools: usize, said: &Value) -> Option<Result<(), Wrong>> {
-    (tools == TOOLS).then(|| match said["error"].as_str() {
+    (tools == TOOL_COUNT).then(|| match said["error"].as_str() {
         Some("unavailable") => {
             Err((said["error_description"].as_str().unwrap_or("its server can't be asked").to_owned(), "see the message"))
         }
@@ -199,9 +199,9 @@ async fn starts(command: &str, mut program: Command) -> Result<String, Wrong> {
     const READ: &str = "run it by hand and read what it prints";
     program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = program.spawn().map_err(|error| (format!("{command} can't be started: {error}"), READ))?;
-    let answered = tokio::time::timeout(PATIENCE, asked(&mut child)).await;
+    let answered = tokio::time::timeout(ANSWER_TIMEOUT, asked(&mut child)).await;
     match answered.ok().flatten().and_then(|(tools, said)| judged(tools, &said)) {
-        Some(judged) => judged.map(|()| format!("answers with its {TOOLS} tools")),
+        Some(judged) => judged.map(|()| format!("answers with its {TOOL_COUNT} tools")),
         None => {
             let why = last_words(&mut child).await.map(|why| format!(": {why}")).unwrap_or_default();
             Err((format!("{command} started, but did not answer as a countersign MCP server{why}"), READ))
@@ -213,7 +213,7 @@ async fn asked(child: &mut Child) -> Option<(usize, Value)> {
     let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
     let lines: String = messages().iter().map(|message| format!("{message}\n")).collect();
     stdin.write_all(lines.as_bytes()).await.ok()?;
-    let mut lines = BufReader::new(stdout.take(MAX_ANSWER)).lines();
+    let mut lines = BufReader::new(stdout.take(MAX_ANSWER_BYTES)).lines();
     let mut answered = Vec::new();
     while answered.len() < 3 {
         let message: Value = serde_json::from_str(&lines.next_line().await.ok()??).ok()?;
@@ -225,7 +225,7 @@ async fn asked(child: &mut Child) -> Option<(usize, Value)> {
 /// The last line a program that failed wrote to stderr.
 async fn last_words(child: &mut Child) -> Option<String> {
     let mut said = Vec::new();
-    let mut stderr = child.stderr.take()?.take(MAX_ANSWER);
+    let mut stderr = child.stderr.take()?.take(MAX_ANSWER_BYTES);
     // It may go on as long as it likes: what it has said by now counts.
     let _ = tokio::time::timeout(Duration::from_millis(500), stderr.read_to_end(&mut said)).await;
     let said = String::from_utf8_lossy(&said).into_owned();

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, IsTerminal, Read};
 use zeroize::Zeroizing;
 
 /// Longest first line that is read from stdin as a secret.
-const MAX_LINE: u64 = 4096;
+const MAX_LINE_BYTES: u64 = 4096;
 
 /// Asks without echo.
 pub fn hidden(question: &str) -> Result<Revealed, Failure> {
@@ -19,7 +19,7 @@ pub fn hidden(question: &str) -> Result<Revealed, Failure> {
 /// The first line of stdin, without the byte order mark that some shells put before it.
 pub fn piped() -> Result<Revealed, Failure> {
     let mut line = Zeroizing::new(String::new());
-    io::stdin().lock().take(MAX_LINE).read_line(&mut line)?;
+    io::stdin().lock().take(MAX_LINE_BYTES).read_line(&mut line)?;
     Ok(Revealed::new(line.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n'])))
 }
 

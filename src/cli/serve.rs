@@ -15,7 +15,7 @@ use crate::{
         control::status::Role,
         open::{self, Taken},
     },
-    server::run::{DRAIN, Pages},
+    server::run::{DRAIN_TIMEOUT, Pages},
     service::services::Services,
 };
 use clap::{Args, ValueEnum};
@@ -67,7 +67,7 @@ pub async fn run(global: &Global, serve: Serve) -> CommandResult {
     // The lock first: whoever has it, and nobody else, takes the port.
     let lock = match open::take(&data, ready).await? {
         Taken::Lock(lock) => lock,
-        Taken::Theirs(theirs) if !ready && theirs.standing.role == Role::Mcp => return Err(taken(&"another program has that address")),
+        Taken::Theirs(theirs) if !ready && theirs.status.role == Role::Mcp => return Err(taken(&"another program has that address")),
         Taken::Theirs(theirs) => return Err(Failure::Failed(format!("{theirs}: use that one, or end it first"))),
     };
     // What was noted while another had the directory counts.
@@ -86,7 +86,7 @@ pub async fn run(global: &Global, serve: Serve) -> CommandResult {
     };
     spent.abort();
     let close = async {
-        pages.stop(DRAIN).await;
+        pages.stop(DRAIN_TIMEOUT).await;
         mine.close().await;
     };
     tokio::select! {

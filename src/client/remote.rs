@@ -40,16 +40,16 @@ pub struct Origins {
     pub api: String,
 }
 
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For an answer, beside what the call itself waits for a human.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Seconds; a code that would live longer is none.
-const LONGEST_CODE: i64 = 24 * 60 * 60;
+const MAX_CODE_SECONDS: i64 = 24 * 60 * 60;
 
 /// A page of 100 keys with many scopes each still fits.
-const MAX_REPLY: usize = 4 << 20;
+const MAX_REPLY_BYTES: usize = 4 << 20;
 
 /// One server.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl ServerClient {
             .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .https_only(!here)
-            .connect_timeout(CONNECT);
+            .connect_timeout(CONNECT_TIMEOUT);
         if here {
             // What stays on this computer needs no proxy that could read it.
             http = http.no_proxy();
@@ -120,7 +120,7 @@ impl ServerClient {
             ControlRequest::Poll { claim_token, code_verifier, wait_seconds } => {
                 let body = json!({"grant_type": CLAIM_GRANT, "claim_token": claim_token, "code_verifier": code_verifier});
                 let wait = call.longest_wait();
-                let request = self.request(Method::POST, "/oauth2/token", None).json(&body).timeout(PATIENCE.saturating_add(wait));
+                let request = self.request(Method::POST, "/oauth2/token", None).json(&body).timeout(ANSWER_TIMEOUT.saturating_add(wait));
                 let waiting = if *wait_seconds > 0 { request.header("Prefer", format!("wait={}", wait.as_secs())) } else { request };
                 let delivered: Delivered = self.json(waiting).await?;
                 let plain = |text: &str, most| text.len() <= most && !text.chars().any(char::is_control);
@@ -145,13 +145,13 @@ impl ServerClient {
                 Ok(ControlResponse::Key(Box::new(view)))
             }
             ControlRequest::EditKey { key_id, name, scopes, disabled } => {
-                let body = given(json!({"name": name, "scopes": scopes, "disabled": disabled}));
+                let body = without_nulls(json!({"name": name, "scopes": scopes, "disabled": disabled}));
                 let view: KeyView = self.json(self.request(Method::PATCH, &key_path(key_id)?, Some(self.key()?)).json(&body)).await?;
                 self.about(key_id, view.id)?;
                 Ok(ControlResponse::Key(Box::new(view)))
             }
             ControlRequest::RotateKey { key_id, grace_seconds, expires_in } => {
-                let body = given(json!({"grace_seconds": grace_seconds, "expires_in": expires_in}));
+                let body = without_nulls(json!({"grace_seconds": grace_seconds, "expires_in": expires_in}));
                 let path = format!("{}/rotate", key_path(key_id)?);
                 let issued: Issued = self.json(self.request(Method::POST, &path, Some(self.key()?)).json(&body)).await?;
                 Ok(ControlResponse::KeyRotated(Box::new(issued)))
@@ -187,7 +187,7 @@ impl ServerClient {
                     "name": name, "scopes": scopes, "environment": environment,
                     "expires_in": expires_in, "requests_per_minute": requests_per_minute,
                 });
-                let body = given(body);
+                let body = without_nulls(body);
                 let created: Created = self.json(self.request(Method::POST, "/v1/keys", Some(self.key()?)).json(&body)).await?;
                 Ok(ControlResponse::KeyCreated(Box::new(created)))
             }
@@ -221,7 +221,7 @@ impl ServerClient {
         let page = Url::parse(&claim.verification_uri).ok().filter(|page| page.scheme() == "https" || is_loopback(page));
         let code = claim.user_code.expose();
         let fits = (4..=32).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let lives = (1..=LONGEST_CODE).contains(&claim.expires_in);
+        let lives = (1..=MAX_CODE_SECONDS).contains(&claim.expires_in);
         claim.verification_uri = page.filter(|_| fits && lives).ok_or_else(|| self.foreign())?.into();
         Ok(())
     }
@@ -254,7 +254,7 @@ impl ServerClient {
     }
 
     fn request(&self, method: Method, path: &str, key: Option<&Revealed>) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.origin)).timeout(PATIENCE);
+        let request = self.http.request(method, format!("{}{path}", self.origin)).timeout(ANSWER_TIMEOUT);
         let Some(key) = key else { return request };
         // Marked, so that no log of the HTTP machinery prints it.
         // What no header can hold is a wrong key, and not none.
@@ -288,7 +288,7 @@ impl ServerClient {
     async fn body(&self, mut response: Response) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-            if bytes.len() + chunk.len() > MAX_REPLY {
+            if bytes.len() + chunk.len() > MAX_REPLY_BYTES {
                 return Err(Error::Unreachable { detail: format!("{} answers too much", self.origin) });
             }
             bytes.extend_from_slice(&chunk);
@@ -323,7 +323,7 @@ fn key_path(id: &str) -> Result<String, Error> {
 }
 
 /// A body without the members nobody gave.
-fn given(mut body: Value) -> Value {
+fn without_nulls(mut body: Value) -> Value {
     if let Some(members) = body.as_object_mut() {
         members.retain(|_, value| !value.is_null());
     }

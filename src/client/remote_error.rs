@@ -11,7 +11,7 @@ use reqwest::{
 use serde_json::{Map, Value};
 
 /// Seconds: nobody is told to wait longer than for tomorrow.
-const LONGEST_WAIT: u64 = 24 * 60 * 60;
+const MAX_WAIT_SECONDS: u64 = 24 * 60 * 60;
 
 /// The limit as its headers tell it; none of them, no limit.
 pub fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
@@ -35,7 +35,7 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value
     // Somebody else's words: as many as a refusal takes.
     let detail = said.into_iter().find(|text| !text.is_empty()).unwrap_or("refused");
     let detail: String = detail.chars().filter(|c| !c.is_control()).take(500).collect();
-    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(|wait: u64| wait.min(LONGEST_WAIT));
+    let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(|wait: u64| wait.min(MAX_WAIT_SECONDS));
     match code {
         "invalid_grant" => Error::InvalidGrant,
         "authorization_pending" => Error::AuthorizationPending { interval },

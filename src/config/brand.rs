@@ -4,7 +4,7 @@ use crate::config::error::{ConfigError, wrong};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// WCAG 2.2, 1.4.3: text against its ground.
-const ENOUGH: f64 = 4.5;
+const MIN_CONTRAST: f64 = 4.5;
 
 /// What links and markers stand on: page, sheet and wash of the stylesheet.
 const LIGHT: [Colour; 3] = [Colour([0xf6, 0xf5, 0xf1]), Colour([0xff, 0xff, 0xff]), Colour([0xf1, 0xf0, 0xea])];
@@ -13,7 +13,7 @@ const BLACK: Colour = Colour([0, 0, 0]);
 const WHITE: Colour = Colour([255, 255, 255]);
 
 /// Pages load it each time, so it is small.
-const MAX_LOGO: usize = 64 * 1024;
+const MAX_LOGO_BYTES: usize = 64 * 1024;
 
 /// An sRGB colour, written `#rrggbb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Colour {
     /// The colour itself where it is readable on all of `grounds`, else the nearest shade on the way to `end` that is.
     fn readable_on(self, grounds: &[Self], end: Self) -> Self {
         let shades = (0..=100).step_by(5).map(|percent| self.mixed(end, percent));
-        shades.into_iter().find(|shade| grounds.iter().all(|ground| shade.contrast(*ground) >= ENOUGH)).unwrap_or(end)
+        shades.into_iter().find(|shade| grounds.iter().all(|ground| shade.contrast(*ground) >= MIN_CONTRAST)).unwrap_or(end)
     }
 }
 
@@ -109,8 +109,8 @@ impl fmt::Debug for Logo {
 impl Logo {
     pub(super) fn read(path: &str) -> Result<Self, ConfigError> {
         let bytes = std::fs::read(path).map_err(|error| wrong(format!("`brand.logo_file`: can't read {path}: {error}")))?;
-        if bytes.len() > MAX_LOGO {
-            return Err(wrong(format!("`brand.logo_file`: {path} has {} bytes, and at most {MAX_LOGO} are served", bytes.len())));
+        if bytes.len() > MAX_LOGO_BYTES {
+            return Err(wrong(format!("`brand.logo_file`: {path} has {} bytes, and at most {MAX_LOGO_BYTES} are served", bytes.len())));
         }
         let text = std::str::from_utf8(&bytes).unwrap_or_default().to_ascii_lowercase();
         let content_type = if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
@@ -137,9 +137,9 @@ mod tests {
         for colour in (0..=0xff_ffff).step_by(0x03_0511).map(|n| format!("#{n:06x}")) {
             let accent = Accent::read(&colour).unwrap();
             for (shades, grounds) in [(accent.light, LIGHT), (accent.dark, DARK)] {
-                assert!(grounds.iter().all(|ground| shades.accent.contrast(*ground) >= ENOUGH), "{colour} as a link: {shades:?}");
-                assert!(shades.accent.contrast(shades.ink) >= ENOUGH, "{colour} as a button: {shades:?}");
-                assert!(shades.over.contrast(shades.ink) >= ENOUGH, "{colour} under the pointer: {shades:?}");
+                assert!(grounds.iter().all(|ground| shades.accent.contrast(*ground) >= MIN_CONTRAST), "{colour} as a link: {shades:?}");
+                assert!(shades.accent.contrast(shades.ink) >= MIN_CONTRAST, "{colour} as a button: {shades:?}");
+                assert!(shades.over.contrast(shades.ink) >= MIN_CONTRAST, "{colour} under the pointer: {shades:?}");
             }
         }
     }

@@ -31,7 +31,7 @@ pub struct Sources {
 const RETIRED: [&str; 1] = ["metrics_listen"];
 
 /// Room for them is taken at the start.
-const MOST_CACHED: usize = 100_000_000;
+const MAX_CACHED_KEYS: usize = 100_000_000;
 
 impl Config {
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
@@ -130,8 +130,8 @@ impl Config {
         if !self.store.url.starts_with("sled:") {
             return Err(wrong(format!("`store.url` = {}: this build knows `sled:` and `sled:PATH`", self.store.url)));
         }
-        if self.store.cached_keys > MOST_CACHED {
-            return Err(wrong(format!("`store.cached_keys` must be at most {MOST_CACHED}: each takes about 300 bytes")));
+        if self.store.cached_keys > MAX_CACHED_KEYS {
+            return Err(wrong(format!("`store.cached_keys` must be at most {MAX_CACHED_KEYS}: each takes about 300 bytes")));
         }
         let store = self.store.url.strip_prefix("sled:").unwrap_or_default();
         for (name, path) in [

@@ -24,8 +24,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Which kind of maker it is, without the particulars.
-    pub const fn maker(&self) -> CreatorKind {
+    /// Which kind of creator it is, without the particulars.
+    pub const fn creator(&self) -> CreatorKind {
         match self {
             Self::Human => CreatorKind::Human,
             Self::Agent { .. } => CreatorKind::Agent,

@@ -30,7 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How much of a key tells its owner which one it is.
-const PREFIX_CHARS: usize = 8;
+const SHOWN_CHARS: usize = 8;
 
 pub fn routes<R: Routes>() -> R {
     const MANAGE: [Error; 3] =
@@ -142,7 +142,7 @@ pub struct ListedKey {
 }
 
 fn short(prefix: &str) -> String {
-    prefix.chars().take(PREFIX_CHARS).collect()
+    prefix.chars().take(SHOWN_CHARS).collect()
 }
 
 impl From<Created> for Managed {

@@ -13,22 +13,22 @@ pub async fn ratelimit_headers(mut request: Request, next: Next) -> Response {
     let slot = LimitSlot::default();
     request.extensions_mut().insert(slot.clone());
     let response = next.run(request).await;
-    slot.told(response)
+    slot.add_to(response)
 }
 
 impl LimitSlot {
     /// The answer, with what was left here.
-    pub fn told(&self, mut response: Response) -> Response {
-        let Some((standing, now)) = self.0.get() else { return response };
+    pub fn add_to(&self, mut response: Response) -> Response {
+        let Some((limit, now)) = self.0.get() else { return response };
         let headers = response.headers_mut();
         headers.reserve(5);
-        headers.insert("x-ratelimit-limit", HeaderValue::from(standing.limit));
-        headers.insert("x-ratelimit-remaining", HeaderValue::from(standing.remaining));
-        headers.insert("x-ratelimit-reset", HeaderValue::from(standing.reset));
-        let wait = (standing.reset - now).max(0);
+        headers.insert("x-ratelimit-limit", HeaderValue::from(limit.limit));
+        headers.insert("x-ratelimit-remaining", HeaderValue::from(limit.remaining));
+        headers.insert("x-ratelimit-reset", HeaderValue::from(limit.reset));
+        let wait = (limit.reset - now).max(0);
         if let (Ok(policy), Ok(limit)) = (
-            HeaderValue::from_str(&format!("\"plan\";q={};w=60", standing.limit)),
-            HeaderValue::from_str(&format!("\"plan\";r={};t={wait}", standing.remaining)),
+            HeaderValue::from_str(&format!("\"plan\";q={};w=60", limit.limit)),
+            HeaderValue::from_str(&format!("\"plan\";r={};t={wait}", limit.remaining)),
         ) {
             headers.insert("ratelimit-policy", policy);
             headers.insert("ratelimit", limit);

@@ -33,7 +33,7 @@ pub trait Routes: Sized {
         verb: Verb,
         path: &str,
         handler: H,
-        told: impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_>,
+        describe: impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_>,
     ) -> Self
     where
         H: Handler<T, App> + OperationHandler<I, O>,
@@ -82,7 +82,13 @@ impl Routes for ApiRouter<App> {
         Self::new()
     }
 
-    fn on<H, I, O, T>(self, verb: Verb, path: &str, handler: H, told: impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_>) -> Self
+    fn on<H, I, O, T>(
+        self,
+        verb: Verb,
+        path: &str,
+        handler: H,
+        describe: impl FnOnce(TransformOperation<'_>) -> TransformOperation<'_>,
+    ) -> Self
     where
         H: Handler<T, App> + OperationHandler<I, O>,
         I: OperationInput,
@@ -90,10 +96,10 @@ impl Routes for ApiRouter<App> {
         T: 'static,
     {
         let described = match verb {
-            Get => get_with(handler, told),
-            Post => post_with(handler, told),
-            Patch => patch_with(handler, told),
-            Delete => delete_with(handler, told),
+            Get => get_with(handler, describe),
+            Post => post_with(handler, describe),
+            Patch => patch_with(handler, describe),
+            Delete => delete_with(handler, describe),
         };
         self.api_route(path, described)
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Answers leave in pieces of this size, so that no more than one is copied or waits for a window.
-pub const PIECE: usize = 8 * 1024;
+pub const CHUNK_BYTES: usize = 8 * 1024;
 
 /// On an answer: so many bytes of its body are in memory once, for everybody.
 #[derive(Debug, Clone, Copy)]

@@ -45,7 +45,7 @@ impl Opened {
     pub fn publishable_key(&self) -> Option<String> {
         match self {
             Self::Mine(mine) => mine.service.accounts.publishable_key().map(str::to_owned),
-            Self::Theirs(theirs) => theirs.standing.publishable_key.clone(),
+            Self::Theirs(theirs) => theirs.status.publishable_key.clone(),
         }
     }
 
@@ -66,13 +66,13 @@ pub struct Instance {
 
 /// The directory is another process's, which answers.
 pub struct OtherInstance {
-    pub standing: InstanceStatus,
+    pub status: InstanceStatus,
     pub client: SocketClient,
 }
 
 impl fmt::Display for OtherInstance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let InstanceStatus { pid, role, url, data, .. } = &self.standing;
+        let InstanceStatus { pid, role, url, data, .. } = &self.status;
         write!(f, "{} is in use by `countersign {role}` (process {pid}), which serves {url}", data.display())
     }
 }
@@ -111,9 +111,9 @@ impl Instance {
 }
 
 /// How long a start waits for an owner that is starting, ending, or running one command.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-const AGAIN: Duration = Duration::from_millis(25);
+const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// The directory's lock, or who has it and answers.
 pub enum Taken {
@@ -136,19 +136,19 @@ pub async fn take(data: &Path, outranks: bool) -> Result<Taken, OpenFailure> {
     let data = data.canonicalize().map_err(directory)?;
     let client = SocketClient::of(&data).map_err(directory)?;
     let mut seen = None;
-    let found = tokio::time::timeout(PATIENCE, async {
+    let found = tokio::time::timeout(LOCK_TIMEOUT, async {
         loop {
             match InstanceLock::acquire(&data)? {
                 Acquired::Mine(lock) => return Ok(Taken::Lock(lock)),
                 Acquired::Theirs(Some(owner)) if outranks && owner.role == Role::Mcp.to_string() && hands_over(&client).await => {}
                 Acquired::Theirs(owner) => {
-                    if let Ok(Ok(ControlResponse::Status(standing))) = client.ask(&ControlRequest::Status).await {
-                        return Ok(Taken::Theirs(Box::new(OtherInstance { standing, client: client.clone() })));
+                    if let Ok(Ok(ControlResponse::Status(status))) = client.ask(&ControlRequest::Status).await {
+                        return Ok(Taken::Theirs(Box::new(OtherInstance { status, client: client.clone() })));
                     }
                     seen = owner;
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     })
     .await;

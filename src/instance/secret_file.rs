@@ -14,10 +14,10 @@ use std::{
 };
 use zeroize::Zeroizing;
 
-const LENGTH: usize = 32;
+const SECRET_BYTES: usize = 32;
 
 /// Secrets a file holds at most: each costs a look-up per unknown key.
-const MOST: usize = 8;
+const MAX_SECRETS: usize = 8;
 
 /// Why the secret can't be used. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum SecretError {
     Length { path: PathBuf, length: u64 },
     #[error("there is no secret {0} to rotate: start `countersign` first, which makes one")]
     None(PathBuf),
-    #[error("the secret {0} was rotated {MOST} times, which is as often as its file takes")]
+    #[error("the secret {0} was rotated {MAX_SECRETS} times, which is as often as its file takes")]
     Full(PathBuf),
     #[error("the secret {path}: {error}", path = .path.display())]
     Io { path: PathBuf, error: io::Error },
@@ -46,7 +46,7 @@ pub enum SecretError {
 /// Reads the secret, without following a link or taking a file others can read.
 pub fn read(path: &Path) -> Result<Option<ServerSecret>, SecretError> {
     Ok(read_bytes(path)?.and_then(|bytes| {
-        let (all, _) = bytes.as_chunks::<LENGTH>();
+        let (all, _) = bytes.as_chunks::<SECRET_BYTES>();
         all.split_first().map(|(newest, older)| ServerSecret::rotated(newest, older))
     }))
 }
@@ -58,10 +58,10 @@ pub fn rotate(path: &Path, runtime: &Runtime) -> Result<String, SecretError> {
     let failed = |error| SecretError::Io { path: path.to_owned(), error };
     let (folder, name) = held(path).map_err(failed)?;
     let old = read_bytes(path)?.ok_or_else(|| SecretError::None(path.to_owned()))?;
-    if old.len() >= MOST * LENGTH {
+    if old.len() >= MAX_SECRETS * SECRET_BYTES {
         return Err(SecretError::Full(path.to_owned()));
     }
-    let newest = Zeroizing::new(runtime.bytes::<LENGTH>());
+    let newest = Zeroizing::new(runtime.bytes::<SECRET_BYTES>());
     let all = Zeroizing::new([newest.as_slice(), &old].concat());
     folder.write(name, &all).map_err(failed)?;
     Ok(ServerSecret::new(&newest).id())
@@ -97,7 +97,7 @@ fn read_bytes(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretError> {
         return Err(SecretError::Open { path: path.to_owned(), mode });
     }
     let length = usize::try_from(opened.len()).unwrap_or(usize::MAX);
-    if length == 0 || length > MOST * LENGTH || length % LENGTH != 0 {
+    if length == 0 || length > MAX_SECRETS * SECRET_BYTES || length % SECRET_BYTES != 0 {
         return Err(SecretError::Length { path: path.to_owned(), length: opened.len() });
     }
     let mut bytes = Zeroizing::new(vec![0; length]);

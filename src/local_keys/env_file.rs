@@ -15,7 +15,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// A settings file is small; anything larger is not one.
-const MAX_FILE: usize = 1 << 20;
+const MAX_FILE_BYTES: usize = 1 << 20;
 
 /// What some editors put before the first line.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
@@ -65,15 +65,15 @@ impl EnvFile {
         Ok(Self { folder: opened, file: (*file).to_owned(), shown: path.to_owned(), path: folder.join(path), name: name.to_owned() })
     }
 
-    /// Makes sure the key could be put there, before one is taken. `ours` knows the values this client wrote.
-    pub fn check(&self, ours: impl Fn(&str) -> bool) -> Result<(), Error> {
-        self.text(ours)?;
+    /// Makes sure the key could be put there, before one is taken. `is_own_key` knows the values this client wrote.
+    pub fn check(&self, is_own_key: impl Fn(&str) -> bool) -> Result<(), Error> {
+        self.text(is_own_key)?;
         self.folder.probe().map_err(|error| self.failed(&error))
     }
 
     /// Puts the key into the variable and leaves every other line as it is; says where that is. On disk when this returns.
-    pub fn put(&self, key: &Revealed, ours: impl Fn(&str) -> bool) -> Result<String, Error> {
-        let Text { before, after, .. } = self.text(ours)?;
+    pub fn put(&self, key: &Revealed, is_own_key: impl Fn(&str) -> bool) -> Result<String, Error> {
+        let Text { before, after, .. } = self.text(is_own_key)?;
         let whole = Zeroizing::new([before.as_str(), key.expose(), after.as_str()].concat());
         self.folder.write(&self.file, whole.as_bytes()).map_err(|error| self.failed(&error))?;
         Ok(format!("{} in {}", self.name, self.place().display()))
@@ -106,14 +106,14 @@ impl EnvFile {
     fn read(&self) -> io::Result<Zeroizing<String>> {
         let mut text = Zeroizing::new(String::new());
         if let Some(file) = self.folder.file(&self.file)? {
-            file.take(MAX_FILE as u64 + 1).read_to_string(&mut text)?;
+            file.take(MAX_FILE_BYTES as u64 + 1).read_to_string(&mut text)?;
         }
         Ok(text)
     }
 
-    fn text(&self, ours: impl Fn(&str) -> bool) -> Result<Text, Error> {
+    fn text(&self, is_own_key: impl Fn(&str) -> bool) -> Result<Text, Error> {
         let text = self.read().map_err(|error| self.failed(&error))?;
-        if text.len() > MAX_FILE {
+        if text.len() > MAX_FILE_BYTES {
             return Err(Error::invalid("env_path", "is too large for a file of variables"));
         }
         let mut at = text.len() - text.trim_start_matches(BYTE_ORDER_MARK).len();
@@ -142,7 +142,7 @@ impl EnvFile {
             }
             [(start, end)] => {
                 let whole = Text { before: kept(&text[..start]), value: kept(&text[start..end]), after: kept(&text[end..]) };
-                if whole.value.is_empty() || ours(&whole.value) {
+                if whole.value.is_empty() || is_own_key(&whole.value) {
                     return Ok(whole);
                 }
                 let detail = format!("{} in {} holds a value this client did not write: name another variable", self.name, self.shown);

@@ -14,7 +14,7 @@ use std::{
 /// With the name of the key, what an entry is found by: the attributes `service` and `username` of a Secret Service.
 const SERVICE: &str = "countersign";
 /// For an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why the keychain did not do what it was asked.
 enum Refused {
@@ -70,7 +70,7 @@ fn ask<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'st
 
 #[cfg(not(target_os = "macos"))]
 mod system {
-    use super::{PATIENCE, Refused, SERVICE};
+    use super::{ANSWER_TIMEOUT, Refused, SERVICE};
     use crate::api::values::Revealed;
     use std::{
         io::{ErrorKind, Read, Write},
@@ -84,9 +84,9 @@ mod system {
     const TOOL: &str = "secret-tool";
     const MISSING: &str = "the program secret-tool is missing (it is in the package libsecret-tools or libsecret)";
     /// Between looks at whether it has ended.
-    const LOOK: Duration = Duration::from_millis(5);
+    const POLL_INTERVAL: Duration = Duration::from_millis(5);
     /// Bytes; a key is shorter.
-    const MOST: u64 = 4096;
+    const MAX_SECRET_BYTES: u64 = 4096;
 
     /// Puts a key where an earlier one of this name may lie.
     pub fn write(name: &str, key: &Revealed) -> Result<(), Refused> {
@@ -138,9 +138,9 @@ mod system {
             }
             ended(&mut child)?;
             // Filled once, so that no copy of it stays behind.
-            let mut printed = Zeroizing::new(Vec::with_capacity(MOST as usize));
+            let mut printed = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES as usize));
             if let Some(stdout) = child.stdout.take() {
-                stdout.take(MOST).read_to_end(&mut printed).map_err(|error| Refused::Because(format!("{TOOL}: {error}")))?;
+                stdout.take(MAX_SECRET_BYTES).read_to_end(&mut printed).map_err(|error| Refused::Because(format!("{TOOL}: {error}")))?;
             }
             Ok(printed)
         })();
@@ -154,13 +154,13 @@ mod system {
     /// Waits for its end. What it prints fits into the pipe.
     fn ended(child: &mut Child) -> Result<(), Refused> {
         let mut waited = Duration::ZERO;
-        while waited < PATIENCE {
+        while waited < ANSWER_TIMEOUT {
             match child.try_wait() {
                 Ok(Some(_)) => return Ok(()),
-                Ok(None) => thread::sleep(LOOK),
+                Ok(None) => thread::sleep(POLL_INTERVAL),
                 Err(error) => return Err(Refused::Because(format!("{TOOL}: {error}"))),
             }
-            waited = waited.saturating_add(LOOK);
+            waited = waited.saturating_add(POLL_INTERVAL);
         }
         Err(Refused::Silent)
     }
@@ -168,7 +168,7 @@ mod system {
 
 #[cfg(target_os = "macos")]
 mod system {
-    use super::{PATIENCE, Refused, SERVICE};
+    use super::{ANSWER_TIMEOUT, Refused, SERVICE};
     use crate::api::values::Revealed;
     use apple_native_keyring_store::keychain::Store;
     use keyring_core::{Entry, Error};
@@ -208,6 +208,6 @@ mod system {
         let (tell, told) = mpsc::sync_channel(1);
         let asking = thread::Builder::new().name("keychain".to_owned()).spawn(move || tell.send(work()));
         asking.map_err(|error| Refused::Because(error.to_string()))?;
-        told.recv_timeout(PATIENCE).unwrap_or(Err(Refused::Silent))
+        told.recv_timeout(ANSWER_TIMEOUT).unwrap_or(Err(Refused::Silent))
     }
 }

@@ -27,7 +27,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// A stored key file is a few hundred bytes; anything larger is not ours.
-const MAX_FILE: u64 = 64 << 10;
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// The profile of a client that named none.
 pub const DEFAULT_PROFILE: &str = "default";
@@ -223,7 +223,7 @@ fn read(folder: &Folder, named: &str, path: &Path) -> Result<Option<StoredKey>, 
         return Err(StoredKeyError::File(path.to_owned()));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(1024));
-    file.take(MAX_FILE).read_to_end(&mut text).map_err(at)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(at)?;
     let Kept { mut credential, in_keychain } = serde_json::from_slice(&text).map_err(|error| at(error.into()))?;
     if named != name(&credential.origin, credential.key_id) {
         return Ok(None);

@@ -98,7 +98,7 @@ impl Tools {
         };
         // Over stdio the client notes by itself what became of its claims.
         if let (Transport::Http(service), Ok(id)) = (&self.way, claim.registration_id.parse())
-            && !matches!(service.claims.standing(id).await, Ok(Registration::Pending { .. }))
+            && !matches!(service.claims.registration(id).await, Ok(Registration::Pending { .. }))
         {
             return Ok(None);
         }

@@ -19,10 +19,10 @@ use std::{
 use zeroize::Zeroizing;
 
 /// Finished and unfinished claims are forgotten after a day.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
+const CLAIM_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// What was written into a file is known as ours for longer than most keys live.
-const KNOWN: SignedDuration = SignedDuration::from_hours(24 * 400);
+const WRITTEN_KEY_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// What register_agent was called with; an identical call while pending returns the same claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ pub fn hash(value: &str) -> String {
 }
 
 fn put(list: &mut Vec<Claim>, claim: Claim, now: Timestamp) {
-    list.retain(|known| now.duration_since(known.created_at) < if known.wrote.is_some() { KNOWN } else { KEPT });
+    list.retain(|known| now.duration_since(known.created_at) < if known.wrote.is_some() { WRITTEN_KEY_RETENTION } else { CLAIM_RETENTION });
     match list.iter_mut().find(|known| known.claim_id.expose() == claim.claim_id.expose()) {
         // What another process has finished meanwhile stays finished.
         Some(known) if known.is_over() && !claim.is_over() => {}

@@ -44,7 +44,7 @@ pub struct KeyCustody {
     /// `--profile`; else the first name the client gives itself, so that no client uses another's key.
     pub(crate) profile: OnceLock<String>,
     /// `COUNTERSIGN_API_KEY`.
-    pub(crate) given: Option<Revealed>,
+    pub(crate) env_key: Option<Revealed>,
     pub(crate) credentials: StoredKeys,
     pub(crate) claims: OnceLock<Arc<Claims>>,
     /// What this client ended: told again when it asks again, although the key it had is gone.
@@ -68,13 +68,13 @@ impl KeyCustody {
     }
 
     pub fn is_given_its_key(&self) -> bool {
-        self.given.is_some()
+        self.env_key.is_some()
     }
 
     /// The key from the environment, else the one this client's own claim stored last for this server.
     pub async fn credential(&self, context: &RequestContext<RoleServer>) -> Result<Option<Revealed>, Error> {
-        if self.given.is_some() {
-            return Ok(self.given.clone());
+        if self.env_key.is_some() {
+            return Ok(self.env_key.clone());
         }
         Ok(self.stored(context).await?.map(|credential| credential.key))
     }
@@ -82,19 +82,19 @@ impl KeyCustody {
     /// The key this client's own claim stored last for this server.
     pub async fn stored(&self, context: &RequestContext<RoleServer>) -> Result<Option<StoredKey>, Error> {
         let profile = self.profile(context);
-        Ok(self.kept().await?.into_iter().find(|key| key.profile == profile))
+        Ok(self.stored_keys().await?.into_iter().find(|key| key.profile == profile))
     }
 
     /// The keys of this server itself, newest first: what opens an API is not for every server that says it has one.
-    async fn kept(&self) -> Result<Vec<StoredKey>, Error> {
+    async fn stored_keys(&self) -> Result<Vec<StoredKey>, Error> {
         let server = &self.origins().await?.server;
         let here = !matches!(self.backend, Backend::Server(_));
-        let mut kept = self.blocking(StoredKeys::list).await?.unwrap_or_else(|error| {
+        let mut keys = self.blocking(StoredKeys::list).await?.unwrap_or_else(|error| {
             tracing::warn!("stored keys can't be read: {error}");
             Vec::new()
         });
-        kept.retain(|key| if key.goes_with_the_data() { here } else { key.origin == *server });
-        Ok(kept)
+        keys.retain(|key| if key.goes_with_the_data() { here } else { key.origin == *server });
+        Ok(keys)
     }
 
     /// A keychain may take its time.
@@ -165,7 +165,7 @@ impl KeyCustody {
     pub async fn delivered(&self, stored: Stored, requested_scopes: Vec<String>) -> PollResult {
         const NOT_HERE: &str = "These tools don't know it: they use keys delivered with \"store\".";
         let (id, program) = (&stored.key.id, &self.program);
-        let kept = self.kept().await.is_ok_and(|keys| keys.iter().any(|key| key.key_id.to_string() == *id));
+        let kept = self.stored_keys().await.is_ok_and(|keys| keys.iter().any(|key| key.key_id.to_string() == *id));
         let mut how = match &stored.stored_at {
             Some(_) if kept => format!(
                 "Use it without reading it: `{program} curl --key {id} {}`, or `{program} exec --key {id} --env NAME -- COMMAND`.",
@@ -204,7 +204,7 @@ impl KeyCustody {
     /// A revoked key is of no use: its file goes.
     pub async fn forget_key(&self, id: KeyId, said: &RevokeResult) {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, said.clone());
-        let kept = self.kept().await.unwrap_or_default();
+        let kept = self.stored_keys().await.unwrap_or_default();
         let Some(StoredKey { origin, .. }) = kept.into_iter().find(|key| key.key_id == id) else { return };
         if let Ok(Err(error)) = self.blocking(move |credentials| credentials.remove(&origin, id)).await {
             tracing::warn!(%error, "could not remove the file of a revoked key");
@@ -220,5 +220,5 @@ pub enum Destination {
     Inline,
 }
 
-/// Said by every way in.
+/// Said over every transport.
 pub const NOT_INLINE: &str = "\"inline\" is not allowed here, because results are kept in transcripts: leave `delivery` out";

@@ -13,7 +13,7 @@ use crate::{
         results::RegisterResult,
         server::Tools,
     },
-    service::claims::poll::MAX_WAIT,
+    service::claims::poll::MAX_WAIT_SECONDS,
 };
 use jiff::Timestamp;
 use rmcp::{
@@ -84,7 +84,7 @@ impl Tools {
         // A client that takes the answer alone would never see the question.
         let asks = http.is_none_or(|http| http.reads_along);
         let Some(url) = url::Url::parse(&link).ok().filter(|_| asks) else { return Ok(Registering::Done(registered)) };
-        let timeout = Some(Duration::from_secs(MAX_WAIT));
+        let timeout = Some(Duration::from_secs(MAX_WAIT_SECONDS));
         let asking = async {
             // A client that can't after all, or a human who takes longer: link and code are in the result.
             Ok(context.peer.elicit_url_with_timeout(message, url, claim.registration_id.clone(), timeout).await.ok())

@@ -1,8 +1,8 @@
 //! One reading of a client's JSON-RPC for stdio, `/mcp` and `/messages`: what their serializers write for nothing is taken
-//! out, so that every way in takes the same messages.
+//! out, so that every transport takes the same messages.
 
 use crate::http::extract::{
-    body::{MAX_BODY, has_member_twice},
+    body::{MAX_BODY_BYTES, has_member_twice},
     members::whole,
 };
 use axum::{
@@ -44,7 +44,7 @@ pub async fn in_json_rpc(asked_in_json: bool, response: Response) -> Response {
     if asked_in_json && parts.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         parts.status = StatusCode::BAD_REQUEST;
     }
-    let said = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let said = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let message = if said.trim().is_empty() { parts.status.canonical_reason().unwrap_or("refused") } else { said.trim() };
     let mut answer = rpc_error(parts.status, -32600, message);
@@ -53,7 +53,7 @@ pub async fn in_json_rpc(asked_in_json: bool, response: Response) -> Response {
 }
 
 /// A longer line on stdio is left to the SDK.
-const MAX_LINE: usize = 64 * 1024;
+const MAX_LINE_BYTES: usize = 64 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A message that came over HTTP.
@@ -241,7 +241,7 @@ impl<R: AsyncBufRead + Unpin> AsyncRead for Lines<R> {
             if whole && !this.long {
                 this.line = tidied(&this.line).unwrap_or_else(|| std::mem::take(&mut this.line));
             }
-            this.ready = whole || ends || this.long || this.line.len() > MAX_LINE;
+            this.ready = whole || ends || this.long || this.line.len() > MAX_LINE_BYTES;
             this.long = this.ready && !whole;
         }
         let rest = &this.line[this.passed..];
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, BufReader};
 
-    /// What each way in makes of a message, where both take it.
+    /// What each transport makes of a message, where both take it.
     fn both(message: &str) -> Option<Value> {
         let over_http = read(Bytes::copy_from_slice(message.as_bytes())).ok().map(|read| read.bytes.to_vec());
         let on_stdio = tidied(message.as_bytes()).unwrap_or_else(|| message.as_bytes().to_vec());
@@ -352,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_go_on_as_they_are_but_for_what_says_nothing() {
-        let long = format!("{{\"id\":\"{}\"}}\n", "x".repeat(2 * MAX_LINE));
+        let long = format!("{{\"id\":\"{}\"}}\n", "x".repeat(2 * MAX_LINE_BYTES));
         let plain = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":{}}\r\n";
         let null = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\",\"params\":null}\r\n";
         let tidy = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n";

@@ -13,7 +13,7 @@ use serde_json::Value;
 const OF_CLIENTS: [&str; 4] = ["toolCallId", "sessionId", "action", "chatInput"];
 
 /// How much of a name nobody knows is said back.
-const SAID: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// The arguments of a tool with this input schema. Nothing given is nothing, but for those in `meant`, where it would ask
 /// for less than was meant.
@@ -38,7 +38,7 @@ pub fn shaped(schema: &JsonObject, given: JsonObject, meant: &[&str]) -> Result<
 }
 
 fn unknown(name: &str, known: &JsonObject) -> Error {
-    let name: String = pasted::name(name).chars().take(SAID).collect();
+    let name: String = pasted::name(name).chars().take(MAX_NAME_CHARS).collect();
     let nearest = nearest(&name, known.keys().map(String::as_str));
     let nearest = nearest.map_or_else(|| "it takes none".to_owned(), |nearest| format!("the nearest is `{nearest}`"));
     Error::invalid(name, format!("is no argument of this tool: {nearest}"))

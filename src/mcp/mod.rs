@@ -1,4 +1,4 @@
-//! Five tools for agents, and the ways in. One handler serves stdio, Streamable HTTP and HTTP+SSE; a tool result is read by a
+//! Five tools for agents, and the transports. One handler serves stdio, Streamable HTTP and HTTP+SSE; a tool result is read by a
 //! model and kept in transcripts, so no result ever carries a secret.
 
 pub(crate) mod arguments;

@@ -11,7 +11,7 @@ use crate::{
 use rmcp::{RoleServer, model::ProgressNotificationParam, service::RequestContext};
 use std::{future::pending, time::Duration};
 
-const PROGRESS: Duration = Duration::from_secs(10);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Tools {
     /// Runs a waiting call. It ends when it is cancelled, when nobody reads its answer any more, and when the key it
@@ -49,7 +49,7 @@ impl Tools {
 /// Progress for as long as it is awaited, if the client asked for it.
 async fn progress(context: &RequestContext<RoleServer>) {
     let Some(token) = context.meta.get_progress_token() else { return pending().await };
-    let (mut tick, mut told) = (tokio::time::interval(PROGRESS), 0.0);
+    let (mut tick, mut told) = (tokio::time::interval(PROGRESS_INTERVAL), 0.0);
     loop {
         tick.tick().await;
         told += 1.0;

@@ -1,4 +1,4 @@
-//! The MCP server object, and which way in its calls come.
+//! The MCP server object, and over which transport its calls come.
 
 use crate::{
     client::backend::Backend,
@@ -9,7 +9,7 @@ use crate::{
 use rmcp::model::{JsonObject, ProtocolVersion, RequestStateCodec};
 use std::sync::Arc;
 
-/// Which way in a call came decides where claims are remembered and where a key may go.
+/// Over which transport a call came decides where claims are remembered and where a key may go.
 #[derive(Clone)]
 pub enum Transport {
     /// This process belongs to one client on this computer.
@@ -26,7 +26,7 @@ pub struct Tools {
     pub runtime: Runtime,
     /// Claims opened over HTTP, by caller; over stdio they are in its custody.
     pub claims: Arc<Claims>,
-    /// What is spoken over this way in.
+    /// What is spoken over this transport.
     pub versions: &'static [ProtocolVersion],
     /// Seals what clients carry between two calls.
     pub seal: RequestStateCodec,

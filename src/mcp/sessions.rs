@@ -28,17 +28,17 @@ use tokio::{runtime::Handle, sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Past this many, whoever has the most loses its oldest: an account, or all without a credential together.
-const MAX: usize = 1_000;
+const MAX_SESSIONS: usize = 1_000;
 
 /// Whoever has a credential is still served when nobody else leaves room.
-const MAX_ANONYMOUS: usize = MAX / 2;
+const MAX_ANONYMOUS: usize = MAX_SESSIONS / 2;
 const MAX_ANONYMOUS_PER_SOURCE: usize = 20;
 
 /// One key can't crowd out the others'.
 const MAX_PER_KEY: usize = 20;
 
 /// A session of Streamable HTTP ends when nothing was asked in it and no stream of it open for so long.
-const IDLE: Duration = Duration::from_secs(5 * 60);
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
 tokio::task_local! {
     /// Who makes the request that the SDK makes a session for.
@@ -200,13 +200,13 @@ impl Sessions {
         }
     }
 
-    /// Ends a session once nothing was asked in it for [`IDLE`].
+    /// Ends a session once nothing was asked in it for [`MAX_IDLE`].
     async fn end_when_idle(self: Arc<Self>, id: SessionId, life: Arc<Life>) {
         loop {
             tokio::select! {
                 () = life.over.cancelled() => return,
                 () = life.stirred.notified() => {}
-                () = sleep(IDLE), if life.busy.load(Ordering::Acquire) == 0 => {
+                () = sleep(MAX_IDLE), if life.busy.load(Ordering::Acquire) == 0 => {
                     // Looked at again where requests enter, so that none enters a session that ends.
                     let mut open = self.open();
                     let idle = |session: &OpenSession| *session.id == *id && life.busy.load(Ordering::Acquire) == 0;
@@ -234,10 +234,10 @@ impl Opening {
     }
 
     /// Answers the request.
-    pub async fn answered<T>(mut self, answer: impl Future<Output = T>, told: impl FnOnce(&T) -> bool) -> T {
+    pub async fn answered<T>(mut self, answer: impl Future<Output = T>, is_told: impl FnOnce(&T) -> bool) -> T {
         let Some(opener) = self.0.clone() else { return answer.await };
         let answer = OPENER.scope(opener, answer).await;
-        if told(&answer) {
+        if is_told(&answer) {
             self.0 = None;
         }
         answer
@@ -315,17 +315,17 @@ impl SessionManager for Sessions {
 /// Takes out those the newest has left no room for.
 fn crowded_out(open: &mut Vec<OpenSession>) -> Vec<OpenSession> {
     let Some(newest) = open.last() else { return Vec::new() };
-    let (by, bucket) = (newest.by.clone(), newest.source.rate_limit_key());
+    let (by, rate_limit_key) = (newest.by.clone(), newest.source.rate_limit_key());
     let anonymous = |session: &OpenSession| session.by.is_none();
     let mut out = Vec::new();
     if by.is_some() {
         out.extend(surplus(open, MAX_PER_KEY, |session| session.by == by, |_| ()));
     } else {
-        let neighbours = |session: &OpenSession| anonymous(session) && session.source.rate_limit_key() == bucket;
+        let neighbours = |session: &OpenSession| anonymous(session) && session.source.rate_limit_key() == rate_limit_key;
         out.extend(surplus(open, MAX_ANONYMOUS_PER_SOURCE, neighbours, |_| ()));
         out.extend(surplus(open, MAX_ANONYMOUS, anonymous, |session| session.source.network()));
     }
-    out.extend(surplus(open, MAX, |_| true, |session| session.account));
+    out.extend(surplus(open, MAX_SESSIONS, |_| true, |session| session.account));
     out
 }
 
@@ -366,7 +366,7 @@ mod tests {
         for session in sessions {
             all.push(session);
             crowded_out(&mut all);
-            assert!(all.len() <= MAX && all.iter().filter(|session| session.by.is_none()).count() <= MAX_ANONYMOUS);
+            assert!(all.len() <= MAX_SESSIONS && all.iter().filter(|session| session.by.is_none()).count() <= MAX_ANONYMOUS);
         }
         all.iter().filter(|session| session.id.parse::<usize>().unwrap() < of).count()
     }

@@ -3,7 +3,7 @@
 //! <https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>
 
 use crate::{
-    http::extract::body::MAX_BODY,
+    http::extract::body::MAX_BODY_BYTES,
     mcp::{
         caller::HttpCaller,
         json_rpc::rpc_error,
@@ -37,14 +37,14 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Messages that may wait to be handled, and answers that may wait to be read.
-const WAITING: usize = 64;
+const MAX_WAITING_MESSAGES: usize = 64;
 
 /// A client that opened a stream says who it is within this time.
-const HANDSHAKE: Duration = Duration::from_secs(60);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Keeps proxies from cutting the stream, and finds out that nobody is there any more: a session lives as long as its
 /// stream, however silent its client is.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
 struct Legacy<H> {
@@ -78,8 +78,8 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
     // Whoever knows it speaks in the session: 256 bits, and only their hash is kept.
     let id = URL_SAFE_NO_PAD.encode(app.context.runtime.bytes::<32>());
     let session = hashed(&id);
-    let (messages, received) = mpsc::channel::<RxJsonRpcMessage<RoleServer>>(WAITING);
-    let (to_client, answers) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(WAITING);
+    let (messages, received) = mpsc::channel::<RxJsonRpcMessage<RoleServer>>(MAX_WAITING_MESSAGES);
+    let (to_client, answers) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(MAX_WAITING_MESSAGES);
     let stop = CancellationToken::new();
     sessions.opened(&session, &caller, Inbox { messages, stop: stop.clone() });
     let stream = Stream { sessions, session, _stop: stop.clone().drop_guard() };
@@ -94,7 +94,7 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
         let transport = (to_client.sink_map_err(io::Error::other), received);
         // Returns after the handshake, so it is never awaited in the request.
         let greeted = tokio::select! {
-            greeted = timeout(HANDSHAKE, handler.serve_with_ct(transport, stop.child_token())) => greeted,
+            greeted = timeout(HANDSHAKE_TIMEOUT, handler.serve_with_ct(transport, stop.child_token())) => greeted,
             () = &mut over => return,
         };
         let Ok(Ok(running)) = greeted else { return };
@@ -114,7 +114,7 @@ async fn open<H: ServerHandler + Clone>(State(legacy): State<Legacy<H>>, Extensi
         Event::default().event("message").json_data(answer)
     });
     let events = first.chain(rest).take_until(cut);
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -134,7 +134,7 @@ async fn message<H: ServerHandler + Clone>(
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let bytes = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let Ok(mut message) = serde_json::from_slice::<ClientJsonRpcMessage>(&bytes) else {
         return rpc_error(StatusCode::BAD_REQUEST, -32602, "Invalid params");
     };

@@ -49,7 +49,7 @@ pub async fn run(backend: Backend, data: &Path, config: &Arc<Config>, client: Cl
         folder: std::env::current_dir().map_err(Error::internal)?,
         profile: client.profile.map_or_else(OnceLock::new, |profile| slug(&profile).into()),
         program: client.program,
-        given: keys::env_key(),
+        env_key: keys::env_key(),
         credentials: StoredKeys::new(data),
         claims: OnceLock::new(),
         revoked: Mutex::default(),

@@ -40,8 +40,8 @@ use std::{
 };
 use tokio_util::sync::DropGuard;
 
-/// The tools, over every way in that HTTP has: `/mcp`, and the routes of HTTP+SSE.
-pub fn ways_in(app: &App) -> (Arc<Endpoint<Tools>>, Router) {
+/// The tools, over every transport that HTTP has: `/mcp`, and the routes of HTTP+SSE.
+pub fn endpoints(app: &App) -> (Arc<Endpoint<Tools>>, Router) {
     let tools = Tools {
         schema_of,
         backend: Backend::Local(Local::new(app.clone(), Role::Serve, PathBuf::new())),
@@ -55,7 +55,7 @@ pub fn ways_in(app: &App) -> (Arc<Endpoint<Tools>>, Router) {
     serving(app, tools, legacy)
 }
 
-/// Any handler behind our doors; `legacy` is the one that HTTP+SSE speaks to.
+/// Any handler behind our endpoints; `legacy` is the one that HTTP+SSE speaks to.
 pub fn serving<H: ServerHandler + Clone>(app: &App, handler: H, legacy: H) -> (Arc<Endpoint<H>>, Router) {
     // Hosts and origins are checked by the gate, which knows the configured addresses.
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();

@@ -21,7 +21,7 @@ use crate::{
         server::{Tools, Transport},
         tool_schema,
     },
-    service::claims::poll::MAX_WAIT,
+    service::claims::poll::MAX_WAIT_SECONDS,
 };
 use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
@@ -43,14 +43,14 @@ use std::{
     time::Duration,
 };
 
-const DEFAULT_WAIT: u64 = 45;
+const DEFAULT_WAIT_SECONDS: u64 = 45;
 
 /// Registering again would not help.
-const GIVEN: &str = "This client was given its key in COUNTERSIGN_API_KEY, which goes before any key you register for: ask your human to \
+const ENV_KEY_GOES_FIRST: &str = "This client was given its key in COUNTERSIGN_API_KEY, which goes before any key you register for: ask your human to \
                      replace or remove it and to start this client again.";
 
 /// How long a client may keep the list of tools, in milliseconds.
-const TOOLS_KEPT: u64 = 5 * 60 * 1000;
+const TOOLS_TTL_MS: u64 = 5 * 60 * 1000;
 
 #[tool_router]
 impl Tools {
@@ -111,9 +111,9 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<PollResult>, ToolError> {
         let args = args?;
-        let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT);
-        if wait > MAX_WAIT {
-            return Err(Error::invalid("wait_seconds", format!("must be 0 to {MAX_WAIT}")).into());
+        let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT_SECONDS);
+        if wait > MAX_WAIT_SECONDS {
+            return Err(Error::invalid("wait_seconds", format!("must be 0 to {MAX_WAIT_SECONDS}")).into());
         }
         let wait = Duration::from_secs(wait);
         let polled = match &self.way {
@@ -229,7 +229,7 @@ impl Tools {
                 check.environment
             )
         } else if self.is_given_its_key() {
-            GIVEN.to_owned()
+            ENV_KEY_GOES_FIRST.to_owned()
         } else {
             // All of them: the new key takes the place of this one.
             let all: ScopeSet = check.scopes.iter().chain(check.missing.iter()).cloned().collect();
@@ -273,7 +273,7 @@ impl Tools {
     fn refused(&self, error: impl Into<ToolError>) -> ToolError {
         let refused = error.into();
         let another = matches!(refused.error, Error::Unauthorized { presented: true } | Error::InsufficientScope { .. });
-        if another && self.is_given_its_key() { refused.next(GIVEN) } else { refused }
+        if another && self.is_given_its_key() { refused.next(ENV_KEY_GOES_FIRST) } else { refused }
     }
 
     /// Where this caller's claims are remembered, and by what name.
@@ -338,7 +338,7 @@ impl ServerHandler for Tools {
     ) -> Result<ListToolsResult, ErrorData> {
         let tools = ListToolsResult::with_all_items(definitions());
         let hints = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
-        Ok(if hints { tools.with_ttl_ms(TOOLS_KEPT).with_cache_scope(CacheScope::Private) } else { tools })
+        Ok(if hints { tools.with_ttl_ms(TOOLS_TTL_MS).with_cache_scope(CacheScope::Private) } else { tools })
     }
 
     async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {

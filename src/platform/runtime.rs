@@ -54,7 +54,7 @@ impl Seen {
 impl Runtime {
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let unix = Duration::try_from(clock.now().as_duration()).unwrap_or_default();
-        let start = unix.saturating_sub(clock.elapsed()).min(LATEST_START);
+        let start = unix.saturating_sub(clock.elapsed()).min(MAX_START);
         let seen = Seen { latest: AtomicI64::new(i64::MIN), ahead: AtomicI64::new(i64::MIN) };
         Self { clock, entropy, start, seen: Arc::new(seen) }
     }
@@ -123,7 +123,7 @@ impl Runtime {
 
 /// 2261: nanoseconds since 1970 end in 2554, and rates are measured in them. A clock beyond it is wrong, and must not make
 /// sums of them fail.
-const LATEST_START: Duration = Duration::from_secs(291 * 31_557_600);
+const MAX_START: Duration = Duration::from_secs(291 * 31_557_600);
 
 struct SystemClock(Instant);
 

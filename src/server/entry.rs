@@ -40,10 +40,10 @@ pub struct Front {
 
 impl Front {
     pub fn new(app: App) -> Self {
-        let (mcp, mut routes) = streamable_http::ways_in(&app);
+        let (mcp, mut routes) = streamable_http::endpoints(&app);
         if !app.context.config.http.cors_origins.is_empty() {
-            let door = mcp.clone();
-            routes = routes.route(MCP, any(async move |request| door.answer(request).await));
+            let endpoint = mcp.clone();
+            routes = routes.route(MCP, any(async move |request| endpoint.answer(request).await));
         }
         Self { router: crate::server::router::router(app.clone(), routes), mcp, app }
     }

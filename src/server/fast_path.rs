@@ -29,7 +29,7 @@ pub const VERIFY: &str = "/v1/keys/verify";
 /// The handler without what axum would wrap it in.
 pub async fn verified(app: App, request: Request<Body>) -> Response {
     let api = ErrorFormat::Api(app.context.config.profile);
-    guard::at_once(app, api, request, async |app, request| {
+    guard::around_call(app, api, request, async |app, request| {
         let (mut parts, body) = request.into_parts();
         let presented = match Presented::from_request_parts(&mut parts, &app).await {
             Ok(presented) => presented,
@@ -44,7 +44,7 @@ pub async fn verified(app: App, request: Request<Body>) -> Response {
 /// Forward-auth in words a proxy can pass on, whatever the method it asks with and whatever it appends to the path.
 pub async fn authorized(app: App, request: Request<Body>) -> Response {
     let answering = async |app, request| Handler::call(forward_auth::authorize, request, app).await;
-    forward_auth::status_only(request, |request| guard::at_once(app, ErrorFormat::Bare, request, answering)).await
+    forward_auth::status_only(request, |request| guard::around_call(app, ErrorFormat::Bare, request, answering)).await
 }
 
 /// The same as routes, for methods that are not theirs and pages of other origins.
@@ -52,7 +52,7 @@ pub fn routes(app: &App) -> Router {
     let api = ErrorFormat::Api(app.context.config.profile);
     let no_method = async |_, _| fallback::method_not_allowed().await.into_response();
     let verify = post(async |State(app), request| verified(app, request).await)
-        .fallback(async move |State(app), request| guard::at_once(app, api, request, no_method).await);
+        .fallback(async move |State(app), request| guard::around_call(app, api, request, no_method).await);
     let authorize = any(async |State(app), request| authorized(app, request).await);
     with_cors(app, Router::new().route(VERIFY, verify)).route(AUTHORIZE, authorize).with_state(app.clone())
 }

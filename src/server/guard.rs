@@ -100,7 +100,7 @@ fn refused_query(address: &Uri) -> Option<HttpError> {
 
 /// All that is done around a call which services make for each of their own, in one piece: as layers of their own, the
 /// same would cost more than the call. It has no span; what fails is named in a line of its own.
-pub async fn at_once(
+pub async fn around_call(
     app: App,
     family: ErrorFormat,
     mut request: Request,
@@ -119,7 +119,7 @@ pub async fn at_once(
         request.extensions_mut().insert(slot.clone());
         unless_it_panics(answering(app.clone(), request)).await
     };
-    let response = slot.told(envelope::wrapped(&app, family, response));
+    let response = slot.add_to(envelope::wrapped(&app, family, response));
     if response.status().is_server_error() {
         tracing::error!(id = id.as_str(), status = response.status().as_u16(), "failed");
     }

@@ -8,8 +8,8 @@
 
 use crate::{
     http::{
-        extract::body::{MAX_BODY, TooLate},
-        shared_body::PIECE,
+        extract::body::{MAX_BODY_BYTES, TooLate},
+        shared_body::CHUNK_BYTES,
     },
     server::{
         connection_limits::ConnectionLimits,
@@ -60,26 +60,26 @@ pub trait Answers: Service<Request<Body>, Response = Response, Error = Infallibl
 impl<S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static> Answers for S {}
 
 /// Of a request's head, over all lines; more is 431. Our own longest, a browser with all its cookies, has 2 KiB.
-const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Requests of one HTTP/2 connection at once.
-const STREAMS: u32 = 32;
+const MAX_STREAMS: u32 = 32;
 
 /// The same of a proxy or service beside us, which has many callers.
-const STREAMS_OF_A_NEIGHBOUR: u32 = 100;
+const MAX_STREAMS_OF_A_NEIGHBOUR: u32 = 100;
 
 /// Streams a client reset before we came to them; the next one ends the connection (CVE-2023-44487).
 const MAX_RESETS: usize = 20;
 
 /// How often connections are looked at.
-const TICK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a connection that is kept may still ask once the server is about to end: it is answered, and told that this was
 /// the last answer. Proxies send requests on such connections while they are being closed.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// After being asked to end.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then takes no new connections and returns when the last one has had its answer. Dropping it
 /// cuts those that are left.
@@ -87,7 +87,7 @@ pub async fn serve<S: Answers>(mut listener: TcpListener, app: S, limits: Connec
     let (connections, untaken) = (limits.connections, Untaken::new(limits.untaken));
     let mut open =
         OpenConnections { limits, untaken: untaken.clone(), tasks: JoinSet::new(), all: VecDeque::new(), by_source: HashMap::new() };
-    let mut tick = interval(TICK);
+    let mut tick = interval(CHECK_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waiting: Option<(TcpStream, SocketAddr)> = None;
     loop {
@@ -171,7 +171,7 @@ impl OpenConnections {
         let pulse = Pulse::new(self.untaken.clone());
         self.all.push_back(Connection { pulse: pulse.clone(), quiet: Duration::ZERO, unread: Duration::ZERO, asked: false });
         let in_time = self.limits.body;
-        let streams = if place.is_some() { STREAMS } else { STREAMS_OF_A_NEIGHBOUR };
+        let streams = if place.is_some() { MAX_STREAMS } else { MAX_STREAMS_OF_A_NEIGHBOUR };
         self.tasks.spawn(async move {
             answer(stream, peer, app, pulse, streams, in_time).await;
             drop(place);
@@ -184,15 +184,15 @@ impl OpenConnections {
         self.all.retain_mut(|connection| {
             let Connection { pulse, quiet, unread, asked } = connection;
             let (wrote, busy) = (pulse.wrote(), pulse.is_busy());
-            *unread = if !wrote && pulse.has_untaken() { unread.saturating_add(TICK) } else { Duration::ZERO };
+            *unread = if !wrote && pulse.has_untaken() { unread.saturating_add(CHECK_INTERVAL) } else { Duration::ZERO };
             if *unread > patience {
                 pulse.end(End::Now);
             } else if wrote || busy {
                 (*quiet, *asked) = (Duration::ZERO, true);
                 return true;
             }
-            *quiet = quiet.saturating_add(TICK);
-            if !*asked && *quiet > head || *quiet > idle.saturating_add(GRACE) {
+            *quiet = quiet.saturating_add(CHECK_INTERVAL);
+            if !*asked && *quiet > head || *quiet > idle.saturating_add(SHUTDOWN_GRACE) {
                 pulse.end(End::Now);
             } else if *quiet > idle {
                 pulse.end(End::Politely);
@@ -221,7 +221,7 @@ impl OpenConnections {
     /// Ends connections until half of what answers may take is free, first who holds most.
     fn end_hoarders(&mut self) {
         let held = |connection: &&Connection| connection.pulse.held.load(Ordering::Relaxed);
-        let ending = |connection: &&Connection| connection.pulse.told.load(Ordering::Relaxed) == End::Now as u8;
+        let ending = |connection: &&Connection| connection.pulse.ending.load(Ordering::Relaxed) == End::Now as u8;
         let leaving: usize = self.all.iter().filter(ending).map(|connection| held(&connection)).sum();
         let mut over = self.untaken.held().saturating_sub(leaving).saturating_sub(self.limits.untaken / 2);
         let mut hoarders: Vec<_> = self.all.iter().filter(|connection| held(connection) > 0 && !ending(connection)).collect();
@@ -245,14 +245,14 @@ impl OpenConnections {
 async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: Arc<Pulse>, streams: u32, in_time: Duration) {
     let mut protocols = Builder::new(TokioExecutor::new());
     // Head and body leave in one piece: our answers are small.
-    protocols.http1().max_buf_size(MAX_HEAD).writev(false);
+    protocols.http1().max_buf_size(MAX_HEAD_BYTES).writev(false);
     protocols
         .http2()
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
         .max_concurrent_streams(streams)
-        .max_send_buf_size(PIECE)
+        .max_send_buf_size(CHUNK_BYTES)
         .max_pending_accept_reset_streams(MAX_RESETS)
-        .initial_stream_window_size(MAX_BODY as u32);
+        .initial_stream_window_size(MAX_BODY_BYTES as u32);
     let service = service_fn(|mut request: Request<Incoming>| {
         let (version, question) = (request.version(), matches!(*request.method(), Method::GET | Method::HEAD));
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -263,7 +263,7 @@ async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: A
         let (under_way, answer) = (UnderWay::new(&pulse), app.clone().call(request));
         async move {
             let mut answer = answer.await;
-            if under_way.0.told.load(Ordering::Relaxed) == End::Soon as u8
+            if under_way.0.ending.load(Ordering::Relaxed) == End::Soon as u8
                 && version < Version::HTTP_2
                 && let Ok(answer) = &mut answer
             {
@@ -277,11 +277,11 @@ async fn answer(stream: TcpStream, peer: SocketAddr, app: impl Answers, pulse: A
     let mut asked_to_end = false;
     let ended = poll_fn(|context| {
         pulse.task.register(context.waker());
-        let told = pulse.told.load(Ordering::Acquire);
-        if told == End::Now as u8 {
+        let ending = pulse.ending.load(Ordering::Acquire);
+        if ending == End::Now as u8 {
             return Poll::Ready(Ok(()));
         }
-        if told == End::Politely as u8 && !std::mem::replace(&mut asked_to_end, true) {
+        if ending == End::Politely as u8 && !std::mem::replace(&mut asked_to_end, true) {
             served.as_mut().graceful_shutdown();
         }
         served.as_mut().poll(context)

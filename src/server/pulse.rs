@@ -1,4 +1,4 @@
-//! What is seen of a connection from outside, and what it is told.
+//! What is seen of a connection from outside, and how it is to end.
 
 use crate::server::unread_total::Untaken;
 use futures::task::AtomicWaker;
@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::net::TcpStream;
 
-/// What a connection is told.
+/// How a connection is to end.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub enum End {
@@ -39,7 +39,8 @@ pub struct Pulse {
     pub under_way: AtomicU32,
     /// [`WROTE`] and [`STUCK`].
     wire: AtomicU8,
-    pub told: AtomicU8,
+    /// How it is to end, an [`End`]; 0: not yet.
+    pub ending: AtomicU8,
     /// Bytes of answers that wait for the client to take them, as far as [`super::untaken`] counts.
     pub held: AtomicUsize,
     pub task: AtomicWaker,
@@ -47,8 +48,8 @@ pub struct Pulse {
 
 impl Pulse {
     pub fn new(all: Arc<Untaken>) -> Arc<Self> {
-        let (under_way, wire, told, held) = (AtomicU32::new(0), AtomicU8::new(0), AtomicU8::new(0), AtomicUsize::new(0));
-        Arc::new(Self { all, under_way, wire, told, held, task: AtomicWaker::new() })
+        let (under_way, wire, ending, held) = (AtomicU32::new(0), AtomicU8::new(0), AtomicU8::new(0), AtomicUsize::new(0));
+        Arc::new(Self { all, under_way, wire, ending, held, task: AtomicWaker::new() })
     }
 
     /// Whether bytes left since the last look.
@@ -66,7 +67,7 @@ impl Pulse {
     }
 
     pub fn end(&self, how: End) {
-        self.told.fetch_max(how as u8, Ordering::Release);
+        self.ending.fetch_max(how as u8, Ordering::Release);
         self.task.wake();
     }
 }

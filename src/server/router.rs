@@ -6,7 +6,7 @@ use crate::{
         agent_auth::registration,
         discovery::metadata,
         envelope::{self, ErrorFormat},
-        extract::body::MAX_BODY,
+        extract::body::MAX_BODY_BYTES,
         functions, health,
         oauth::{introspect, register, token},
         openapi::document::Document,
@@ -45,7 +45,7 @@ pub fn router(app: App, mcp: Router) -> Router {
     programs
         .merge(crate::web::router(&app).layer(from_fn_with_state(app.clone(), guard::known_host)))
         .layer(Extension(Document::new(routes)))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(app.clone())
         .merge(with_cors(&app, mcp))
         .layer(from_fn_with_state(app.clone(), guard::request_id))

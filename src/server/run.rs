@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 /// What is under way when the server is told to end gets this long: with what is then written, below the 10 seconds
 /// after which supervisors kill.
-pub const DRAIN: Duration = Duration::from_secs(8);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Files that are no connections: the store's, logs.
-const OTHER_FILES: u64 = 64;
+const RESERVED_FILES: u64 = 64;
 
 /// The running server: HTTP, the owner's socket and upkeep.
 pub struct Pages {
@@ -72,7 +72,7 @@ fn limits(config: &Config) -> io::Result<ConnectionLimits> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files)?;
-    let room = files.current.map_or(u64::MAX, |most| most.saturating_sub(OTHER_FILES + places(Some(most))).max(1));
+    let room = files.current.map_or(u64::MAX, |most| most.saturating_sub(RESERVED_FILES + places(Some(most))).max(1));
     let connections = usual.connections.min(usize::try_from(room).unwrap_or(usize::MAX));
     if connections < usual.connections {
         tracing::warn!("at most {connections} connections at once: the limit of open files (`ulimit -Hn`) is low");

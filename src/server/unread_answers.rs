@@ -6,7 +6,7 @@
 //! has one at a time.
 
 use crate::{
-    http::shared_body::{PIECE, Shared},
+    http::shared_body::{CHUNK_BYTES, Shared},
     server::pulse::{Pulse, UnderWay},
 };
 use axum::{
@@ -21,10 +21,10 @@ use std::{
 };
 
 /// What a stream of HTTP/2 takes besides.
-const OF_A_STREAM: usize = 4 * 1024;
+const BYTES_PER_STREAM: usize = 4 * 1024;
 
 /// What the buffers of an HTTP/1.1 connection take that writes: as much as hyper gathers, and a piece.
-const OF_A_CONNECTION: usize = 16 * 1024 + PIECE;
+const BYTES_PER_CONNECTION: usize = 16 * 1024 + CHUNK_BYTES;
 
 /// The answer on its way out, counted. Where there is no room a large one is dropped, if it is to a question only: it may be
 /// asked again, and what a change answers may be there this once.
@@ -32,13 +32,13 @@ pub fn counted(under_way: UnderWay, version: Version, question: bool, answer: Re
     let size = answer.body().size_hint();
     let whole = size.exact().map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     let (counted, answer) = match whole {
-        Some(whole) if version < Version::HTTP_2 && whole <= PIECE => (Counted::Not, answer),
+        Some(whole) if version < Version::HTTP_2 && whole <= CHUNK_BYTES => (Counted::Not, answer),
         Some(whole) => {
             let shared = answer.extensions().get::<Shared>().map_or(0, |shared| shared.0);
             let own = whole.saturating_sub(shared);
-            let besides = if version < Version::HTTP_2 { OF_A_CONNECTION } else { OF_A_STREAM };
+            let besides = if version < Version::HTTP_2 { BYTES_PER_CONNECTION } else { BYTES_PER_STREAM };
             let bytes = own.saturating_add(besides);
-            if under_way.0.all.is_full(bytes) && question && own > PIECE {
+            if under_way.0.all.is_full(bytes) && question && own > CHUNK_BYTES {
                 (Counted::Not, busy())
             } else {
                 (Counted::Whole(Held::new(under_way.0.clone(), bytes)), answer)
@@ -133,7 +133,7 @@ impl hyper::body::Body for Taking {
             }
         }
         // What comes bit by bit is in pieces already, and its readers like events whole.
-        let length = if matches!(self.counted, Counted::Frames(_)) { self.rest.len() } else { self.rest.len().min(PIECE) };
+        let length = if matches!(self.counted, Counted::Frames(_)) { self.rest.len() } else { self.rest.len().min(CHUNK_BYTES) };
         Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 

@@ -27,7 +27,7 @@ impl Unknown {
     const ALL: [Self; 3] = [Self::Unnamed, Self::Unreadable, Self::Unsaid];
 
     /// What is wrong, and what mends it.
-    const fn told(self) -> (&'static str, &'static str) {
+    const fn describe(self) -> (&'static str, &'static str) {
         match self {
             Self::Unnamed => (
                 "a proxy that `trusted_proxies` does not name passes requests on",
@@ -75,7 +75,7 @@ impl Callers {
         let bit = unknown as u8;
         // Looked at first: a line in memory that all cores write to is slow.
         if self.seen.load(Ordering::Relaxed) & bit == 0 && self.seen.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            let (what, todo) = unknown.told();
+            let (what, todo) = unknown.describe();
             tracing::warn!("{what} ({neighbour}): all callers behind it count as one, and nobody sees where they are; {todo}");
         }
     }
@@ -84,7 +84,7 @@ impl Callers {
     pub fn unknown(&self) -> Vec<(String, String)> {
         let seen = self.seen.load(Ordering::Relaxed);
         let happened = Unknown::ALL.into_iter().filter(|unknown| seen & *unknown as u8 != 0);
-        happened.map(|unknown| unknown.told()).map(|(what, todo)| (what.to_owned(), todo.to_owned())).collect()
+        happened.map(|unknown| unknown.describe()).map(|(what, todo)| (what.to_owned(), todo.to_owned())).collect()
     }
 }
 

@@ -17,10 +17,10 @@ use jiff::{SignedDuration, SignedDurationRound, Timestamp, Unit};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How often it is noted while nothing ends.
-const STEP: SignedDuration = SignedDuration::from_secs(60);
+const NOTE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// Clocks are set by less than this all the time.
-const NOTHING: SignedDuration = SignedDuration::from_secs(5);
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the last process noted.
 pub fn noted(rows: &dyn Read) -> Result<Option<Timestamp>, StoreError> {
@@ -55,7 +55,7 @@ impl LatestTime {
     pub fn clock_behind(&self) -> Option<String> {
         let behind = self.runtime.clock_is_behind();
         let rounded = behind.round(SignedDurationRound::new().smallest(Unit::Second)).unwrap_or(behind);
-        (behind > NOTHING).then(|| format!("{rounded:#} behind the latest time seen, {}", self.runtime.now()))
+        (behind > CLOCK_TOLERANCE).then(|| format!("{rounded:#} behind the latest time seen, {}", self.runtime.now()))
     }
 
     /// Something that ended at `end` is told as over: the next process is to know.
@@ -68,7 +68,7 @@ impl LatestTime {
     /// Now and then.
     pub(super) async fn note_time_again(&self) {
         let noted = Timestamp::from_millisecond(self.noted.load(Ordering::Acquire)).unwrap_or(Timestamp::MIN);
-        if self.runtime.now() >= after(noted, STEP) {
+        if self.runtime.now() >= after(noted, NOTE_INTERVAL) {
             self.note_time().await;
         }
     }

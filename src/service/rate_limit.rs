@@ -1,7 +1,7 @@
 //! Rate limits of plans: GCRA by `governor`, exact under concurrency, decided in memory.
 //!
-//! All the state GCRA has is one time per allowance: when the whole of it is there again. These times are written to
-//! the store behind the requests, so that a restart gives nobody a fresh allowance.
+//! All the state GCRA (ITU-T I.371) has is one time per allowance: the theoretical arrival time, at which it is replenished. These
+//! times are written to the store behind the requests, so that a restart gives nobody a fresh allowance.
 
 use crate::{
     api::{error::Error, verification::RateLimit},
@@ -35,12 +35,12 @@ use std::{
     time::Duration,
 };
 
-const SECOND: u64 = 1_000_000_000;
+const SECOND_NANOS: u64 = 1_000_000_000;
 
-const MINUTE: u64 = 60 * SECOND;
+const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
 
 /// Allowances written at once: those that owe most go first, and a store's writer stays free for others.
-const BATCH: usize = 5_000;
+const MAX_METERS_PER_WRITE: usize = 5_000;
 
 /// The runtime's monotonic clock in governor's terms: Unix nanoseconds. governor keeps its states relative to the first
 /// reading of its clock; that one is the epoch, so states mean the same to every limiter and in the store.
@@ -91,11 +91,11 @@ impl Limiter {
         Self { per_minute, governor: RateLimiter::new(Quota::per_minute(per_minute), OnMeters, clock.clone()), clock }
     }
 
-    fn standing(&self, meter: &Meter, wait: Option<Duration>) -> RateLimit {
+    fn status(&self, meter: &Meter, wait: Option<Duration>) -> RateLimit {
         let owed = meter.tat().duration_since(self.clock.now()).as_u64();
         let limit = self.per_minute.get();
-        let used = u32::try_from(owed.saturating_mul(u64::from(limit)).div_ceil(MINUTE)).unwrap_or(limit);
-        let refill = i64::try_from(owed.div_ceil(SECOND)).unwrap_or(60);
+        let used = u32::try_from(owed.saturating_mul(u64::from(limit)).div_ceil(MINUTE_NANOS)).unwrap_or(limit);
+        let refill = i64::try_from(owed.div_ceil(SECOND_NANOS)).unwrap_or(60);
         RateLimit {
             limit,
             remaining: limit.saturating_sub(used),
@@ -106,19 +106,19 @@ impl Limiter {
 
     /// Undoes a charge.
     fn give_back(&self, meter: &Meter, cost: u32) {
-        let taken = u64::from(cost) * (MINUTE / u64::from(self.per_minute.get()));
+        let taken = u64::from(cost) * (MINUTE_NANOS / u64::from(self.per_minute.get()));
         let Ok(()) =
             meter.change(|at| Ok::<_, std::convert::Infallible>(((), at.unwrap_or_default().as_u64().saturating_sub(taken).into())));
     }
 
     fn charge(&self, meter: &Arc<Meter>, cost: u32) -> Result<RateLimit, RateLimit> {
-        let Some(cost) = NonZeroU32::new(cost) else { return Ok(self.standing(meter, None)) };
+        let Some(cost) = NonZeroU32::new(cost) else { return Ok(self.status(meter, None)) };
         let wait = |not_until: NotUntil<Nanos>| not_until.wait_time_from(self.clock.now());
         match self.governor.check_key_n(meter, cost) {
-            Ok(Ok(())) => Ok(self.standing(meter, None)),
-            Ok(Err(not_until)) => Err(self.standing(meter, Some(wait(not_until)))),
+            Ok(Ok(())) => Ok(self.status(meter, None)),
+            Ok(Err(not_until)) => Err(self.status(meter, Some(wait(not_until)))),
             // More than the plan ever allows at once.
-            Err(_) => Err(self.standing(meter, Some(Duration::from_secs(60)))),
+            Err(_) => Err(self.status(meter, Some(Duration::from_secs(60)))),
         }
     }
 }
@@ -146,10 +146,10 @@ pub struct PlanLimits {
     runtime: Runtime,
 }
 
-/// What the store should learn: allowances that were charged, and those that are whole again.
+/// What the store should learn: allowances that were charged, and those that are replenished.
 pub(crate) struct Unwritten {
     pub(crate) charged: Vec<(Arc<Meter>, Nanos)>,
-    pub(crate) whole: Vec<RateLimitKey>,
+    pub(crate) replenished: Vec<RateLimitKey>,
 }
 
 impl PlanLimits {
@@ -169,10 +169,10 @@ impl PlanLimits {
     /// back in between blocks nobody for long.
     pub fn restore(&self, stored: Vec<(RateLimitKey, u64)>) {
         let now = self.runtime.monotonic_nanos();
-        for (bucket, tat) in stored {
-            self.stored().insert(bucket, tat.into());
+        for (key, tat) in stored {
+            self.stored().insert(key, tat.into());
             if tat > now {
-                self.meters.of(bucket).set_tat(tat.min(now + MINUTE).into());
+                self.meters.of(key).set_tat(tat.min(now + MINUTE_NANOS).into());
             }
         }
     }
@@ -206,7 +206,7 @@ impl PlanLimits {
         let mut tightest = None;
         for (before, (limiter, meter)) in self.limiters_of(key).enumerate() {
             match self.charge(&limiter, meter, cost) {
-                Ok(standing) => tightest = Some(tightest.map_or(standing, |so_far| tighter(so_far, standing))),
+                Ok(status) => tightest = Some(tightest.map_or(status, |so_far| tighter(so_far, status))),
                 Err(over) => {
                     // A refused call costs nothing anywhere.
                     self.limiters_of(key).take(before).for_each(|(limiter, meter)| limiter.give_back(meter, cost));
@@ -218,16 +218,16 @@ impl PlanLimits {
     }
 
     fn charge(&self, limiter: &Limiter, meter: &Arc<Meter>, cost: u32) -> Result<RateLimit, RateLimit> {
-        let standing = limiter.charge(meter, cost)?;
-        if self.owes(meter) {
+        let status = limiter.charge(meter, cost)?;
+        if self.is_depleted(meter) {
             self.list(meter);
         }
-        Ok(standing)
+        Ok(status)
     }
 
-    /// Whether a restart within a second would give something back: what is whole by then is not written.
-    fn owes(&self, meter: &Meter) -> bool {
-        meter.tat().as_u64() > self.runtime.monotonic_nanos() + SECOND
+    /// Whether a restart within a second would give something back: what is replenished by then is not written.
+    fn is_depleted(&self, meter: &Meter) -> bool {
+        meter.tat().as_u64() > self.runtime.monotonic_nanos() + SECOND_NANOS
     }
 
     pub(crate) fn list(&self, meter: &Arc<Meter>) {
@@ -238,11 +238,11 @@ impl PlanLimits {
 
     /// Where a key stands; takes nothing.
     pub fn rate_limit_status_of_key(&self, key: &CachedKey) -> Option<RateLimit> {
-        self.limiters_of(key).map(|(limiter, meter)| limiter.standing(meter, None)).reduce(tighter)
+        self.limiters_of(key).map(|(limiter, meter)| limiter.status(meter, None)).reduce(tighter)
     }
 
     /// The most one call of a key may cost.
-    pub fn most_at_once(&self, key: &CachedKey) -> Option<u32> {
+    pub fn max_cost(&self, key: &CachedKey) -> Option<u32> {
         self.limiters_of(key).map(|(limiter, _)| limiter.per_minute.get()).min()
     }
 
@@ -259,27 +259,27 @@ impl PlanLimits {
         let listed = std::mem::take(&mut *self.charged.lock().unwrap_or_else(PoisonError::into_inner));
         // Before they are read: who charges from now on lists them again.
         listed.iter().for_each(|meter| meter.listed.store(false, Ordering::Release));
-        let candidates = if all { self.meters.depleted(now) } else { listed.into_iter().filter(|meter| self.owes(meter)).collect() };
+        let candidates = if all { self.meters.depleted(now) } else { listed.into_iter().filter(|meter| self.is_depleted(meter)).collect() };
         let stored = self.stored();
         let unknown = |meter: Arc<Meter>| Some(meter.tat()).filter(|at| stored.get(&meter.of) != Some(at)).map(|at| (meter, at));
         let mut charged: Vec<_> = candidates.into_iter().filter_map(unknown).collect();
-        let most = if all { usize::MAX } else { BATCH };
+        let most = if all { usize::MAX } else { MAX_METERS_PER_WRITE };
         if charged.len() > most {
             charged.sort_unstable_by_key(|(_, tat)| std::cmp::Reverse(*tat));
             charged.drain(most..).for_each(|(meter, _)| self.list(&meter));
         }
         // One whose stored time has passed may have been charged again since.
-        let is_whole = |bucket: RateLimitKey| self.meters.find(bucket).is_none_or(|meter| meter.tat() <= now);
-        let passed = stored.iter().filter(|(_, tat)| **tat <= now).map(|(bucket, _)| *bucket);
-        let whole = passed.filter(|bucket| is_whole(*bucket)).take(most).collect();
-        Unwritten { charged, whole }
+        let is_replenished = |key: RateLimitKey| self.meters.find(key).is_none_or(|meter| meter.tat() <= now);
+        let passed = stored.iter().filter(|(_, tat)| **tat <= now).map(|(key, _)| *key);
+        let replenished = passed.filter(|key| is_replenished(*key)).take(most).collect();
+        Unwritten { charged, replenished }
     }
 
-    pub(crate) fn written(&self, Unwritten { charged, whole }: &Unwritten) {
+    pub(crate) fn written(&self, Unwritten { charged, replenished }: &Unwritten) {
         let mut stored = self.stored();
         stored.extend(charged.iter().map(|(meter, at)| (meter.of, *at)));
-        for bucket in whole {
-            stored.remove(bucket);
+        for key in replenished {
+            stored.remove(key);
         }
     }
 }
@@ -295,7 +295,7 @@ pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(RateLimitKey, u64)>, StoreE
     found.into_iter().map(read).collect()
 }
 
-/// A brake on polls with claim tokens nobody issued: 60 a minute per source.
+/// A limit on polls with claim tokens nobody issued: 60 a minute per source.
 pub struct SourceLimit {
     clock: LimitClock,
     governor: RateLimiter<String, DashMapStateStore<String>, LimitClock, NoOpMiddleware<Nanos>>,

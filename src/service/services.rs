@@ -100,7 +100,7 @@ impl Services {
                     revocations.notify_waiters();
                 }
                 // Last: who is woken finds nothing that the change made untrue.
-                registrations.told(changed);
+                registrations.follow(changed);
             }
         });
         let (limits, noted) = store

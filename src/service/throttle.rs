@@ -22,7 +22,7 @@ pub fn check_throttles(rows: &dyn Read, limits: &[Throttle], now: Timestamp, det
 }
 
 pub fn is_any_throttled(rows: &dyn Read, limits: &[Throttle], now: Timestamp) -> Result<bool, StoreError> {
-    limits.iter().try_fold(false, |used_up, limit| Ok(used_up || rows::charged(rows, limit, now)? >= limit.max))
+    limits.iter().try_fold(false, |depleted, limit| Ok(depleted || rows::charged(rows, limit, now)? >= limit.max))
 }
 
 pub fn charge_throttles(rows: &mut dyn Write, limits: &[Throttle], now: Timestamp) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use jiff::{ToSpan, civil::Date};
 use std::collections::BTreeMap;
 
 /// How many days of numbers are kept.
-pub const KEPT_DAYS: i64 = 400;
+pub const RETENTION_DAYS: i64 = 400;
 
 /// The subject of the rows that sum all keys.
 pub const EVERYBODY: &str = "all";
@@ -37,7 +37,7 @@ pub fn add_day(rows: &mut dyn Write, subject: &str, date: Date, day: &Day) -> Re
 
 /// A day's first row takes the place of the oldest.
 fn forget_old_days(rows: &mut dyn Write, subject: &str, today: Date) -> Result<(), StoreError> {
-    let Ok(oldest) = today.checked_sub(KEPT_DAYS.days()) else { return Ok(()) };
+    let Ok(oldest) = today.checked_sub(RETENTION_DAYS.days()) else { return Ok(()) };
     for (key, _) in rows.scan(Table::UsageDays, &rows::entry(&[subject, ""]), None, Order::Ascending, 8)? {
         if key < row(subject, oldest) {
             rows.remove(Table::UsageDays, &key);

@@ -17,18 +17,18 @@ use std::{
 };
 
 /// A key's rows are written at most this often.
-const STEP: SignedDuration = SignedDuration::from_secs(60);
+const WRITE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
 /// Keys written at once: keeps the store's one writer free for others.
-pub const BATCH: usize = 500;
+pub const MAX_KEYS_PER_WRITE: usize = 500;
 
 /// Keys written per second at most: each costs the store as much as some verifications. With more in use their turn
-/// comes less often than [`STEP`].
-pub const PER_SECOND: usize = 300;
+/// comes less often than [`WRITE_INTERVAL`].
+pub const MAX_KEYS_PER_SECOND: usize = 300;
 
 /// Keys whose numbers wait in memory at most, some 70 bytes each. More in use than that, or a store that fails for long,
 /// fills it; then numbers are lost.
-const MOST: usize = 1 << 20;
+const MAX_UNWRITTEN_KEYS: usize = 1 << 20;
 
 /// Whose uses wait to be written. They are on the meters.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl UsageLog {
         let mut uses = meter.uses();
         if uses.is_none() {
             let mut waiting = self.waiting();
-            if waiting.len() >= MOST {
+            if waiting.len() >= MAX_UNWRITTEN_KEYS {
                 return;
             }
             waiting.next.push(meter.clone());
@@ -69,7 +69,7 @@ impl UsageLog {
     /// Begins another round if it is time, or with `all` of them.
     pub fn begin(&self, now: Timestamp, all: bool) {
         let mut waiting = self.waiting();
-        if all || (waiting.round.is_empty() && waiting.began.is_none_or(|at| now.duration_since(at).abs() >= STEP)) {
+        if all || (waiting.round.is_empty() && waiting.began.is_none_or(|at| now.duration_since(at).abs() >= WRITE_INTERVAL)) {
             let next = std::mem::take(&mut waiting.next);
             waiting.round.extend(next);
             waiting.round.sort_unstable_by_key(|meter| Reverse(meter.of));
@@ -150,15 +150,15 @@ mod tests {
     #[test]
     fn a58_numbers_that_can_not_be_written_fill_no_memory() {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
-        let meters = meters(MOST + 1000);
+        let meters = meters(MAX_UNWRITTEN_KEYS + 1000);
         meters.iter().for_each(|meter| log.note(meter, None, None, now));
         log.begin(now, true);
-        log.give_back(log.take(BATCH));
-        assert_eq!(log.waiting().len(), MOST);
+        log.give_back(log.take(MAX_KEYS_PER_WRITE));
+        assert_eq!(log.waiting().len(), MAX_UNWRITTEN_KEYS);
         meters.iter().for_each(|meter| log.note(meter, None, None, now));
         assert_eq!(uses(&meters[0]), 2, "those that have a place go on");
-        assert_eq!(uses(&meters[MOST]), 0);
-        assert_eq!(log.all_pending_days().values().map(|day| day.accepted).sum::<u64>(), 2 * MOST as u64);
+        assert_eq!(uses(&meters[MAX_UNWRITTEN_KEYS]), 0);
+        assert_eq!(log.all_pending_days().values().map(|day| day.accepted).sum::<u64>(), 2 * MAX_UNWRITTEN_KEYS as u64);
     }
 
     #[test]
@@ -183,20 +183,20 @@ mod tests {
     #[test]
     fn of_more_keys_than_can_be_written_at_once_each_has_its_turn() {
         let (log, now) = (UsageLog::default(), Timestamp::UNIX_EPOCH);
-        let keys = meters(5 * PER_SECOND);
+        let keys = meters(5 * MAX_KEYS_PER_SECOND);
         let mut written = HashSet::new();
         keys.iter().for_each(|key| log.note(key, None, None, now));
         for _second in 0..5 {
             log.begin(now, false);
-            let taken: Vec<_> = log.take(PER_SECOND).into_iter().map(|(key, _)| key.of).collect();
-            assert_eq!((taken.len(), taken.is_sorted()), (PER_SECOND, true));
+            let taken: Vec<_> = log.take(MAX_KEYS_PER_SECOND).into_iter().map(|(key, _)| key.of).collect();
+            assert_eq!((taken.len(), taken.is_sorted()), (MAX_KEYS_PER_SECOND, true));
             written.extend(taken);
             keys.iter().for_each(|key| log.note(key, None, None, now));
         }
         log.begin(now, false);
-        assert!(log.take(PER_SECOND).is_empty(), "the next round begins a minute after this one began");
+        assert!(log.take(MAX_KEYS_PER_SECOND).is_empty(), "the next round begins a minute after this one began");
         assert_eq!(written.len(), keys.len());
-        log.begin(crate::domain::time::after(now, STEP), false);
+        log.begin(crate::domain::time::after(now, WRITE_INTERVAL), false);
         assert_eq!(log.take(keys.len()).len(), keys.len());
     }
 }

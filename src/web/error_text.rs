@@ -33,7 +33,7 @@ impl ErrorText {
     }
 }
 
-fn told(status: StatusCode, title: &'static str, advice: impl Into<String>) -> ErrorText {
+fn error_text(status: StatusCode, title: &'static str, advice: impl Into<String>) -> ErrorText {
     ErrorText { status, title, advice: advice.into(), field: None, next: NextLink::Start }
 }
 
@@ -42,22 +42,22 @@ pub fn explain(error: &Error) -> ErrorText {
     use StatusCode as S;
     match error {
         Error::Invalid { field, detail } => {
-            told(S::BAD_REQUEST, "Please check what you entered", sentence(label_of(field), detail)).about(field)
+            error_text(S::BAD_REQUEST, "Please check what you entered", sentence(label_of(field), detail)).about(field)
         }
-        Error::Malformed { detail } => told(S::BAD_REQUEST, "That request was not readable", sentence("", detail)),
-        Error::InvalidScope { detail, .. } => told(S::BAD_REQUEST, "Unknown permission", sentence("The request was refused:", detail)),
-        Error::InvalidLoginHint => told(S::BAD_REQUEST, "That is not an e-mail address", "Write it like user@example.com."),
+        Error::Malformed { detail } => error_text(S::BAD_REQUEST, "That request was not readable", sentence("", detail)),
+        Error::InvalidScope { detail, .. } => error_text(S::BAD_REQUEST, "Unknown permission", sentence("The request was refused:", detail)),
+        Error::InvalidLoginHint => error_text(S::BAD_REQUEST, "That is not an e-mail address", "Write it like user@example.com."),
         Error::UnsupportedGrantType | Error::UnsupportedType => {
-            told(S::BAD_REQUEST, "That is not supported here", "Programs find what is supported in /auth.md.")
+            error_text(S::BAD_REQUEST, "That is not supported here", "Programs find what is supported in /auth.md.")
         }
-        Error::WrongCode => told(
+        Error::WrongCode => error_text(
             S::BAD_REQUEST,
             "That code is not valid",
             "It may be mistyped, expired or already used. Check it against what your agent shows, or ask your agent for a fresh one.",
         )
         .about("code")
         .then(NextLink::EnterCode),
-        Error::FreshCodeNeeded => told(
+        Error::FreshCodeNeeded => error_text(
             S::CONFLICT,
             "Now a fresh code, please",
             "Many wrong codes are being entered here at the moment, so one code is not enough. If yours was right, it is noted. Ask your agent \
@@ -66,72 +66,72 @@ pub fn explain(error: &Error) -> ErrorText {
         .about("code")
         .then(NextLink::EnterCode),
         Error::InvalidGrant | Error::InvalidRefreshToken | Error::InvalidClaimToken | Error::ClaimExpired | Error::ExpiredToken { .. } => {
-            told(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.").then(NextLink::EnterCode)
+            error_text(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.").then(NextLink::EnterCode)
         }
         Error::AuthorizationPending { .. } | Error::SlowDown { .. } => {
-            told(S::BAD_REQUEST, "Nothing is decided yet", "Enter the code your agent shows, then approve or deny.").then(NextLink::EnterCode)
+            error_text(S::BAD_REQUEST, "Nothing is decided yet", "Enter the code your agent shows, then approve or deny.").then(NextLink::EnterCode)
         }
-        Error::AccessDenied => told(S::FORBIDDEN, "The request was denied", "If that was a mistake, ask your agent to start again."),
-        Error::AlreadyDecided => told(
+        Error::AccessDenied => error_text(S::FORBIDDEN, "The request was denied", "If that was a mistake, ask your agent to start again."),
+        Error::AlreadyDecided => error_text(
             S::CONFLICT,
             "This request is already decided",
             "The first decision counts and nothing changed now. To take an approval back, revoke the key.",
         )
         .then(NextLink::Decision),
         Error::ClaimedOrInFlight { .. } => {
-            told(S::CONFLICT, "Somebody is deciding this request", "Wait a few minutes, or ask your agent for a fresh code.")
+            error_text(S::CONFLICT, "Somebody is deciding this request", "Wait a few minutes, or ask your agent for a fresh code.")
         }
-        Error::ReviewChanged => told(
+        Error::ReviewChanged => error_text(
             S::CONFLICT,
             "The request changed while you were looking at it",
             "Nothing was decided. This is how it stands now: please look again before you decide.",
         ),
         Error::TooManyAttempts { .. } => {
-            told(S::TOO_MANY_REQUESTS, "No further code for this request", "Ask your agent to start again in a moment.")
+            error_text(S::TOO_MANY_REQUESTS, "No further code for this request", "Ask your agent to start again in a moment.")
         }
         Error::Unauthorized { .. } | Error::CallerUnauthorized { .. } => {
-            told(S::UNAUTHORIZED, "A key does not open this page", "Pages need you: sign in with your browser.").then(NextLink::SignIn)
+            error_text(S::UNAUTHORIZED, "A key does not open this page", "Pages need you: sign in with your browser.").then(NextLink::SignIn)
         }
         Error::SignInNeeded => {
-            told(S::UNAUTHORIZED, "Sign in to go on", "You are signed out, perhaps because of a long pause. Nothing was changed.")
+            error_text(S::UNAUTHORIZED, "Sign in to go on", "You are signed out, perhaps because of a long pause. Nothing was changed.")
                 .then(NextLink::SignIn)
         }
-        Error::WrongPassword => told(
+        Error::WrongPassword => error_text(
             S::UNAUTHORIZED,
             "E-mail or password is wrong",
             "Check both and try again. Whoever runs this service can set a new password for you.",
         )
         .about("password"),
         Error::InsufficientScope { missing } => {
-            told(S::FORBIDDEN, "That is not allowed", format!("It takes these permissions: {missing}."))
+            error_text(S::FORBIDDEN, "That is not allowed", format!("It takes these permissions: {missing}."))
         }
-        Error::Forbidden { detail } => told(S::FORBIDDEN, "That is not allowed", sentence("", detail)),
-        Error::ForeignForm => told(
+        Error::Forbidden { detail } => error_text(S::FORBIDDEN, "That is not allowed", sentence("", detail)),
+        Error::ForeignForm => error_text(
             S::FORBIDDEN,
             "This form can't be taken",
             "It is out of date, or it was sent from another site. Nothing was changed. Go back, reload the page and send it again.",
         ),
-        Error::NotFound { what } => told(S::NOT_FOUND, "Not found", format!("There is no such {what}, or it is not yours.")),
-        Error::NoRoute => told(S::NOT_FOUND, "Page not found", "The address may be mistyped, or the page has moved."),
-        Error::MethodNotAllowed => told(S::METHOD_NOT_ALLOWED, "That does not work here", "Open the page with its link instead."),
-        Error::Conflict { detail } => told(S::CONFLICT, "That can't be done now", sentence("", detail)),
-        Error::IdempotencyKeyReused => told(S::CONFLICT, "That was sent already", "Open the page again and start over."),
-        Error::TooMany { detail, .. } => told(S::TOO_MANY_REQUESTS, "Too many attempts", sentence("", detail)),
-        Error::RateLimited(_) => told(S::TOO_MANY_REQUESTS, "Too many requests", "Wait a minute and try again."),
+        Error::NotFound { what } => error_text(S::NOT_FOUND, "Not found", format!("There is no such {what}, or it is not yours.")),
+        Error::NoRoute => error_text(S::NOT_FOUND, "Page not found", "The address may be mistyped, or the page has moved."),
+        Error::MethodNotAllowed => error_text(S::METHOD_NOT_ALLOWED, "That does not work here", "Open the page with its link instead."),
+        Error::Conflict { detail } => error_text(S::CONFLICT, "That can't be done now", sentence("", detail)),
+        Error::IdempotencyKeyReused => error_text(S::CONFLICT, "That was sent already", "Open the page again and start over."),
+        Error::TooMany { detail, .. } => error_text(S::TOO_MANY_REQUESTS, "Too many attempts", sentence("", detail)),
+        Error::RateLimited(_) => error_text(S::TOO_MANY_REQUESTS, "Too many requests", "Wait a minute and try again."),
         Error::Busy => {
-            told(S::SERVICE_UNAVAILABLE, "Busy right now", "Many people are signing in at this moment. Try again in a few seconds.")
+            error_text(S::SERVICE_UNAVAILABLE, "Busy right now", "Many people are signing in at this moment. Try again in a few seconds.")
         }
-        Error::PayloadTooLarge => told(S::PAYLOAD_TOO_LARGE, "That is too long", "A form may hold at most 64 KiB."),
-        Error::TooSlow => told(S::REQUEST_TIMEOUT, "That took too long", "The form did not arrive whole. Send it again."),
+        Error::PayloadTooLarge => error_text(S::PAYLOAD_TOO_LARGE, "That is too long", "A form may hold at most 64 KiB."),
+        Error::TooSlow => error_text(S::REQUEST_TIMEOUT, "That took too long", "The form did not arrive whole. Send it again."),
         Error::UnsupportedMediaType { expected } => {
-            told(S::UNSUPPORTED_MEDIA_TYPE, "That form is not readable", format!("Forms are sent as {expected}."))
+            error_text(S::UNSUPPORTED_MEDIA_TYPE, "That form is not readable", format!("Forms are sent as {expected}."))
         }
-        Error::Misdirected => told(S::MISDIRECTED_REQUEST, "Wrong address", "This server does not answer for that host name."),
+        Error::Misdirected => error_text(S::MISDIRECTED_REQUEST, "Wrong address", "This server does not answer for that host name."),
         Error::Unavailable | Error::ReadOnly | Error::Unreachable { .. } => {
-            told(S::SERVICE_UNAVAILABLE, "Not available right now", "Nothing was changed. Try again in a moment.")
+            error_text(S::SERVICE_UNAVAILABLE, "Not available right now", "Nothing was changed. Try again in a moment.")
         }
         Error::Internal => {
-            told(S::INTERNAL_SERVER_ERROR, "Something went wrong on our side", "Try again. If it stays, tell whoever runs this service.")
+            error_text(S::INTERNAL_SERVER_ERROR, "Something went wrong on our side", "Try again. If it stays, tell whoever runs this service.")
         }
     }
 }

@@ -17,7 +17,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use url::Url;
 
 /// A code that came with a link waits this long in its cookie: no longer than codes usually live.
-const CODE_SECONDS: i64 = 600;
+const CODE_TTL_SECONDS: i64 = 600;
 
 /// What a cookie is for.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ fn set_cookie(app: &App, kind: Kind, value: Option<&str>) -> String {
     cookie.set_secure(app.context.config.pages_url.starts_with("https://"));
     let seconds = match (value, kind) {
         (None, _) => Some(0),
-        (Some(_), Kind::Code) => Some(CODE_SECONDS),
+        (Some(_), Kind::Code) => Some(CODE_TTL_SECONDS),
         (Some(_), Kind::Session | Kind::Anonymous) => None,
     };
     let age = seconds.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The fixtures of the MCP conformance suite behind the product's own doors: what a server with five tools can't be
+//! The fixtures of the MCP conformance suite behind the product's own endpoints: what a server with five tools can't be
 //! asked (images, prompts, resources, sampling, several rounds of questions) is asked of the very same router.
 //!
 //! Usage: conformance-server DATA. Prints the address it listens on.
@@ -423,8 +423,8 @@ async fn main() {
         panic!("{data} can't be opened")
     };
     let fixtures = Fixtures { seal: RequestStateCodec::new_unchecked(*b"thirty-two bytes of no importanc"), tools_changed: Arc::default() };
-    let (door, sse) = streamable_http::serving(&mine.service, fixtures.clone(), fixtures);
-    let router = sse.route("/mcp", axum::routing::any(async move |request| door.answer(request).await));
+    let (endpoint, sse) = streamable_http::serving(&mine.service, fixtures.clone(), fixtures);
+    let router = sse.route("/mcp", axum::routing::any(async move |request| endpoint.answer(request).await));
     println!("http://{address}/mcp");
     axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await.expect("it serves");
 }

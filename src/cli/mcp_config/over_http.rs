@@ -1,6 +1,6 @@
 //! Asks a server over HTTP what a client asks it first, with the headers of the client's file.
 
-use crate::cli::mcp_config::{ADDRESS, ADDRESS_OF_EVENTS, MAX_ANSWER, PATIENCE, VERSION, answers, entry::Wrong, messages};
+use crate::cli::mcp_config::{ADDRESS, ADDRESS_OF_EVENTS, ANSWER_TIMEOUT, MAX_ANSWER_BYTES, VERSION, answers, entry::Wrong, messages};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::Value;
 use url::Url;
@@ -22,7 +22,7 @@ enum Way {
 
 /// How many tools there are, and what the one that asks for the key's rights answered.
 pub async fn ask(url: Url, sse: bool, headers: &[(String, String)]) -> Result<(usize, Value), Wrong> {
-    let client = Client::builder().redirect(Policy::none()).timeout(PATIENCE).build();
+    let client = Client::builder().redirect(Policy::none()).timeout(ANSWER_TIMEOUT).build();
     let client = client.map_err(|error| (error.to_string(), SEE))?;
     let with = |request: RequestBuilder| headers.iter().fold(request, |request, (name, value)| request.header(name, value));
     let mut way = if sse {
@@ -96,7 +96,7 @@ impl Way {
                     let mut body = Vec::new();
                     while let Some(chunk) = answer.chunk().await.ok()? {
                         body.extend_from_slice(&chunk);
-                        if body.len() as u64 > MAX_ANSWER {
+                        if body.len() as u64 > MAX_ANSWER_BYTES {
                             return None;
                         }
                     }
@@ -138,7 +138,7 @@ impl Events {
                 }
                 continue;
             }
-            if self.read.len() as u64 > MAX_ANSWER {
+            if self.read.len() as u64 > MAX_ANSWER_BYTES {
                 return None;
             }
             let chunk = self.answer.chunk().await.ok()??;

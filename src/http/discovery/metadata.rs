@@ -44,7 +44,7 @@ pub fn routes<R: Routes>() -> R {
 }
 
 /// An answer that is in memory once, whoever asks.
-fn kept(content_type: &'static str, bytes: Bytes) -> Response {
+fn cacheable(content_type: &'static str, bytes: Bytes) -> Response {
     let headers = [(header::CONTENT_TYPE, content_type)];
     (headers, Extension(Shared(bytes.len())), bytes).into_response()
 }
@@ -53,7 +53,7 @@ struct Markdown(Bytes);
 
 impl IntoResponse for Markdown {
     fn into_response(self) -> Response {
-        kept("text/markdown; charset=utf-8", self.0)
+        cacheable("text/markdown; charset=utf-8", self.0)
     }
 }
 
@@ -74,7 +74,7 @@ async fn page(State(app): State<App>, Extension(document): Extension<Document>) 
 type Metadata = Plain<Map<String, Value>>;
 
 async fn document(State(app): State<App>, Extension(document): Extension<Document>) -> Plain<Value> {
-    Plain::made(kept("application/json", document.json(&app.context.config)))
+    Plain::made(cacheable("application/json", document.json(&app.context.config)))
 }
 
 fn metadata(value: Value) -> Metadata {

@@ -160,7 +160,7 @@ pub async fn whole(mut body: Body) -> Result<Bytes, Error> {
             if late { Error::TooSlow } else { Error::PayloadTooLarge }
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > MAX_BODY {
+        if first.len() + rest.len() + data.len() > MAX_BODY_BYTES {
             return Err(Error::PayloadTooLarge);
         }
         if first.is_empty() { first = data } else { rest.extend_from_slice(&data) }
@@ -219,4 +219,4 @@ pub fn has_member_twice(bytes: &[u8]) -> bool {
 pub struct TooLate;
 
 /// No request body is larger.
-pub const MAX_BODY: usize = 64 * 1024;
+pub const MAX_BODY_BYTES: usize = 64 * 1024;

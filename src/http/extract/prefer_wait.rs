@@ -1,6 +1,6 @@
 //! `Prefer: wait=SECONDS` (RFC 7240 section 4.3).
 
-use crate::service::claims::poll::MAX_WAIT;
+use crate::service::claims::poll::MAX_WAIT_SECONDS;
 use aide::{
     OperationInput,
     generate::GenContext,
@@ -21,7 +21,7 @@ impl<S: Sync> FromRequestParts<S> for PreferredWait {
         let preferences = parts.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         let mut waits = preferences.flat_map(|value| value.split(',')).filter_map(|preference| preference.trim().strip_prefix("wait="));
         let seconds = waits.next().and_then(|wait| wait.trim_matches('"').parse().ok()).filter(|seconds| *seconds > 0);
-        Ok(Self(seconds.map(|seconds: u64| Duration::from_secs(seconds.min(MAX_WAIT)))))
+        Ok(Self(seconds.map(|seconds: u64| Duration::from_secs(seconds.min(MAX_WAIT_SECONDS)))))
     }
 }
 

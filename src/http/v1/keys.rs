@@ -35,7 +35,7 @@ use crate::{
         keys::{
             create::NewKey,
             edit::Edit,
-            issue::{MAX_LIFETIME, MIN_LIFETIME},
+            issue::{MAX_LIFETIME_SECONDS, MIN_LIFETIME_SECONDS},
             list::{KeyFilter, MAX_PAGE},
             rotate::Rotate,
         },
@@ -113,7 +113,7 @@ pub struct Create {
     scopes: Option<Words>,
     environment: Option<Environment>,
     /// Seconds, from a minute to ten years.
-    #[schemars(range(min = MIN_LIFETIME, max = MAX_LIFETIME))]
+    #[schemars(range(min = MIN_LIFETIME_SECONDS, max = MAX_LIFETIME_SECONDS))]
     expires_in: Option<Whole<i64>>,
     /// A limit of its own, at most the plan's and its parent's.
     requests_per_minute: Option<Whole<u32>>,

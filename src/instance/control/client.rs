@@ -6,7 +6,7 @@ use crate::{
         control::{
             framing::{Sent, encoded, line},
             request::{ControlRequest, ControlResponse},
-            socket::{AGAIN, MAX_REPLY, PATIENCE},
+            socket::{ANSWER_TIMEOUT, MAX_RESPONSE_BYTES, RETRY_INTERVAL},
         },
         lock::Holder,
     },
@@ -58,10 +58,10 @@ impl SocketClient {
                     Err(error) => error,
                 };
                 tracing::debug!(%error, "the data directory has no owner at the moment");
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         };
-        let patience = PATIENCE.saturating_add(call.longest_wait());
+        let patience = ANSWER_TIMEOUT.saturating_add(call.longest_wait());
         match tokio::time::timeout(patience, found).await {
             Ok(result) => result,
             Err(_) => self.unavailable(&io::ErrorKind::TimedOut.into()),
@@ -80,9 +80,9 @@ impl SocketClient {
             let mut read = BufReader::new(read);
             // Who says nothing is sent away.
             write.write_all(&encoded(&ControlRequest::Status)?).await?;
-            line(&mut read, MAX_REPLY).await?;
+            line(&mut read, MAX_RESPONSE_BYTES).await?;
             // It never speaks first: whatever ends this read ends the connection.
-            line(&mut read, MAX_REPLY).await
+            line(&mut read, MAX_RESPONSE_BYTES).await
         };
         let _ = watched.await;
     }
@@ -112,7 +112,7 @@ impl SocketClient {
 async fn converse_once(stream: UnixStream, call: &impl Serialize) -> io::Result<Result<ControlResponse, Error>> {
     let (read, mut write) = stream.into_split();
     write.write_all(&encoded(call)?).await?;
-    let reply = line(&mut BufReader::new(read), MAX_REPLY).await?;
+    let reply = line(&mut BufReader::new(read), MAX_RESPONSE_BYTES).await?;
     let reply = reply.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up"))?;
     Ok(serde_json::from_slice(&reply)?)
 }

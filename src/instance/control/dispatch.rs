@@ -19,7 +19,7 @@ use crate::{
         admin::accounts::{self, AccountFilter},
         caller::{Actor, Caller, Requirements},
         claims::{
-            poll::MAX_WAIT,
+            poll::MAX_WAIT_SECONDS,
             register::{NewRegistration, Registrant},
         },
         idempotency::Operation,
@@ -52,7 +52,7 @@ impl Local {
         Self { let_in: Some(caller), ..self.clone() }
     }
 
-    fn standing(&self) -> InstanceStatus {
+    fn status(&self) -> InstanceStatus {
         let config = &self.service.context.config;
         InstanceStatus {
             pid: std::process::id(),
@@ -130,7 +130,7 @@ impl ControlRequest {
             Self::Poll { claim_token, code_verifier, wait_seconds } => {
                 let token = ClaimToken::parse(claim_token.expose()).ok_or(Error::InvalidGrant)?;
                 let verifier = CodeVerifier::parse(code_verifier.expose()).ok_or(Error::InvalidGrant)?;
-                let (verifier, wait) = (Some(&verifier), wait_seconds.min(MAX_WAIT));
+                let (verifier, wait) = (Some(&verifier), wait_seconds.min(MAX_WAIT_SECONDS));
                 let delivered = if wait == 0 {
                     service.claims.poll(&token, verifier, Source::Local).await
                 } else {
@@ -233,7 +233,7 @@ impl ControlRequest {
                 let need = Requirements { scopes: scope_set(&scopes)?, environment, cost };
                 service.verifier.verify_as_operator(key.expose(), need).await.map(|it| ControlResponse::Verdict(Box::new(it)))
             }
-            Self::Status => Ok(ControlResponse::Status(here.standing())),
+            Self::Status => Ok(ControlResponse::Status(here.status())),
             Self::HandOver if here.role == Role::Mcp => {
                 here.asked_for.cancel();
                 Ok(ControlResponse::HandingOver)

@@ -18,14 +18,14 @@ use crate::{
         key::{CreatorKind, Status},
     },
     instance::control::status::InstanceStatus,
-    service::{admin::accounts::Change, claims::poll::MAX_WAIT},
+    service::{admin::accounts::Change, claims::poll::MAX_WAIT_SECONDS},
     store::backup::Manifest,
 };
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, time::Duration};
 
 /// A backup is given up after a day.
-const LONGEST_BACKUP: Duration = Duration::from_secs(24 * 3600);
+const MAX_BACKUP_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// One question. Secrets in it are [`Revealed`]: they serialize, and `Debug` hides them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub enum ControlRequest {
     Poll {
         claim_token: Revealed,
         code_verifier: Revealed,
-        /// 0: answer at once; else hold the call until the decision, at most `MAX_WAIT` of `claims::poll`.
+        /// 0: answer at once; else hold the call until the decision, at most `MAX_WAIT_SECONDS` of `claims::poll`.
         wait_seconds: u64,
     },
     // Forwarding: with the client's own credential.
@@ -200,8 +200,8 @@ impl ControlRequest {
     /// How long the owner may hold the call.
     pub fn longest_wait(&self) -> Duration {
         match self {
-            Self::Poll { wait_seconds, .. } => Duration::from_secs((*wait_seconds).min(MAX_WAIT)),
-            Self::Backup { .. } => LONGEST_BACKUP,
+            Self::Poll { wait_seconds, .. } => Duration::from_secs((*wait_seconds).min(MAX_WAIT_SECONDS)),
+            Self::Backup { .. } => MAX_BACKUP_DURATION,
             _ => Duration::ZERO,
         }
     }

@@ -32,17 +32,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// A call is small; anything longer is a mistake or an attack on memory.
-const MAX_CALL: usize = 64 << 10;
+const MAX_REQUEST_BYTES: usize = 64 << 10;
 
 /// A page of 100 keys with many scopes each still fits.
-pub const MAX_REPLY: usize = 4 << 20;
+pub const MAX_RESPONSE_BYTES: usize = 4 << 20;
 
 /// `sun_path` holds 108 bytes on Linux and 104 on macOS, the last one is zero.
-const MAX_PATH: usize = 103;
+const MAX_PATH_BYTES: usize = 103;
 
 /// How long a call waits for a new owner. Taking over takes well under a second.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-pub const AGAIN: Duration = Duration::from_millis(25);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Connections at once, where there are files enough; each waiting poll is one.
 const MAX_CONNECTIONS: u64 = 512;
@@ -51,7 +51,7 @@ const MAX_CONNECTIONS: u64 = 512;
 const MIN_CONNECTIONS: u64 = 16;
 
 /// Who connects has something to say.
-const SILENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections at once in a process that may have so many files open: a part of them, so that whoever connects and says
 /// nothing leaves enough for the store and the pages.
@@ -63,7 +63,7 @@ pub fn places(files: Option<u64>) -> u64 {
 /// it where the owner announced it: their environment may be another.
 fn socket_path(data: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(data)?.join("owner.sock");
-    if path.as_os_str().len() <= MAX_PATH {
+    if path.as_os_str().len() <= MAX_PATH_BYTES {
         return Ok(path);
     }
     let name = &blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..16];
@@ -201,7 +201,7 @@ impl Drop for Listening {
 async fn converse(stream: UnixStream, here: &Local, idle: &Idle) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
-    let mut next = idle.wait(async { tokio::time::timeout(SILENCE, line(&mut read, MAX_CALL)).await? }).await?;
+    let mut next = idle.wait(async { tokio::time::timeout(REQUEST_TIMEOUT, line(&mut read, MAX_REQUEST_BYTES)).await? }).await?;
     while let Some(line) = next {
         let result = match serde_json::from_slice::<Received>(&line) {
             Err(error) => Err(Error::Malformed { detail: format!("not a call this version knows: {error}") }),
@@ -218,7 +218,7 @@ async fn converse(stream: UnixStream, here: &Local, idle: &Idle) -> io::Result<(
             }
         };
         write.write_all(&encoded(&result)?).await?;
-        next = idle.wait(crate::instance::control::framing::line(&mut read, MAX_CALL)).await?;
+        next = idle.wait(crate::instance::control::framing::line(&mut read, MAX_REQUEST_BYTES)).await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Where passwords are hashed: a few at once, and whoever waits is served in a fair order.
 //!
-//! argon2 takes 19 MiB and a core each. However many bots ask, no more than [`AT_ONCE`] run: a place belongs to the hash,
+//! argon2 takes 19 MiB and a core each. However many bots ask, no more than [`MAX_CONCURRENT_HASHES`] run: a place belongs to the hash,
 //! not to the request, so a client that leaves frees it when argon2 is done and not before.
 //!
 //! Who finds no place free waits in one of three lanes, which are served in turn: who is signed in already and the
@@ -16,16 +16,16 @@ use std::{
 use tokio::sync::oneshot;
 
 /// 76 MiB of argon2 at most.
-pub const AT_ONCE: usize = 4;
+pub const MAX_CONCURRENT_HASHES: usize = 4;
 
-/// Those who wait, in a lane. Each is a few hundred bytes; more would wait longer than [`PATIENCE`] anyway.
-const WAITING: usize = 256;
+/// Those who wait, in a lane. Each is a few hundred bytes; more would wait longer than [`WAIT_TIMEOUT`] anyway.
+const MAX_WAITING: usize = 256;
 
 /// Of one network.
-const WAITING_OF_ONE: usize = 16;
+const MAX_WAITING_PER_NETWORK: usize = 16;
 
 /// People go before they have waited longer; browsers and proxies wait longer than this.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
@@ -55,7 +55,7 @@ type Waiter = oneshot::Sender<Place>;
 
 impl Default for Hashing {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Queue { free: AT_ONCE, lanes: Default::default(), first: 0 })))
+        Self(Arc::new(Mutex::new(Queue { free: MAX_CONCURRENT_HASHES, lanes: Default::default(), first: 0 })))
     }
 }
 
@@ -79,7 +79,7 @@ impl Hashing {
             queue.lanes[lane as usize].join(from.network(), waiter)?;
             waits
         };
-        match tokio::time::timeout(PATIENCE, waits).await {
+        match tokio::time::timeout(WAIT_TIMEOUT, waits).await {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) | Err(_) => Err(Error::Busy),
         }
@@ -144,14 +144,14 @@ struct Turns {
 
 impl Turns {
     fn join(&mut self, network: String, waiter: Waiter) -> Result<(), Error> {
-        if self.count >= WAITING || self.waiting.get(&network).is_some_and(|of_it| of_it.len() >= WAITING_OF_ONE) {
+        if self.count >= MAX_WAITING || self.waiting.get(&network).is_some_and(|of_it| of_it.len() >= MAX_WAITING_PER_NETWORK) {
             self.forget_who_left();
         }
         let already = self.waiting.get(&network).map_or(0, VecDeque::len);
-        if already >= WAITING_OF_ONE {
+        if already >= MAX_WAITING_PER_NETWORK {
             return Err(Error::Busy);
         }
-        if self.count >= WAITING {
+        if self.count >= MAX_WAITING {
             // Full: the network that takes most gives its last place to one that takes less.
             let most = self.waiting.iter().max_by_key(|(_, of_it)| of_it.len()).map(|(name, of_it)| (name.clone(), of_it.len()));
             match most {
@@ -219,7 +219,7 @@ mod tests {
     async fn all_taken() -> (Hashing, Vec<Place>) {
         let hashing = Hashing::default();
         let mut places = Vec::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT_HASHES {
             places.push(hashing.place(Lane::Anybody, &at("203.0.113.1")).await.unwrap());
         }
         (hashing, places)
@@ -259,21 +259,21 @@ mod tests {
         drop(places.pop());
         drop((&mut last).now_or_never().expect("the first who still waits has it").unwrap());
         drop(places);
-        assert_eq!(hashing.queue().free, AT_ONCE);
+        assert_eq!(hashing.queue().free, MAX_CONCURRENT_HASHES);
         // Even with a place on its way.
         let (hashing, mut places) = all_taken().await;
         let leaves = waits(&hashing, Lane::Anybody, &at("192.0.2.1"));
         drop(places.pop());
         drop(leaves);
         drop(places);
-        assert_eq!(hashing.queue().free, AT_ONCE);
+        assert_eq!(hashing.queue().free, MAX_CONCURRENT_HASHES);
     }
 
     #[tokio::test]
     async fn a96_bots_of_one_48_wait_for_each_other_and_a_human_has_the_next_turn() {
         let (hashing, mut places) = all_taken().await;
         let mut waiting = Vec::new();
-        for n in 0..WAITING_OF_ONE {
+        for n in 0..MAX_WAITING_PER_NETWORK {
             waiting.push(("bot", waits(&hashing, Lane::Anybody, &at(&format!("2001:db8:1:{n:x}::1")))));
         }
         let one_more = hashing.place(Lane::Anybody, &at("2001:db8:1:ffff::1")).now_or_never();
@@ -308,8 +308,9 @@ mod tests {
     #[tokio::test]
     async fn a96_a_full_queue_has_room_for_who_takes_less() {
         let (hashing, _places) = all_taken().await;
-        let bots: Vec<_> =
-            (0..WAITING).map(|n| waits(&hashing, Lane::Anybody, &at(&format!("2001:db8:{:x}:{n:x}::1", n / WAITING_OF_ONE)))).collect();
+        let bots: Vec<_> = (0..MAX_WAITING)
+            .map(|n| waits(&hashing, Lane::Anybody, &at(&format!("2001:db8:{:x}:{n:x}::1", n / MAX_WAITING_PER_NETWORK))))
+            .collect();
         let _human = waits(&hashing, Lane::Anybody, &at("198.51.100.7"));
         let refused = futures::future::join_all(bots.into_iter().map(|bot| async { bot.now_or_never() })).await;
         assert_eq!(refused.iter().filter(|answer| matches!(answer, Some(Err(Error::Busy)))).count(), 1);

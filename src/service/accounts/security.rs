@@ -1,4 +1,4 @@
-//! An account's own doors: its password, and the browsers that are signed in.
+//! What lets an account's owner in: its password, and the browsers that are signed in.
 
 use crate::{
     api::error::Error,

@@ -20,7 +20,7 @@ use crate::{
     service::{
         claims::{
             enter_code::{TOO_MANY_CODES, check_hint},
-            review::FLAGGED,
+            review::FLAG_RETENTION,
             state::Claims,
         },
         fresh_sign_in::{must_be_fresh, signed_in},
@@ -166,7 +166,7 @@ impl Claims {
                 let what = if disown {
                     // Of this computer the address says nothing: everything here comes from it.
                     if !from.is_this_computer() {
-                        rows::flag(rows, &from, after(now, FLAGGED).as_second());
+                        rows::flag(rows, &from, after(now, FLAG_RETENTION).as_second());
                     }
                     EventKind::Disowned { registration: id, agent, from }
                 } else {

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Polls one address or one account may have waiting at once; programs on this computer are not counted.
-const MAX_EACH: usize = 20;
+const MAX_WAITING_EACH: usize = 20;
 
 /// Whose places a poll takes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,7 +24,7 @@ pub enum WaiterSource {
     Local,
     /// A caller with a credential, wherever it calls from.
     Account(AccountId),
-    /// The address's [bucket](Source::bucket).
+    /// The address's [`Source::rate_limit_key`].
     Address(String),
 }
 
@@ -95,7 +95,7 @@ impl Waiters {
         let oldest = waiting.claims.get(&id).filter(|queue| queue.places.len() >= most).and_then(|queue| queue.places.front());
         // Whoever repeats itself takes its own place again.
         let others = waiting.each.get(who).map_or(0, |count| count - usize::from(oldest.is_some_and(|oldest| oldest.who == *who)));
-        if *who != WaiterSource::Local && others >= MAX_EACH {
+        if *who != WaiterSource::Local && others >= MAX_WAITING_EACH {
             return None;
         }
         waiting.joined += 1;

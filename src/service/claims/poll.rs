@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 /// Polls of one claim that wait at once, from programs that ask over HTTP: an agent that repeats itself, or two of them.
-const AT_ONCE: usize = 4;
+const MAX_WAITING_PER_CLAIM: usize = 4;
 
 impl Claims {
     /// Step 5: one poll. An approved registration is delivered in the reply.
@@ -115,7 +115,7 @@ impl Claims {
         // Only who proves itself takes a place from anybody.
         let place = known.as_ref().and_then(|known| match known.poll(verifier, false, self.context.runtime.now()) {
             Poll::Pending { interval } => {
-                Some((self.registrations.waiters.join(known.id(), &WaiterSource::of(source, None), AT_ONCE)?, interval))
+                Some((self.registrations.waiters.join(known.id(), &WaiterSource::of(source, None), MAX_WAITING_PER_CLAIM)?, interval))
             }
             _ => None,
         });
@@ -189,7 +189,7 @@ impl Claims {
     }
 
     /// What a registration's poll would say, without delivering.
-    pub async fn standing(&self, id: RegistrationId) -> Result<Registration, Error> {
+    pub async fn registration(&self, id: RegistrationId) -> Result<Registration, Error> {
         self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
     }
 
@@ -203,23 +203,23 @@ impl Claims {
     ) -> Result<Registration, Error> {
         let who = WaiterSource::of(*source, account);
         let place = if wait.is_zero() { None } else { self.registrations.waiters.join(id, &who, 1) };
-        let Some(waiter) = place else { return self.standing(id).await };
+        let Some(waiter) = place else { return self.registration(id).await };
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
             let decided = waiter.on_decision();
             tokio::pin!(decided);
             decided.as_mut().enable();
-            let registration = self.standing(id).await?;
+            let registration = self.registration(id).await?;
             if !matches!(registration, Registration::Pending { .. }) {
                 return Ok(registration);
             }
             tokio::select! {
                 // Its row changed: decided, or only looked at.
                 () = decided => {}
-                () = &mut deadline => return self.standing(id).await,
-                () = waiter.displaced() => return self.standing(id).await,
-                () = self.draining.cancelled() => return self.standing(id).await,
+                () = &mut deadline => return self.registration(id).await,
+                () = waiter.displaced() => return self.registration(id).await,
+                () = self.draining.cancelled() => return self.registration(id).await,
             }
         }
     }
@@ -242,7 +242,7 @@ impl Claims {
 }
 
 /// The longest a poll is held, in seconds: below what proxies cut and clients wait for.
-pub const MAX_WAIT: u64 = 55;
+pub const MAX_WAIT_SECONDS: u64 = 55;
 
 impl Claims {
     /// How many polls wait for a human now.

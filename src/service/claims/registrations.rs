@@ -86,7 +86,7 @@ impl Registrations {
     }
 
     /// Takes note of a change in the store, and wakes whoever waits for a registration that changed.
-    pub fn told(&self, changed: &Changed<'_>) {
+    pub fn follow(&self, changed: &Changed<'_>) {
         match changed {
             Changed::Rows(rows) => self.changed(rows),
             Changed::Everything(rows) => {
@@ -155,7 +155,7 @@ mod tests {
         let woken = waiter.on_decision();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        known.told(&Changed::Everything(&Full(2_500)));
+        known.follow(&Changed::Everything(&Full(2_500)));
         assert_eq!((known.pending(), known.stored()), (2_500, 2_500));
         woken.await;
     }
@@ -166,13 +166,13 @@ mod tests {
         let id = RegistrationId::new(now, [1; 16]);
         let (name, due) = (id.to_string(), [&[0; 8][..], id.to_string().as_bytes()].concat());
         let told = |was, is| {
-            known.told(&Changed::Rows(&[row(Table::Registrations, name.as_bytes(), was, is), row(Table::Pending, &due, was, is)]))
+            known.follow(&Changed::Rows(&[row(Table::Registrations, name.as_bytes(), was, is), row(Table::Pending, &due, was, is)]))
         };
         told(false, true);
         assert!(!known.polled_too_early(id, 5, now));
         told(true, true);
         assert_eq!(known.counts(), RegistrationCounts { pending: 1, stored: 1, polls: 1, waiting: 0 });
-        known.told(&Changed::Rows(&[row(Table::Pending, &due, true, false)]));
+        known.follow(&Changed::Rows(&[row(Table::Pending, &due, true, false)]));
         assert_eq!(known.counts(), RegistrationCounts { pending: 0, stored: 1, polls: 0, waiting: 0 });
         told(true, false);
         assert_eq!(known.stored(), 0);

@@ -26,7 +26,7 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 
 /// A disowned request flags where it came from for a day.
-pub const FLAGGED: SignedDuration = SignedDuration::from_hours(24);
+pub const FLAG_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// One scope as the page shows it.
 #[derive(Debug, Clone)]

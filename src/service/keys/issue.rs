@@ -22,9 +22,9 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 
 /// Seconds a key may be asked to live.
-pub const MIN_LIFETIME: i64 = 60;
+pub const MIN_LIFETIME_SECONDS: i64 = 60;
 
-pub const MAX_LIFETIME: i64 = 24 * 3660 * 3600;
+pub const MAX_LIFETIME_SECONDS: i64 = 24 * 3660 * 3600;
 
 /// A secret that was just drawn, with what the store may know of it.
 pub(crate) struct Fresh {
@@ -97,7 +97,7 @@ pub fn lifetime(expires_in: Option<i64>) -> Result<Option<SignedDuration>, Error
 
 /// The one bound on what anybody may choose, whether or not something was offered.
 pub fn checked_lifetime(field: &str, seconds: i64) -> Result<SignedDuration, Error> {
-    if (MIN_LIFETIME..=MAX_LIFETIME).contains(&seconds) {
+    if (MIN_LIFETIME_SECONDS..=MAX_LIFETIME_SECONDS).contains(&seconds) {
         return Ok(SignedDuration::from_secs(seconds));
     }
     Err(Error::invalid(field, "must be from 60 seconds to ten years"))

@@ -67,7 +67,7 @@ impl Keys {
         let fits = |key: &Key| {
             filter.status.is_none_or(|status| status == key.status(now))
                 && filter.environment.is_none_or(|environment| environment == key.environment)
-                && filter.created_by.is_none_or(|maker| maker == key.origin.maker())
+                && filter.created_by.is_none_or(|maker| maker == key.origin.creator())
                 && sought.as_deref().is_none_or(|q| found(key, q))
         };
         self.context

@@ -4,7 +4,7 @@ use crate::{
     api::error::Error,
     cache::{
         cached_key::CachedKey,
-        key_cache::{CacheEntry, PAGE, filter_hash, fingerprint, limits_of},
+        key_cache::{CacheEntry, HASHES_PER_PAGE, filter_hash, fingerprint, limits_of},
     },
     domain::{digest::Digest, pasted, secret::ApiKey},
     platform::huge_pages::huge_pages,
@@ -22,11 +22,11 @@ impl Verifier {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let from = after.as_deref();
-            let page = self.context.store.read(|rows| rows.scan(Table::KeyHashes, &[], from, Order::Ascending, PAGE)).await?;
+            let page = self.context.store.read(|rows| rows.scan(Table::KeyHashes, &[], from, Order::Ascending, HASHES_PER_PAGE)).await?;
             for of in page.iter().filter_map(|(hash, _)| fingerprint(hash)) {
                 self.key_cache.stored.insert_hash(filter_hash(&of));
             }
-            if page.len() < PAGE {
+            if page.len() < HASHES_PER_PAGE {
                 break;
             }
             huge_pages();

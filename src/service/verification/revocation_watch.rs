@@ -11,7 +11,7 @@ use crate::{
 use std::{future::pending, pin::pin, time::Duration};
 
 /// What ends by its own date is noticed this late; a revocation at once.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(15);
 
 impl Verifier {
     /// Resolves once a caller's credential is good no more: revoked, expired, or disabled with its account. No
@@ -28,7 +28,7 @@ impl Verifier {
             }
             tokio::select! {
                 () = told => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(RECHECK_INTERVAL) => {}
             }
         }
     }

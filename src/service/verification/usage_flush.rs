@@ -5,7 +5,7 @@ use crate::{
     domain::{rate_limit::RateLimitKey, usage::Day},
     service::{
         usage_days::{EVERYBODY, add_day},
-        usage_log::{BATCH, PER_SECOND},
+        usage_log::{MAX_KEYS_PER_SECOND, MAX_KEYS_PER_WRITE},
         verification::state::Verifier,
     },
     store::{access::Write, rows, table::Table},
@@ -15,12 +15,12 @@ use jiff::civil::Date;
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a stop may take for them; what is left then is lost.
-const AT_THE_END: Duration = Duration::from_millis(1_500);
+const FINAL_FLUSH_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 impl Verifier {
     /// The last writing before a stop.
     pub(in crate::service) async fn flush_last_usage(&self) {
-        match tokio::time::timeout(AT_THE_END, self.flush_usage(true)).await {
+        match tokio::time::timeout(FINAL_FLUSH_TIMEOUT, self.flush_usage(true)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "usage counts of the last minute are lost"),
             Err(_) => tracing::warn!(keys = self.usage.waiting().len(), "there was no time to write the usage counts of all keys"),
@@ -31,7 +31,7 @@ impl Verifier {
     pub(in crate::service) async fn flush_usage(&self, all: bool) -> Result<(), Error> {
         self.usage.begin(self.context.runtime.now(), all);
         loop {
-            let batch = self.usage.take(if all { BATCH } else { PER_SECOND });
+            let batch = self.usage.take(if all { MAX_KEYS_PER_WRITE } else { MAX_KEYS_PER_SECOND });
             if batch.is_empty() {
                 return Ok(());
             }
@@ -67,13 +67,13 @@ impl Verifier {
     pub(in crate::service) async fn flush_limits(&self, all: bool) -> Result<(), Error> {
         let unwritten = self.rate_limits.unwritten(all);
         let mut changes: Vec<(RateLimitKey, Option<Nanos>)> = unwritten.charged.iter().map(|(meter, at)| (meter.of, Some(*at))).collect();
-        changes.extend(unwritten.whole.iter().map(|bucket| (*bucket, None)));
+        changes.extend(unwritten.replenished.iter().map(|key| (*key, None)));
         if changes.is_empty() {
             return Ok(());
         }
         let written = self.context.store.write(move |rows: &mut dyn Write| {
-            for (bucket, tat) in &changes {
-                let key = bucket.to_string();
+            for (limited, tat) in &changes {
+                let key = limited.to_string();
                 match tat {
                     Some(tat) => rows.put(Table::RateLimits, key.as_bytes(), tat.as_u64().to_string().into_bytes()),
                     None => rows.remove(Table::RateLimits, key.as_bytes()),

@@ -211,7 +211,7 @@ impl Verifier {
             return Ok(Verification::not_found());
         }
         if need.cost > 1
-            && let Some(most) = self.rate_limits.most_at_once(&key)
+            && let Some(most) = self.rate_limits.max_cost(&key)
             && need.cost > most
         {
             return Err(Error::invalid("cost", format!("must be an integer from 0 to the key's limit, {most}")));

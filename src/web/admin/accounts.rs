@@ -38,7 +38,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 /// Keys and agents of an account that its page shows.
-const SHOWN: usize = 20;
+const MAX_SHOWN: usize = 20;
 const HEAD: [&str; 8] = ["id", "email", "email_verified", "external_id", "plan", "active_keys", "created_at", "disabled_at"];
 
 pub async fn list(State(app): State<App>, Operator(human): Operator) -> PageResult {
@@ -120,8 +120,8 @@ fn account_id(text: &str) -> Result<AccountId, PageError> {
 pub async fn show(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> PageResult {
     let id = account_id(&id)?;
     let account = app.accounts.find_account(&id.to_string()).await?;
-    let keys = app.keys.list_keys(&Actor::Operator, Some(id), &KeyFilter { limit: Some(SHOWN), ..KeyFilter::default() }).await?;
-    let agents = app.claims.list_agents(&Actor::Operator, Some(id), None, Some(SHOWN)).await?;
+    let keys = app.keys.list_keys(&Actor::Operator, Some(id), &KeyFilter { limit: Some(MAX_SHOWN), ..KeyFilter::default() }).await?;
+    let agents = app.claims.list_agents(&Actor::Operator, Some(id), None, Some(MAX_SHOWN)).await?;
     Ok(account_page(&human.visitor, &account, &keys, &agents))
 }
 
@@ -162,9 +162,9 @@ fn account_page(visitor: &Visitor, account: &AccountView, keys: &KeyList, agents
                 } @else { a.button.danger href=(here("disable")) { "Disable account" } }
             }
         }
-        h2.below { "Agents" @if agents.next_cursor.is_some() { ", the latest " (SHOWN) } }
+        h2.below { "Agents" @if agents.next_cursor.is_some() { ", the latest " (MAX_SHOWN) } }
         @if agents.agents.is_empty() { p.lead { "None was approved." } } @else { (agents::table(&agents.agents, now)) }
-        h2.below { "Keys" @if keys.next_cursor.is_some() { ", the latest " (SHOWN) } }
+        h2.below { "Keys" @if keys.next_cursor.is_some() { ", the latest " (MAX_SHOWN) } }
         @if keys.keys.is_empty() { p.lead { "None was made." } } @else { (keys_table(keys, now)) }
     };
     visitor.page(StatusCode::OK, Width::Wide, &account.email, &content)

@@ -18,14 +18,14 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-const SHOWN: usize = 50;
+const MAX_SHOWN: usize = 50;
 
 const HEAD: [&str; 10] =
     ["id", "agent", "account", "state", "scopes", "environment", "approved_at", "approved_from", "key", "last_used_at"];
 
 pub async fn list(State(app): State<App>, Operator(human): Operator) -> PageResult {
     let visitor = human.visitor;
-    let agents = app.claims.list_agents(&Actor::Operator, None, visitor.query("cursor"), Some(SHOWN)).await?;
+    let agents = app.claims.list_agents(&Actor::Operator, None, visitor.query("cursor"), Some(MAX_SHOWN)).await?;
     Ok(page(&visitor, &agents, app.context.runtime.now()))
 }
 

@@ -98,7 +98,7 @@ fn found(heading: &Markup, asked: &str, calls: &[Call]) -> Markup {
         p.lead role="status" {
             @match found.len() {
                 0 => { "Nothing has “" (asked) "”. Try one word, or another one." }
-                search::MOST => { "The " (search::MOST) " likeliest places for “" (asked) "”" }
+                search::MAX_RESULTS => { "The " (search::MAX_RESULTS) " likeliest places for “" (asked) "”" }
                 1 => { "One place for “" (asked) "”" }
                 several => { (several) " places for “" (asked) "”" }
             }

@@ -13,16 +13,17 @@ pub struct Entry<'a> {
 }
 
 /// A page of results has no more.
-pub const MOST: usize = 20;
-/// Of what is asked, so many characters and words count.
-const QUESTION: (usize, usize) = (200, 8);
+pub const MAX_RESULTS: usize = 20;
+/// What a question has beyond these is not looked for: each word is looked for in every paragraph.
+const MAX_QUESTION_CHARS: usize = 200;
+const MAX_QUESTION_WORDS: usize = 8;
 /// Characters shown around what was found.
-const AROUND: usize = 90;
+const EXCERPT_CHARS: usize = 90;
 
 /// The words of a question, in lower case.
 pub fn words(question: &str) -> Vec<String> {
-    let asked: String = question.chars().take(QUESTION.0).collect();
-    asked.to_ascii_lowercase().split_whitespace().take(QUESTION.1).map(str::to_owned).collect()
+    let asked: String = question.chars().take(MAX_QUESTION_CHARS).collect();
+    asked.to_ascii_lowercase().split_whitespace().take(MAX_QUESTION_WORDS).map(str::to_owned).collect()
 }
 
 /// What has every word; where nothing has, what has most of them.
@@ -32,7 +33,7 @@ pub fn find<'a>(entries: impl IntoIterator<Item = Entry<'a>>, words: &[String]) 
     found.retain(|((hits, _), _)| *hits == best);
     // Stable: among equals the order of the guide stays.
     found.sort_by_key(|((_, weight), _)| std::cmp::Reverse(*weight));
-    found.into_iter().map(|(_, entry)| entry).take(MOST).collect()
+    found.into_iter().map(|(_, entry)| entry).take(MAX_RESULTS).collect()
 }
 
 /// How many of the words an entry has, and how much they say about it.
@@ -51,8 +52,8 @@ fn weight(entry: &Entry, words: &[String]) -> (usize, usize) {
 pub fn excerpt(text: &str, words: &[String]) -> Markup {
     let lower = text.to_ascii_lowercase();
     let first = words.iter().filter_map(|word| lower.find(word.as_str())).min().unwrap_or_default();
-    let from = text[..first].char_indices().rev().take(AROUND).last().map_or(first, |(at, _)| at);
-    let to = text[first..].char_indices().nth(2 * AROUND).map_or(text.len(), |(at, _)| first + at);
+    let from = text[..first].char_indices().rev().take(EXCERPT_CHARS).last().map_or(first, |(at, _)| at);
+    let to = text[first..].char_indices().nth(2 * EXCERPT_CHARS).map_or(text.len(), |(at, _)| first + at);
     // Whole words at both ends.
     let from = if from == 0 { 0 } else { text[from..first].find(' ').map_or(from, |space| from + space + 1) };
     let to = if to == text.len() { to } else { text[first..to].rfind(' ').map_or(to, |space| first + space) };
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_question_has_a_bound() {
-        assert_eq!(words(&"word ".repeat(10_000)).len(), QUESTION.1);
-        assert_eq!(words(&"x".repeat(10_000))[0].len(), QUESTION.0);
+        assert_eq!(words(&"word ".repeat(10_000)).len(), MAX_QUESTION_WORDS);
+        assert_eq!(words(&"x".repeat(10_000))[0].len(), MAX_QUESTION_CHARS);
     }
 }

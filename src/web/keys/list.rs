@@ -21,7 +21,8 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 const STATUSES: [Status; 4] = [Status::Active, Status::Expired, Status::Disabled, Status::Revoked];
-const MAKERS: [(CreatorKind, &str); 3] = [(CreatorKind::Human, "You"), (CreatorKind::Agent, "An agent"), (CreatorKind::Key, "Another key")];
+const CREATORS: [(CreatorKind, &str); 3] =
+    [(CreatorKind::Human, "You"), (CreatorKind::Agent, "An agent"), (CreatorKind::Key, "Another key")];
 
 pub async fn show(State(app): State<App>, human: Human) -> PageResult {
     let actor = human.actor();
@@ -39,7 +40,8 @@ fn filter(visitor: &Visitor) -> KeyFilter {
         q: asked("q").map(|text| text.chars().take(64).collect()),
         status: asked("status").and_then(|text| STATUSES.into_iter().find(|status| status.as_str() == text)),
         environment: asked("environment").and_then(|text| text.parse().ok()),
-        created_by: asked("made_by").and_then(|text| MAKERS.into_iter().map(|(maker, _)| maker).find(|maker| maker.as_str() == text)),
+        created_by: asked("made_by")
+            .and_then(|text| CREATORS.into_iter().map(|(creator, _)| creator).find(|creator| creator.as_str() == text)),
         cursor: visitor.query("cursor").map(str::to_owned),
         limit: None,
     }
@@ -110,7 +112,7 @@ fn narrow(visitor: &Visitor, filter: &KeyFilter, narrowed: bool) -> Markup {
     let any = || (String::new(), "Any".to_owned());
     let option = |value: &str, label: &str| (value.to_owned(), label.to_owned());
     let statuses: Vec<_> = std::iter::once(any()).chain(STATUSES.map(|s| option(s.as_str(), &capital(s.as_str())))).collect();
-    let makers: Vec<_> = std::iter::once(any()).chain(MAKERS.map(|(maker, label)| option(maker.as_str(), label))).collect();
+    let makers: Vec<_> = std::iter::once(any()).chain(CREATORS.map(|(creator, label)| option(creator.as_str(), label))).collect();
     let worlds: Vec<_> =
         std::iter::once(any()).chain([Environment::Live, Environment::Test].map(|e| option(e.as_str(), &capital(e.as_str())))).collect();
     html! {

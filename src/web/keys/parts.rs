@@ -44,7 +44,7 @@ pub fn facts(key: &KeyView, now: Timestamp) -> Markup {
         p.prefix { code { (key.prefix) "…" } }
         p.grants { @for scope in key.scopes.iter() { code { (scope) } " " } }
         p.meta {
-            span { "Created " (time::brief(key.created_at.0, now)) (maker(&key.created_by)) }
+            span { "Created " (time::brief(key.created_at.0, now)) (creator(&key.created_by)) }
             span { (last_used(key, now)) }
             span { (end(key, now)) }
         }
@@ -66,7 +66,7 @@ pub fn end(key: &KeyView, now: Timestamp) -> Markup {
     }
 }
 
-pub fn maker(by: &CreatedBy) -> Markup {
+pub fn creator(by: &CreatedBy) -> Markup {
     match by {
         CreatedBy::Agent { agent_name, approved_by, .. } => {
             html! { " by the agent \"" bdi { (agent_name) } "\", approved by " (approved_by) }

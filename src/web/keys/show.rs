@@ -10,7 +10,7 @@ use crate::{
     service::services::App,
     web::{
         failure::PageResult,
-        keys::parts::{badges, end, key_id, maker, url},
+        keys::parts::{badges, creator, end, key_id, url},
         layout::Width,
         scopes,
         session::{Human, Visitor},
@@ -98,7 +98,7 @@ fn facts(visitor: &Visitor, key: &KeyView, now: Timestamp) -> Markup {
     html! {
         dl.facts {
             div { dt { "Starts with" } dd { code { (key.prefix) "…" } } }
-            div { dt { "Created" } dd { (time::moment(key.created_at.0, now)) (maker(&key.created_by)) } }
+            div { dt { "Created" } dd { (time::moment(key.created_at.0, now)) (creator(&key.created_by)) } }
             @if let Some(grant) = key.grant { div { dt { "Agent" } dd { a href={ "/settings/agents#" (grant) } { "See the agent and its approval" } } } }
             @if let Some(parent) = key.parent { div { dt { "Made by" } dd { (other(parent, "Another key of yours")) } } }
             @if let Some(old) = key.replaces { div { dt { "Rotated from" } dd { (other(old, "The key before")) } } }

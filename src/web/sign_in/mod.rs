@@ -1,4 +1,4 @@
-//! Ways in for humans: the first set-up, signing in and up, a service's portal, and proving it again.
+//! How humans sign in: the first set-up, signing in and up, a service's portal, and proving it again.
 
 pub(crate) mod login;
 pub(crate) mod portal;
