@@ -33,6 +33,7 @@ pub struct AccountView {
 }
 
 impl AccountView {
+    /// What an operator is shown. Of the password not even whether there is one.
     pub fn new(account: &Account, active_keys: usize) -> Self {
         Self {
             id: account.id,

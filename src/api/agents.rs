@@ -26,6 +26,7 @@ pub enum AgentState {
 }
 
 impl AgentState {
+    /// As people read it, in a table or on a page; JSON has `never_collected`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Approved => "approved",

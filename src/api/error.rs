@@ -3,6 +3,8 @@
 use crate::{api::verification::RateLimit, domain::scope::ScopeSet};
 use serde::{Deserialize, Serialize};
 
+/// What went wrong, with what an answer needs to say so. The text of each is for logs and for API clients; the others have
+/// their own words.
 #[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub enum Error {
@@ -109,6 +111,7 @@ pub enum Error {
 }
 
 impl Error {
+    /// A member of the request that can't be what it is: `field` as the caller wrote it, `detail` to follow it.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), detail: detail.into() }
     }
@@ -118,6 +121,7 @@ impl Error {
         Self::invalid("code", "has eight letters, like WDJB-MJHT: enter those alone, as they were shown")
     }
 
+    /// There is none, or it is somebody else's, which is answered alike.
     pub fn not_found(what: &str) -> Self {
         Self::NotFound { what: what.to_owned() }
     }
@@ -128,6 +132,7 @@ impl Error {
         Self::Internal
     }
 
+    /// Seconds after which the same call may go through; `None` where waiting does not help.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany { retry_after, .. } => Some(*retry_after),

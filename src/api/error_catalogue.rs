@@ -199,6 +199,8 @@ pub fn words(error: &Error) -> (&'static str, String) {
     }
 }
 
+/// The next step of an agent without a good key or claim.
 pub const REGISTER: &str = "Call register_agent, show your human the link and code it returns, then call poll_claim.";
 
+/// The next step where the fault is on this side.
 pub const LATER: &str = "Wait a little, then call the tool again.";

@@ -73,6 +73,7 @@ pub struct KeyView {
 }
 
 impl KeyView {
+    /// What the owner sees of a row. `approved_by` names the approver of an agent's key, masked.
     pub fn new(key: &Key, usage: &Usage, plan: &str, approved_by: impl Fn(AccountId) -> String, now: Timestamp) -> Self {
         let (created_by, grant) = match &key.origin {
             Origin::Human => (CreatedBy::Simple("human".to_owned()), None),
@@ -142,6 +143,7 @@ pub struct Issued {
 }
 
 impl Issued {
+    /// With the secret when the key was made just now, without it when the request was a retry.
     pub fn new(secret: Option<&ApiKey>, view: KeyView, replaced: Option<KeyView>) -> Self {
         Self { key: secret.map(|secret| Revealed::new(secret.expose())), view, replaced: replaced.map(Box::new) }
     }
@@ -152,6 +154,7 @@ impl Issued {
     }
 }
 
+/// What a revocation ended.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {
     pub id: KeyId,

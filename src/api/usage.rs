@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// How often a key was used, and from where last.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UsageView {
     /// Accepted uses since the key was made.

@@ -13,10 +13,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Revealed(String);
 
 impl Revealed {
+    /// Takes what a reply is about to show.
     pub fn new(secret: &str) -> Self {
         Self(secret.to_owned())
     }
 
+    /// The plain value, for the one place that prints, sends or stores it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -77,6 +79,9 @@ pub mod space_delimited {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     /// Scopes with spaces between them.
+    ///
+    /// # Errors
+    /// Whatever the serializer fails with.
     pub fn serialize<S: Serializer>(scopes: &ScopeSet, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(scopes)
     }

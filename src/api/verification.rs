@@ -74,6 +74,7 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// The answer for a key that does not exist and for one that is somebody else's: the same, so that nothing can be learned.
     pub fn not_found() -> Self {
         Self {
             valid: false,
