@@ -16,6 +16,7 @@ pub struct CachedAccount {
 }
 
 impl Account {
+    /// What a cache keeps of the account, as it is now.
     pub fn facts(&self) -> CachedAccount {
         CachedAccount {
             id: self.id,

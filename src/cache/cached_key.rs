@@ -12,6 +12,7 @@ use crate::{
 use jiff::Timestamp;
 use std::{num::NonZeroU32, sync::Arc};
 
+/// A key as verifications need it. Cloning it copies counts of what it shares, nothing else.
 #[derive(Debug, Clone)]
 pub struct CachedKey {
     pub id: KeyId,
@@ -89,6 +90,7 @@ impl CachedKey {
         Timestamp::from_millisecond(self.expires_ms).ok()
     }
 
+    /// The limit of its own; `None`: its plan's, or its first ancestor's.
     pub fn requests_per_minute(&self) -> Option<u32> {
         self.requests_per_minute.map(NonZeroU32::get)
     }

@@ -1,6 +1,6 @@
 //! Registrations that wait for their human, so that polling one touches no store, however many there are.
 //!
-//! As with [keys](super::known): the store tells of every change before it is acknowledged, and what was read before a
+//! As with [keys](super::key_cache): the store tells of every change before it is acknowledged, and what was read before a
 //! change is not kept after it.
 
 use crate::{
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// From so many on, what is held is spread over more pages than the processor remembers the places of.
 const MIN_FOR_HUGE_PAGES: usize = 1_000;
 
+/// Open claims that were polled, each until its row changes.
 #[derive(Default)]
 pub struct ClaimCache {
     /// By the hash of the claim token. No more than may wait: what ends a claim changes its row.
@@ -26,6 +27,7 @@ pub struct ClaimCache {
     pub generation: Generation,
 }
 
+/// One claim, with when it was last polled.
 pub struct CachedClaim {
     pub waiting: PollPace,
     /// The last poll that proved itself, in milliseconds of Unix time; 0: none.
@@ -41,6 +43,7 @@ impl CachedClaim {
 }
 
 impl ClaimCache {
+    /// What `read` makes of a claim; `None`: it is not held, and the store has to be asked.
     pub fn read<T>(&self, token: &Digest, read: impl FnOnce(&CachedClaim) -> T) -> Option<T> {
         self.held.get(&fingerprint(token.as_bytes())?).map(|open| read(&open))
     }

@@ -79,6 +79,7 @@ impl KeyLimits {
     }
 }
 
+/// Reads what a key's calls count against: its own limit and its ancestors', one row each.
 pub fn limits_of(rows: &dyn Read, key: &Key) -> Result<KeyLimits, StoreError> {
     let root = key.root.unwrap_or(key.id);
     let lineage = if root == key.id { key.requests_per_minute } else { rows::key(rows, root)?.and_then(|root| root.requests_per_minute) };
@@ -98,6 +99,7 @@ pub fn limits_of(rows: &dyn Read, key: &Key) -> Result<KeyLimits, StoreError> {
     Ok(KeyLimits { lineage, own })
 }
 
+/// The first bytes of a stored hash; `None`: it is no hash.
 pub fn fingerprint(hash: &[u8]) -> Option<Fingerprint> {
     hash.first_chunk().copied()
 }
@@ -111,10 +113,12 @@ fn shared<T: Eq + Hash + ?Sized>(set: &DashSet<Arc<T>>, value: Arc<T>) -> Arc<T>
     value
 }
 
+/// For the filter of stored keys. What it is of is a hash already, so none is made.
 pub fn filter_hash(of: &Fingerprint) -> u64 {
     u64::from_be_bytes(std::array::from_fn(|i| of[i]))
 }
 
+/// Keys that were verified, and a filter of all that are stored: one that is certainly unknown costs no read.
 pub struct KeyCache {
     meters: Arc<Meters>,
     keys: Cache<Fingerprint, Arc<CachedKey>>,

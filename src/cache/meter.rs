@@ -22,6 +22,7 @@ use std::{
     },
 };
 
+/// The rate state of one key or account, and its uses that are not written yet.
 #[derive(Debug)]
 pub struct Meter {
     pub of: RateLimitKey,
@@ -37,15 +38,20 @@ impl Meter {
         Self { of, tat: AtomicU64::new(0), listed: AtomicBool::new(false), uses: Mutex::new(None) }
     }
 
+    /// When the allowance is replenished.
     pub fn tat(&self) -> Nanos {
         self.tat.load(Ordering::Acquire).into()
     }
 
+    /// Puts back what was stored before a restart.
     pub fn set_tat(&self, at: Nanos) {
         self.tat.store(at.into(), Ordering::Release);
     }
 
     /// Replaces the time at which the allowance is replenished; `decide` may be asked again when others did meanwhile.
+    ///
+    /// # Errors
+    /// Whatever `decide` refuses with; nothing is changed then.
     pub fn change<T, E>(&self, decide: impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>) -> Result<T, E> {
         let mut before = self.tat.load(Ordering::Acquire);
         loop {
@@ -88,6 +94,7 @@ impl Borrow<RateLimitKey> for Arc<Meter> {
     }
 }
 
+/// All meters of the process, each found by what it is of.
 #[derive(Default)]
 pub struct Meters(DashSet<Arc<Meter>, DefaultHashBuilder>);
 
@@ -108,6 +115,7 @@ impl Meters {
         self.0.get(&of).map(|meter| meter.clone())
     }
 
+    /// Meters held, in use or not.
     pub fn len(&self) -> usize {
         self.0.len()
     }

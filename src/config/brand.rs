@@ -83,6 +83,10 @@ pub struct Accent {
 }
 
 impl Accent {
+    /// Derives the shades of both colour schemes from one colour.
+    ///
+    /// # Errors
+    /// When it is no colour of the form `#rrggbb`.
     pub(super) fn read(text: &str) -> Result<Self, ConfigError> {
         let colour: Colour = text.parse().map_err(|()| wrong(format!("`brand.accent` = {text} must be a colour such as #1f5f4a")))?;
         let shades = |grounds: &[Colour], end, ink| {
@@ -107,6 +111,10 @@ impl fmt::Debug for Logo {
 }
 
 impl Logo {
+    /// Reads the image once, at the start.
+    ///
+    /// # Errors
+    /// When the file can't be read, is too large, is neither PNG nor SVG, or holds a script.
     pub(super) fn read(path: &str) -> Result<Self, ConfigError> {
         let bytes = std::fs::read(path).map_err(|error| wrong(format!("`brand.logo_file`: can't read {path}: {error}")))?;
         if bytes.len() > MAX_LOGO_BYTES {

@@ -5,6 +5,7 @@
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
+/// An error with this message, which names the setting.
 pub fn wrong(message: impl Into<String>) -> ConfigError {
     ConfigError(message.into())
 }

@@ -34,6 +34,10 @@ const RETIRED: [&str; 1] = ["metrics_listen"];
 const MAX_CACHED_KEYS: usize = 100_000_000;
 
 impl Config {
+    /// Puts file and environment together, checks all of it, and fills in what follows from other settings.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and what to write instead.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let known = known_keys()?;
         let paths: Vec<&str> = known.iter().map(|setting| setting.path.as_str()).collect();
@@ -188,10 +192,12 @@ impl Config {
         Ok(())
     }
 
+    /// The scopes there are: the configured ones and those of keys themselves.
     pub fn catalogue(&self) -> Catalogue {
         Catalogue::new(self.scopes.clone(), &self.claim.grantable)
     }
 
+    /// How keys made from now on look. Older ones may look otherwise.
     pub fn key_format(&self) -> KeyFormat {
         KeyFormat { prefix: self.keys.prefix.clone(), body: self.keys.format, environments: self.keys.environments }
     }
@@ -201,6 +207,7 @@ impl Config {
         if self.keys.offered_environments.is_empty() { vec![self.environment] } else { self.keys.offered_environments.clone() }
     }
 
+    /// Whether anybody may make an account from a page.
     pub fn signup_is_open(&self) -> bool {
         match self.signup {
             Signup::Open => true,
@@ -227,10 +234,12 @@ impl Config {
         }
     }
 
+    /// Where the journal is; `None`: none is kept.
     pub fn journal_path(&self) -> Option<PathBuf> {
         Some(&self.backup.journal).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
+    /// Where the server secret is: as configured, else in the data directory.
     pub fn secret_path(&self, data: &Path) -> PathBuf {
         if self.secret_file.is_empty() { data.join("secret") } else { PathBuf::from(&self.secret_file) }
     }

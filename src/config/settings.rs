@@ -25,6 +25,7 @@ pub enum Profile {
     Problem,
 }
 
+/// Who may make an account from a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signup {
@@ -44,6 +45,7 @@ pub enum LoginHint {
     Bind,
 }
 
+/// What becomes of a registration that asks for scopes agents can't have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownScopes {
@@ -51,6 +53,8 @@ pub enum UnknownScopes {
     Reject,
 }
 
+/// One deployment's settings: a member each, a table of the file for each group of them. `src/guide/configuration.md` says what
+/// they do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
@@ -90,18 +94,21 @@ pub struct Config {
     pub mcp: Mcp,
 }
 
+/// `[http]`: what browsers of other origins may do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Http {
     pub cors_origins: Vec<String>,
 }
 
+/// `[auth]`: where a key is read from beside `Authorization`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Auth {
     pub extra_headers: bool,
 }
 
+/// `[brand]`: what pages look like and link to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Brand {
@@ -118,6 +125,7 @@ pub struct Brand {
     pub logo: Option<brand::Logo>,
 }
 
+/// `[api]`: the service whose keys these are, for texts that tell agents where to use them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Api {
@@ -127,6 +135,7 @@ pub struct Api {
     pub r#try: String,
 }
 
+/// `[store]`: where rows are kept, and how many of them in memory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoreConfig {
@@ -135,6 +144,7 @@ pub struct StoreConfig {
     pub cached_keys: usize,
 }
 
+/// `[backup]`: what a restore needs beside the backup.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Backup {
@@ -142,6 +152,7 @@ pub struct Backup {
     pub journal: String,
 }
 
+/// `[keys]`: how keys look, and how many an account may have.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Keys {
@@ -152,12 +163,14 @@ pub struct Keys {
     pub max_active_per_account: u32,
 }
 
+/// `[plans.NAME]`: what an account's keys may use.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     pub requests_per_minute: u32,
 }
 
+/// `[claim]`: how long each step of the ceremony may take, and what agents may ask for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Claim {
@@ -170,6 +183,7 @@ pub struct Claim {
     pub grantable: Vec<Scope>,
 }
 
+/// `[sessions]`: whether programs may sign in with a human's password, and by which public key they name themselves.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sessions {
@@ -177,12 +191,14 @@ pub struct Sessions {
     pub publishable_key: String,
 }
 
+/// `[signin]`: where humans sign in, if a service does that itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Signin {
     pub url: String,
 }
 
+/// `[limits]`: how many registrations there may be, of one address and of all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LimitSettings {
@@ -192,6 +208,7 @@ pub struct LimitSettings {
     pub sources: BTreeMap<IpNet, u32>,
 }
 
+/// `[mcp]`: what the tools offer beside the present transport and delivery.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Mcp {

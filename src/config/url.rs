@@ -3,11 +3,18 @@
 use crate::config::error::{ConfigError, wrong};
 use url::{Host, Url};
 
+/// Reads the address in the setting `name`.
+///
+/// # Errors
+/// When it is none.
 pub fn parse_url(name: &str, text: &str) -> Result<Url, ConfigError> {
     Url::parse(text).map_err(|error| wrong(format!("`{name}` = {text} is no URL: {error}")))
 }
 
 /// An origin and nothing more: a path, query or user would break the issuer (RFC 8414 §2).
+///
+/// # Errors
+/// When it is no address of http or https, or has more than scheme, host and port.
 pub fn origin(name: &str, text: &str) -> Result<String, ConfigError> {
     let url = parse_url(name, text)?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -26,6 +33,7 @@ pub fn is_loopback_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| is_loopback(&url))
 }
 
+/// Whether the host is this computer, by name or address.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -2,6 +2,7 @@
 
 use crate::domain::nearest::nearest;
 
+/// What the variables of all settings begin with.
 pub const PREFIX: &str = "COUNTERSIGN_";
 
 /// `COUNTERSIGN_…` variables that are no settings.

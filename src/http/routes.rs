@@ -43,7 +43,7 @@ pub trait Routes: Sized {
 
     fn and(self, others: Self) -> Self;
 
-    /// What all of them are about, one of [`TAGS`](super::openapi::TAGS).
+    /// What all of them are about, one of [`TAGS`](super::openapi::terms::TAGS).
     fn tagged(self, tag: &str) -> Self;
 }
 

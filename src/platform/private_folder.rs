@@ -16,10 +16,15 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 const BESIDE: &str = ".new-";
 const MINE: Mode = Mode::RUSR.union(Mode::WUSR);
 
+/// A folder that is held open: what is done in it stays in it, whatever is renamed meanwhile.
 #[derive(Debug)]
 pub struct Folder(OwnedFd);
 
 impl Folder {
+    /// Follows links, as whoever named the path meant them.
+    ///
+    /// # Errors
+    /// When there is no such folder, or it may not be entered.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, FOLDER, Mode::empty())?))
     }
@@ -60,6 +65,9 @@ impl Folder {
     }
 
     /// A file in this folder to read; `None`: there is none. What is no file is an error.
+    ///
+    /// # Errors
+    /// Also for a link, a folder or a pipe of that name.
     pub fn file(&self, name: &OsStr) -> io::Result<Option<File>> {
         // A pipe would make the opening wait for its writer.
         let file: File = match openat(&self.0, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())

@@ -14,6 +14,7 @@ use std::{
 
 /// Tells the time, in UTC.
 pub trait Clock: Send + Sync {
+    /// The time as the computer's clock has it, which may jump either way.
     fn now(&self) -> Timestamp;
 
     /// Time that has passed since some fixed moment. Never goes back, whatever is done to the computer's clock.
@@ -22,6 +23,7 @@ pub trait Clock: Send + Sync {
 
 /// Fills a buffer with bytes nobody can guess.
 pub trait Entropy: Send + Sync {
+    /// Fills all of the buffer, or does not return.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -52,6 +54,7 @@ impl Seen {
 }
 
 impl Runtime {
+    /// From a clock and a source of bytes; a test hands in its own.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         let unix = Duration::try_from(clock.now().as_duration()).unwrap_or_default();
         let start = unix.saturating_sub(clock.elapsed()).min(MAX_START);
@@ -114,6 +117,7 @@ impl Runtime {
         u64::try_from(self.start.saturating_add(self.clock.elapsed()).as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// So many fresh random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.entropy.fill(&mut bytes);

@@ -41,7 +41,7 @@ pub struct Pulse {
     wire: AtomicU8,
     /// How it is to end, an [`End`]; 0: not yet.
     pub ending: AtomicU8,
-    /// Bytes of answers that wait for the client to take them, as far as [`super::untaken`] counts.
+    /// Bytes of answers that wait for the client to take them, as far as [`super::unread_answers`] counts.
     pub held: AtomicUsize,
     pub task: AtomicWaker,
 }

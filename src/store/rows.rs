@@ -169,7 +169,7 @@ pub fn program_session(rows: &(impl Read + ?Sized), id: ProgramSessionId) -> Res
     load(rows, id.to_string())
 }
 
-/// A program's sessions, oldest first; [`ProgramSession::MOST`] at most.
+/// A program's sessions, oldest first; [`ProgramSession::MAX_PER_ACCOUNT`] at most.
 pub fn account_program_sessions(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<ProgramSession>, StoreError> {
     all(rows, Table::AccountProgramSessions, &entry(&[&account.to_string(), ""]))
 }
