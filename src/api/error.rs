@@ -1,4 +1,5 @@
-//! Everything that can go wrong, once. Each edge (HTTP, page, MCP) has one exhaustive table that says it in its own words.
+//! Everything that can go wrong, once. How programs are told is in [`error_catalogue`](crate::api::error_catalogue), how humans
+//! are in the pages' table.
 
 use crate::{api::verification::RateLimit, domain::scope::ScopeSet};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,13 @@ pub enum Error {
     #[error("{detail}")]
     Malformed { detail: String },
     #[error("{detail}; agents may ask for: {available}")]
-    InvalidScope { detail: String, available: ScopeSet },
+    InvalidScope {
+        /// What the request calls it.
+        #[serde(default = "scope")]
+        field: String,
+        detail: String,
+        available: ScopeSet,
+    },
     #[error("`login_hint` must be an e-mail address, such as user@example.com")]
     InvalidLoginHint,
     #[error("this grant type is not supported here")]
@@ -81,6 +88,9 @@ pub enum Error {
     ReviewChanged,
     #[error("e-mail or password is wrong")]
     WrongPassword,
+    /// Before a right is given to somebody.
+    #[error("`password` is needed again: you signed in more than five minutes ago")]
+    PasswordNeeded,
     #[error("sign in first")]
     SignInNeeded,
     #[error("the form is out of date or came from elsewhere")]
@@ -121,6 +131,22 @@ impl Error {
         Self::invalid("code", "has eight letters, like WDJB-MJHT: enter those alone, as they were shown")
     }
 
+    /// None of these scopes can be had.
+    pub fn invalid_scope(detail: impl Into<String>, available: ScopeSet) -> Self {
+        Self::InvalidScope { field: scope(), detail: detail.into(), available }
+    }
+
+    /// The same about an argument that this edge has another name for.
+    pub fn called(self, ours: &str, theirs: &str) -> Self {
+        match self {
+            Self::Invalid { field, detail } if field == ours => Self::invalid(theirs, detail),
+            Self::InvalidScope { field, detail, available } if field == ours => {
+                Self::InvalidScope { field: theirs.to_owned(), detail, available }
+            }
+            other => other,
+        }
+    }
+
     /// There is none, or it is somebody else's, which is answered alike.
     pub fn not_found(what: &str) -> Self {
         Self::NotFound { what: what.to_owned() }
@@ -142,4 +168,9 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What OAuth calls it, and so did every version that did not say.
+fn scope() -> String {
+    "scope".to_owned()
 }

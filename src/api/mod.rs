@@ -6,6 +6,7 @@ pub mod claims;
 pub mod error;
 pub mod error_catalogue;
 pub mod keys;
+pub mod next_step;
 pub mod usage;
 pub mod values;
 pub mod verification;

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{error::Error, verification::RateLimit},
-    domain::scope::ScopeSet,
+    domain::{pasted, scope::ScopeSet},
 };
 use reqwest::{
     StatusCode,
@@ -47,10 +47,9 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value
         "claim_expired" => Error::ClaimExpired,
         "too_many_attempts" => Error::TooManyAttempts { retry_after: wait },
         "invalid_login_hint" => Error::InvalidLoginHint,
-        "invalid_scope" => {
-            let (detail, available) = detail.split_once("; agents may ask for: ").unwrap_or((&detail, ""));
-            Error::InvalidScope { detail: detail.to_owned(), available: ScopeSet::parse(available).unwrap_or_default() }
-        }
+        "unsupported_grant_type" => Error::UnsupportedGrantType,
+        "unsupported_identity_type" => Error::UnsupportedType,
+        "invalid_scope" => invalid_scope(inner, &detail),
         _ => match status {
             StatusCode::UNAUTHORIZED => Error::Unauthorized { presented: true },
             StatusCode::FORBIDDEN => match inner.get("missing_scopes").cloned().map(serde_json::from_value) {
@@ -62,10 +61,35 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value
             StatusCode::TOO_MANY_REQUESTS => Error::TooMany { detail, retry_after: wait.unwrap_or(60) },
             StatusCode::MISDIRECTED_REQUEST => Error::Unreachable { detail },
             status if status.is_server_error() => Error::Unavailable,
-            _ => match detail.strip_prefix('`').and_then(|rest| rest.split_once("` ")) {
-                Some((field, detail)) => Error::invalid(field, detail),
+            _ => match field(inner).or_else(|| field_said(&detail)) {
+                Some(field) => {
+                    let said = detail.strip_prefix(&format!("`{field}` ")).unwrap_or(&detail).to_owned();
+                    Error::invalid(field, said)
+                }
                 None => Error::Malformed { detail },
             },
         },
     }
+}
+
+/// Which argument a refusal is about.
+fn field(said: &Map<String, Value>) -> Option<String> {
+    let field = said.get("field").and_then(Value::as_str).filter(|field| !field.is_empty() && !field.chars().any(char::is_control))?;
+    Some(pasted::name(field).into_owned())
+}
+
+/// The same of a server of before there was such a member: it began its sentence with the name.
+fn field_said(detail: &str) -> Option<String> {
+    detail.strip_prefix('`').and_then(|rest| rest.split_once("` ")).map(|(field, _)| field.to_owned())
+}
+
+fn invalid_scope(said: &Map<String, Value>, detail: &str) -> Error {
+    const LISTED: &str = "; agents may ask for: ";
+    let (detail, listed) = detail.split_once(LISTED).unwrap_or((detail, ""));
+    // A server of before there was such a member listed them in its sentence alone.
+    let available = match said.get("available_scopes").cloned().map(serde_json::from_value) {
+        Some(Ok(available)) => available,
+        _ => ScopeSet::parse(listed).unwrap_or_default(),
+    };
+    Error::invalid_scope(detail, available)
 }

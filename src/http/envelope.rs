@@ -1,7 +1,7 @@
 //! The shapes errors travel in: RFC 6749 §5.2 towards agents, the configured profile's everywhere else.
 
 use crate::{
-    api::{error::Error, error_catalogue},
+    api::{error::Error, error_catalogue::Row},
     config::settings::{Config, Profile},
     domain::scope::ScopeSet,
     http::v1::forward_auth,
@@ -41,6 +41,32 @@ pub struct OAuthError {
     /// Seconds between polls from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<u16>,
+    #[serde(flatten)]
+    about: About,
+}
+
+/// What of an error a program reads instead of its sentence.
+#[derive(Serialize, JsonSchema)]
+struct About {
+    /// Which member, parameter or header of the request is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    /// The scopes agents may ask for, beside `invalid_scope`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available_scopes: Option<ScopeSet>,
+    /// The scopes the key lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_scopes: Option<ScopeSet>,
+}
+
+impl About {
+    fn of(row: &Row) -> Self {
+        Self {
+            field: row.field.map(str::to_owned),
+            available_scopes: row.available_scopes.cloned(),
+            missing_scopes: row.missing_scopes.cloned(),
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -53,8 +79,8 @@ pub struct FlatError {
     /// Seconds to wait.
     #[serde(rename = "retryAfter", skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing_scopes: Option<ScopeSet>,
+    #[serde(flatten)]
+    about: About,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -71,8 +97,8 @@ struct Nested {
     /// Seconds to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing_scopes: Option<ScopeSet>,
+    #[serde(flatten)]
+    about: About,
 }
 
 /// RFC 9457.
@@ -87,8 +113,8 @@ pub struct ProblemError {
     /// Seconds to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing_scopes: Option<ScopeSet>,
+    #[serde(flatten)]
+    about: About,
 }
 
 #[derive(Serialize)]
@@ -140,18 +166,16 @@ impl ErrorFormat {
     /// Status, machine code and body.
     pub fn body(self, error: &Error, config: &Config) -> (StatusCode, &'static str, Body) {
         let Self::Api(profile) = self else { return oauth_body(error, config) };
-        let (status, code, message) = error_catalogue::api(error);
+        let row = Row::of(error);
+        let ((status, code), about) = (row.api, About::of(&row));
+        let message = row.message.map_or_else(|| error.to_string(), str::to_owned);
         let retry_after = error.retry_after().filter(|_| status == StatusCode::TOO_MANY_REQUESTS);
-        let missing_scopes = match error {
-            Error::InsufficientScope { missing } => Some(missing.clone()),
-            _ => None,
-        };
         let body = match profile {
-            Profile::Flat => Body::Flat(FlatError { success: false, error: message, code, retry_after, missing_scopes }),
+            Profile::Flat => Body::Flat(FlatError { success: false, error: message, code, retry_after, about }),
             Profile::Nested => {
                 // The seeds' 401, letter for letter.
                 let message = if status == StatusCode::UNAUTHORIZED { "Unauthorized".to_owned() } else { message };
-                Body::Nested(NestedError { error: Nested { code, message, retry_after, missing_scopes } })
+                Body::Nested(NestedError { error: Nested { code, message, retry_after, about } })
             }
             Profile::Problem => Body::Problem(ProblemError {
                 r#type: "about:blank",
@@ -160,7 +184,7 @@ impl ErrorFormat {
                 detail: message,
                 code,
                 retry_after,
-                missing_scopes,
+                about,
             }),
         };
         (status, code, body)
@@ -168,7 +192,8 @@ impl ErrorFormat {
 }
 
 fn oauth_body(error: &Error, config: &Config) -> (StatusCode, &'static str, Body) {
-    let (status, code) = error_catalogue::oauth(error);
+    let row = Row::of(error);
+    let (status, code) = row.oauth;
     let retry = match error {
         Error::ExpiredToken { register: true } => Some("register"),
         Error::ExpiredToken { register: false } => Some("claim"),
@@ -178,8 +203,8 @@ fn oauth_body(error: &Error, config: &Config) -> (StatusCode, &'static str, Body
         Error::AuthorizationPending { interval } | Error::SlowDown { interval } => Some(*interval),
         _ => None,
     };
-    let body =
-        OAuthError { error: code, error_description: description(error), next: error_catalogue::next(error, config), retry, interval };
+    let next = row.next.at(&config.public_url);
+    let body = OAuthError { error: code, error_description: description(error), next, retry, interval, about: About::of(&row) };
     (status, code, Body::OAuth(body))
 }
 

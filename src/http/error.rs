@@ -1,6 +1,5 @@
 //! What went wrong, in the words of each family of endpoints. A handler returns [`HttpError`]; the family's edge
-//! gives it its envelope (`envelope`). Both tables are exhaustive: a new error does not compile until each
-//! says what it is.
+//! gives it its envelope (`envelope`).
 
 use crate::api::error::Error;
 use aide::OperationOutput;

@@ -3,7 +3,7 @@
 
 pub mod agent_auth;
 pub mod discovery;
-pub(crate) mod envelope;
+pub mod envelope;
 pub(crate) mod error;
 pub mod extract;
 pub(crate) mod functions;

@@ -46,6 +46,11 @@ impl From<&Delivered> for KeyRef {
     }
 }
 
+/// OAuth says `scope`, the tool `scopes`.
+fn as_argument(error: Error) -> Error {
+    error.called("scope", "scopes")
+}
+
 pub fn registered_result(claim: &Claim) -> RegisterResult {
     RegisterResult {
         registration_id: claim.registration_id.clone(),
@@ -159,7 +164,7 @@ impl Tools {
             environment: args.environment,
             code_challenge: verifier.challenge().as_str().to_owned(),
         };
-        let ControlResponse::Registered(registered) = self.backend.call(call).await? else { return Err(unexpected()) };
+        let ControlResponse::Registered(registered) = self.backend.call(call).await.map_err(as_argument)? else { return Err(unexpected()) };
         let claim_id = ClaimHandle::new(self.runtime.bytes());
         Ok(self.claim(&registered, asked, claim_id.expose(), Some(&verifier), true))
     }
@@ -183,7 +188,8 @@ impl Tools {
             // Not to the session: it may end while the human decides.
             handle: Some(NewHandle { handle: handle.clone(), bound_to: http.credential_name() }),
         };
-        let registered = service.claims.register(ask, Registrant { source: http.source, account: http.account() }).await?;
+        let who = Registrant { source: http.source, account: http.account() };
+        let registered = service.claims.register(ask, who).await.map_err(as_argument)?;
         Ok(self.claim(&registered, asked, handle.expose(), None, false))
     }
 

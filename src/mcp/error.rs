@@ -1,6 +1,6 @@
 //! What went wrong, as a tool result a model can act on: a code, what it means, and the one thing to do next.
 
-use crate::api::{error::Error, error_catalogue::words};
+use crate::api::{error::Error, error_catalogue::Row};
 use rmcp::{
     ErrorData,
     handler::server::tool::IntoCallToolResult,
@@ -51,8 +51,17 @@ pub const CODES: [&str; 18] = [
 
 impl IntoCallToolResult for ToolError {
     fn into_call_tool_result(self) -> Result<CallToolResponse, ErrorData> {
-        let (code, next) = words(&self.error);
-        let body = json!({"error": code, "error_description": self.error.to_string(), "next": self.next.unwrap_or(next)});
+        let row = Row::of(&self.error);
+        let next = self.next.unwrap_or_else(|| row.tool.in_words());
+        let mut body = json!({"error": row.mcp, "error_description": self.error.to_string(), "next": next});
+        if let Some(field) = row.field {
+            body["field"] = json!(field);
+        }
+        for (name, scopes) in [("available_scopes", row.available_scopes), ("missing_scopes", row.missing_scopes)] {
+            if let Some(scopes) = scopes {
+                body[name] = json!(scopes);
+            }
+        }
         // Text only: structured content that misses the output schema makes the TypeScript SDK throw.
         Ok(CallToolResult::error(vec![ContentBlock::text(body.to_string())]).into())
     }

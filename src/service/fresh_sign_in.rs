@@ -27,5 +27,5 @@ pub fn must_be_fresh(session: &BrowserSession, account: &Account, now: Timestamp
             detail: "you signed in more than five minutes ago: come here from your service again, then do this".to_owned(),
         });
     }
-    Err(Error::invalid("password", "is needed again: you signed in more than five minutes ago"))
+    Err(Error::PasswordNeeded)
 }

@@ -1,6 +1,6 @@
 //! What a page says of each error, and what to do next.
 
-use crate::api::error::Error;
+use crate::api::{error::Error, error_catalogue::Row};
 use axum::http::StatusCode;
 
 /// What a human is told: what happened, and what to do now.
@@ -24,10 +24,6 @@ pub enum NextLink {
 }
 
 impl ErrorText {
-    fn about(self, field: &str) -> Self {
-        Self { field: Some(field.to_owned()), ..self }
-    }
-
     fn then(self, next: NextLink) -> Self {
         Self { next, ..self }
     }
@@ -37,12 +33,17 @@ fn error_text(status: StatusCode, title: &'static str, advice: impl Into<String>
     ErrorText { status, title, advice: advice.into(), field: None, next: NextLink::Start }
 }
 
-/// The table: every error there is, said on a page.
+/// An error, said on a page.
 pub fn explain(error: &Error) -> ErrorText {
+    ErrorText { field: Row::of(error).field.map(str::to_owned), ..words(error) }
+}
+
+/// The table: every error there is.
+fn words(error: &Error) -> ErrorText {
     use StatusCode as S;
     match error {
         Error::Invalid { field, detail } => {
-            error_text(S::BAD_REQUEST, "Please check what you entered", sentence(label_of(field), detail)).about(field)
+            error_text(S::BAD_REQUEST, "Please check what you entered", sentence(label_of(field), detail))
         }
         Error::Malformed { detail } => error_text(S::BAD_REQUEST, "That request was not readable", sentence("", detail)),
         Error::InvalidScope { detail, .. } => error_text(S::BAD_REQUEST, "Unknown permission", sentence("The request was refused:", detail)),
@@ -55,7 +56,6 @@ pub fn explain(error: &Error) -> ErrorText {
             "That code is not valid",
             "It may be mistyped, expired or already used. Check it against what your agent shows, or ask your agent for a fresh one.",
         )
-        .about("code")
         .then(NextLink::EnterCode),
         Error::FreshCodeNeeded => error_text(
             S::CONFLICT,
@@ -63,7 +63,6 @@ pub fn explain(error: &Error) -> ErrorText {
             "Many wrong codes are being entered here at the moment, so one code is not enough. If yours was right, it is noted. Ask your agent \
              for a fresh code and enter that one, too.",
         )
-        .about("code")
         .then(NextLink::EnterCode),
         Error::InvalidGrant | Error::InvalidRefreshToken | Error::InvalidClaimToken | Error::ClaimExpired | Error::ExpiredToken { .. } => {
             error_text(S::BAD_REQUEST, "This request is over", "Ask your agent to start again: it gets a fresh code.").then(NextLink::EnterCode)
@@ -96,12 +95,16 @@ pub fn explain(error: &Error) -> ErrorText {
             error_text(S::UNAUTHORIZED, "Sign in to go on", "You are signed out, perhaps because of a long pause. Nothing was changed.")
                 .then(NextLink::SignIn)
         }
+        Error::PasswordNeeded => error_text(
+            S::BAD_REQUEST,
+            "Please check what you entered",
+            "The password is needed again: you signed in more than five minutes ago.",
+        ),
         Error::WrongPassword => error_text(
             S::UNAUTHORIZED,
             "E-mail or password is wrong",
             "Check both and try again. Whoever runs this service can set a new password for you.",
-        )
-        .about("password"),
+        ),
         Error::InsufficientScope { missing } => {
             error_text(S::FORBIDDEN, "That is not allowed", format!("It takes these permissions: {missing}."))
         }

@@ -36,6 +36,7 @@ mod documented;
 mod durable;
 mod elsewhere;
 mod ended;
+mod errors;
 mod extremes;
 mod floods;
 mod functions;

@@ -4,7 +4,7 @@ use crate::support::*;
 use serde_json::{Value, json};
 
 #[derive(Clone)]
-enum Era {
+pub(crate) enum Era {
     /// With an `Mcp-Session-Id`.
     Session(String),
     Stateless,
@@ -12,17 +12,17 @@ enum Era {
 
 /// A client of either era, with or without a key.
 #[derive(Clone)]
-struct Client {
+pub(crate) struct Client {
     http: Http,
     era: Era,
     key: Option<String>,
     capabilities: Value,
 }
 
-const ERAS: [&str; 2] = ["2025-11-25", "2026-07-28"];
+pub(crate) const ERAS: [&str; 2] = ["2025-11-25", "2026-07-28"];
 
 impl Client {
-    async fn new(http: &Http, version: &str, key: Option<&str>) -> Self {
+    pub(crate) async fn new(http: &Http, version: &str, key: Option<&str>) -> Self {
         Self::declaring(http, version, key, json!({})).await
     }
 
@@ -83,7 +83,7 @@ impl Client {
         result["structuredContent"].clone()
     }
 
-    async fn refused(&self, name: &str, arguments: Value) -> Value {
+    pub(crate) async fn refused(&self, name: &str, arguments: Value) -> Value {
         error_of(&self.result(json!({"name": name, "arguments": arguments})).await)
     }
 }
@@ -94,7 +94,7 @@ fn error_of(result: &Value) -> Value {
     serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap()
 }
 
-async fn started() -> (TestApp, Http) {
+pub(crate) async fn started() -> (TestApp, Http) {
     let app = build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "1000").start().await;
     let http = app.http();
     (app, http)

@@ -457,7 +457,7 @@ async fn a24_what_is_risky_takes_the_password_again_five_minutes_after_the_sign_
     app.advance(1);
     let review = app.reviewed(&human, &agent).await;
     assert!(review.needs_password);
-    assert_err!(app.decide(&human, &review, everything(&review)).await, Error::Invalid { field, .. } if field == "password");
+    assert_err!(app.decide(&human, &review, everything(&review)).await, Error::PasswordNeeded);
     let wrong = Decision { password: Some(password("something else")), ..everything(&review) };
     assert_err!(app.decide(&human, &review, wrong).await, Error::WrongPassword);
     assert_err!(app.poll(&agent).await, Error::AuthorizationPending { .. });

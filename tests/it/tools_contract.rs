@@ -135,6 +135,9 @@ fn the_arguments_are_those_of_the_contract() {
     }
 }
 
+/// What stands beside a code where it helps.
+const MEMBERS: [&str; 3] = ["field", "available_scopes", "missing_scopes"];
+
 #[test]
 fn every_error_code_a_guide_names_exists() {
     for tool in tools() {
@@ -143,7 +146,8 @@ fn every_error_code_a_guide_names_exists() {
         let codes: Vec<_> = errors.split('`').skip(1).step_by(2).collect();
         assert!(!codes.is_empty());
         for code in codes {
-            assert!(countersign::mcp::error::CODES.contains(&code), "{}: `{code}` is no error code", name(&tool));
+            let exists = countersign::mcp::error::CODES.contains(&code) || MEMBERS.contains(&code);
+            assert!(exists, "{}: `{code}` is neither an error code nor a member of an error", name(&tool));
         }
     }
 }

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 pub fn routes<R: Routes>() -> R {
     let too_many = Error::TooMany { detail: "too many registrations from this address".to_owned(), retry_after: 360 };
     let available = ScopeSet::default();
-    let no_scope = Error::InvalidScope { detail: "none of these scopes is available to agents".to_owned(), available };
+    let no_scope = Error::invalid_scope("none of these scopes is available to agents", available);
     R::new()
         .on(Post, "/agent/identity", register, |op| {
             let errors = [Error::UnsupportedType, Error::InvalidLoginHint, no_scope, too_many];
@@ -72,9 +72,10 @@ pub struct Register {
     #[schemars(required, length(min = 1, max = 64), extend("examples" = ["Claude"]))]
     agent_name: Option<String>,
     /// Space-delimited, or a list; the least set unless told.
-    #[serde(alias = "scopes")]
     #[schemars(extend("examples" = ["audience:read email:send"]))]
     scope: Option<Words>,
+    #[schemars(skip)]
+    scopes: Option<Words>,
     environment: Option<Environment>,
     /// RFC 7636, so that a lost reply loses no key.
     #[schemars(regex(pattern = "^[A-Za-z0-9_-]{43}$"))]
@@ -133,16 +134,20 @@ pub async fn register(
         "service_auth" => {}
         _ => return Err(Error::UnsupportedType.into()),
     }
+    if body.scope.is_some() && body.scopes.is_some() {
+        return Err(Error::invalid("scopes", "is `scope` by another name: send one of them").into());
+    }
+    let called = if body.scopes.is_some() { "scopes" } else { "scope" };
     let ask = NewRegistration {
         agent_name: required("agent_name", body.agent_name)?,
-        scopes: body.scope.map(|Words(words)| words),
+        scopes: body.scope.or(body.scopes).map(|Words(words)| words),
         login_hint: body.login_hint,
         environment: body.environment,
         challenge: challenge(body.code_challenge, body.code_challenge_method.as_deref())?,
         handle: None,
     };
     let who = registrant(&app, &presented, source).await?;
-    let registered = app.claims.register(ask, who).await?;
+    let registered = app.claims.register(ask, who).await.map_err(|error| error.called("scope", called))?;
     let scopes = ClaimScopes { pre_claim: ScopeSet::default(), post_claim: registered.post_claim_scopes.clone() };
     Ok(Plain::new(Registration { id: registered.registration_id, r#type: "service_auth", scopes, registered }).secret())
 }

@@ -44,8 +44,8 @@ const ERRORS: [(&str, &str, &str); 25] = [
     ("access_denied", "400", "The human said no. Stop; register again only if they ask you to."),
     ("expired_token", "400", "`\"retry\":\"claim\"`: get a fresh code at the claim endpoint. `\"retry\":\"register\"`: start over."),
     ("invalid_grant", "400", "The claim token is unknown, already redeemed, or the code verifier does not match. Start over."),
-    ("invalid_request", "400", "A field is missing or wrong; `error_description` names it. Correct it."),
-    ("invalid_scope", "400", "None of the scopes is available to agents; the answer lists those that are."),
+    ("invalid_request", "400", "A field is missing or wrong; `field` names it. Correct it."),
+    ("invalid_scope", "400", "None of the scopes is available to agents; `available_scopes` lists those that are."),
     ("invalid_login_hint", "400", "`login_hint` is not an e-mail address. Correct it or leave it out."),
     ("unsupported_identity_type", "400", "Send `\"type\":\"service_auth\"`."),
     ("unsupported_grant_type", "400", "Send the claim grant named in step 3."),
@@ -167,7 +167,7 @@ Codes live {code_ttl} minutes, a registration {registration_ttl} minutes. For a 
 {scopes}
 ## Errors
 
-`{{"error":"<code>","error_description":"…","next":"…"}}`
+`{{"error":"<code>","error_description":"…","next":"…"}}`, and where one field of the request is wrong, its name as `field`.
 
 | code | status | what to do |
 | --- | --- | --- |

@@ -76,11 +76,7 @@ impl Claims {
             return Err(Error::invalid("scope", format!("holds more than {} scopes", ScopeSet::MAX_REQUESTED)));
         }
         let available = || self.context.catalogue.for_agents();
-        let offer = self
-            .context
-            .catalogue
-            .offer(&requested)
-            .map_err(|error| Error::InvalidScope { detail: error.to_string(), available: available() })?;
+        let offer = self.context.catalogue.offer(&requested).map_err(|error| Error::invalid_scope(error.to_string(), available()))?;
         let rejected = !offer.ignored.is_empty() && self.context.config.claim.unknown_scopes == UnknownScopes::Reject;
         if offer.scopes.is_empty() || rejected {
             let detail = if offer.ignored.is_empty() {
@@ -88,7 +84,7 @@ impl Claims {
             } else {
                 format!("not available to agents here: {}", offer.ignored.join(" "))
             };
-            return Err(Error::InvalidScope { detail, available: available() });
+            return Err(Error::invalid_scope(detail, available()));
         }
         Ok((offer.scopes, offer.ignored))
     }
@@ -133,8 +129,8 @@ impl Claims {
         let agent_name = Name::of_agent(&ask.agent_name).map_err(|error| Error::invalid("agent_name", format!("{error}")))?;
         let (scopes, ignored) = self.ask_scopes(ask.scopes)?;
         if scopes.is_empty() {
-            let detail = "no default scopes are configured, so name those you need".to_owned();
-            return Err(Error::InvalidScope { detail, available: self.context.catalogue.for_agents() });
+            let detail = "no default scopes are configured, so name those you need";
+            return Err(Error::invalid_scope(detail, self.context.catalogue.for_agents()));
         }
         let login_hint = ask.login_hint.map(|hint| hint.parse::<Email>().map_err(|_| Error::InvalidLoginHint)).transpose()?;
         let Turn { runtime, note, done } = self.context.begin(operation).await?;

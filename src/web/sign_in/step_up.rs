@@ -69,13 +69,14 @@ pub struct Step<'a> {
 impl Step<'_> {
     /// The page that asks, if that is what an error is about.
     pub fn or(&self, human: &Human, error: Error) -> Result<Response, Error> {
-        let (Error::Invalid { field, detail }, false) = (&error, is_fresh(human)) else { return Err(error) };
-        if field != NAME {
-            return Err(error);
-        }
-        let wrong = Problem::of(&error);
-        // That it is needed is no mistake of anybody's.
-        let problem = detail.contains("wrong").then_some(&wrong);
+        let problem = match &error {
+            _ if is_fresh(human) => return Err(error),
+            // That it is needed is no mistake of anybody's.
+            Error::PasswordNeeded => None,
+            Error::Invalid { field, .. } if field == NAME => Some(Problem::of(&error)),
+            _ => return Err(error),
+        };
+        let problem = problem.as_ref();
         let content = html! {
             section.panel {
                 h1 { (self.title) }
