@@ -34,6 +34,10 @@ impl Backend {
         }
     }
 
+    /// Makes a call, wherever it is carried out. Elsewhere it is sent again when the connection was cut off, and done once.
+    ///
+    /// # Errors
+    /// The use case's own, as it travelled; [`Error::Unreachable`] when nobody answered.
     pub async fn call(&self, call: ControlRequest) -> Result<ControlResponse, Error> {
         match self {
             // What is boxed is as large as the largest of the calls; this one is made all the time.
@@ -59,6 +63,7 @@ impl Backend {
 }
 
 impl Opened {
+    /// The use cases of this process, or those of the process that has the directory.
     pub fn backend(&self) -> Backend {
         match self {
             Self::Mine(mine) => mine.backend(),
@@ -68,6 +73,7 @@ impl Opened {
 }
 
 impl Instance {
+    /// The use cases of this process.
     pub fn backend(&self) -> Backend {
         Backend::Local(self.local())
     }

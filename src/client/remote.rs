@@ -82,6 +82,7 @@ impl ServerClient {
         Ok(Self { origin, http: http.build().map_err(Error::internal)?, key })
     }
 
+    /// Scheme, host and port: what keys of this server are filed under.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -95,6 +96,11 @@ impl ServerClient {
         Ok(Origins { server: self.origin.clone(), api })
     }
 
+    /// Makes a call in the words of the server's HTTP API. What comes back is another's: lengths and characters are checked.
+    ///
+    /// # Errors
+    /// The server's own error, as far as it can be read; [`Error::Unreachable`] when it did not answer, or not as a countersign
+    /// server does.
     pub async fn call(&self, call: &ControlRequest) -> Result<ControlResponse, Error> {
         match call {
             ControlRequest::Register { agent_name, scopes, login_hint, environment, code_challenge } => {

@@ -17,6 +17,10 @@ pub fn journal_path(config: &Config, data: &Path) -> io::Result<Option<PathBuf>>
     }
 }
 
+/// Where the journal is, for a process that is about to write it: from now on the data directory notes it.
+///
+/// # Errors
+/// When the note can't be read or written: a change that is missing in the journal would come back with a backup.
 pub fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenFailure> {
     let note = data.join(JOURNAL_NOTE);
     let failed = |error| OpenFailure::Directory { data: note.clone(), error };
@@ -30,6 +34,10 @@ pub fn journal_of(config: &Config, data: &Path) -> Result<Option<PathBuf>, OpenF
     Ok(journal)
 }
 
+/// Notes in the data directory where its journal is.
+///
+/// # Errors
+/// When the path has no absolute form, or the note can't be written.
 pub fn note_journal(data: &Path, journal: &Path) -> io::Result<()> {
     let (note, journal) = (data.join(JOURNAL_NOTE), std::path::absolute(journal)?);
     let journal = journal.to_string_lossy();
@@ -40,4 +48,5 @@ pub fn note_journal(data: &Path, journal: &Path) -> io::Result<()> {
     write_private(&note, journal.as_bytes())
 }
 
+/// The file in the data directory that says where the journal is.
 pub const JOURNAL_NOTE: &str = "journal.path";

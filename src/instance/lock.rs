@@ -23,6 +23,7 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Which file of a data directory is locked.
     pub(crate) fn file(dir: &Path) -> PathBuf {
         dir.join(LOCK_FILE)
     }
@@ -37,6 +38,7 @@ impl Holder {
     }
 }
 
+/// Whose the directory is.
 pub enum Acquired {
     Mine(InstanceLock),
     /// Somebody else's; unknown who until it has finished starting.
@@ -84,6 +86,7 @@ impl InstanceLock {
         self.file.sync_data()
     }
 
+    /// The directory that is locked.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -83,6 +83,7 @@ impl Instance {
         Self { local: Local::new(service.clone(), role, lock.dir().to_owned()), service, lock }
     }
 
+    /// The use cases, to be called in this process.
     pub fn local(&self) -> Local {
         self.local.clone()
     }

@@ -89,6 +89,9 @@ mod system {
     const MAX_SECRET_BYTES: u64 = 4096;
 
     /// Puts a key where an earlier one of this name may lie.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no keychain, or it took nothing.
     pub fn write(name: &str, key: &Revealed) -> Result<(), Refused> {
         // It replaces entries it made itself, but not those of other programs, as versions of ours once were.
         remove(name)?;
@@ -96,6 +99,10 @@ mod system {
         tool(&["store", &label], name, key.expose()).map(drop)
     }
 
+    /// What is kept under a name.
+    ///
+    /// # Errors
+    /// [`Refused::Because`]: it is locked, has no such entry, or there is no keychain.
     pub fn read(name: &str) -> Result<Revealed, Refused> {
         let key = tool(&["lookup"], name, "")?;
         match std::str::from_utf8(&key) {
@@ -104,10 +111,18 @@ mod system {
         }
     }
 
+    /// Removes what is kept under a name, if there is anything.
+    ///
+    /// # Errors
+    /// [`Refused`]: there is no keychain, or it did not answer.
     pub fn remove(name: &str) -> Result<(), Refused> {
         tool(&["clear"], name, "").map(drop)
     }
 
+    /// Does what asks the keychain. The program that is started for it is waited for, and ended, by what starts it.
+    ///
+    /// # Errors
+    /// Whatever `work` fails with.
     pub fn in_time<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
         work()
     }
@@ -183,14 +198,26 @@ mod system {
         }
     }
 
+    /// Puts a key where an earlier one of this name may lie.
+    ///
+    /// # Errors
+    /// [`Refused::Because`], in the keychain's own words.
     pub fn write(name: &str, key: &Revealed) -> Result<(), Refused> {
         Ok(entry(name)?.set_password(key.expose())?)
     }
 
+    /// What is kept under a name.
+    ///
+    /// # Errors
+    /// [`Refused::Because`], in the keychain's own words.
     pub fn read(name: &str) -> Result<Revealed, Refused> {
         Ok(entry(name)?.get_password().map(|key| Revealed::new(&key))?)
     }
 
+    /// Removes what is kept under a name.
+    ///
+    /// # Errors
+    /// [`Refused::Because`], in the keychain's own words.
     pub fn remove(name: &str) -> Result<(), Refused> {
         Ok(entry(name)?.delete_credential()?)
     }
@@ -204,6 +231,9 @@ mod system {
     }
 
     /// On a thread of its own, that is left behind when it does not answer.
+    ///
+    /// # Errors
+    /// [`Refused::Silent`] once [`ANSWER_TIMEOUT`] is over; else whatever `work` fails with.
     pub fn in_time<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
         let (tell, told) = mpsc::sync_channel(1);
         let asking = thread::Builder::new().name("keychain".to_owned()).spawn(move || tell.send(work()));

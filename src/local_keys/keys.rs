@@ -118,10 +118,12 @@ pub struct StoredKeys {
 }
 
 impl StoredKeys {
+    /// In a data directory, though it need hold no store. Nothing is made before a key is kept.
     pub fn new(data: &Path) -> Self {
         Self { folder: data.join("credentials") }
     }
 
+    /// For messages to name.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -39,6 +39,7 @@ pub struct Front {
 }
 
 impl Front {
+    /// Builds the routes once, and with them the tools over HTTP.
     pub fn new(app: App) -> Self {
         let (mcp, mut routes) = streamable_http::endpoints(&app);
         if !app.context.config.http.cors_origins.is_empty() {

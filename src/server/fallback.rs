@@ -12,6 +12,7 @@ pub async fn no_route(State(app): State<App>, request: Request) -> Response {
     if wants_page(&parts.headers) { error_page(&app, &parts, &Error::NoRoute) } else { HttpError(Error::NoRoute).into_response() }
 }
 
+/// For a path that exists with other methods.
 pub async fn method_not_allowed() -> HttpError {
     HttpError(Error::MethodNotAllowed)
 }

@@ -23,7 +23,9 @@ use axum::{
     routing::{any, post},
 };
 
+/// Taken past the router: a session has thousands of requests.
 pub const MCP: &str = "/mcp";
+/// Taken past the router: services call it for each request of their own.
 pub const VERIFY: &str = "/v1/keys/verify";
 
 /// The handler without what axum would wrap it in.

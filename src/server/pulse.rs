@@ -47,6 +47,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
+    /// Of a connection that has asked nothing yet.
     pub fn new(all: Arc<Untaken>) -> Arc<Self> {
         let (under_way, wire, ending, held) = (AtomicU32::new(0), AtomicU8::new(0), AtomicU8::new(0), AtomicUsize::new(0));
         Arc::new(Self { all, under_way, wire, ending, held, task: AtomicWaker::new() })
@@ -57,6 +58,7 @@ impl Pulse {
         self.wire.fetch_and(!WROTE, Ordering::Relaxed) & WROTE != 0
     }
 
+    /// Whether a request of it is being answered.
     pub fn is_busy(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) > 0
     }
@@ -66,6 +68,7 @@ impl Pulse {
         self.wire.load(Ordering::Relaxed) & STUCK != 0 || self.held.load(Ordering::Relaxed) > 0
     }
 
+    /// Asks it to end. The harshest word counts: it is never taken back.
     pub fn end(&self, how: End) {
         self.ending.fetch_max(how as u8, Ordering::Release);
         self.task.wake();
@@ -76,6 +79,7 @@ impl Pulse {
 pub struct UnderWay(pub Arc<Pulse>);
 
 impl UnderWay {
+    /// Counts one more request until this value is dropped.
     pub fn new(pulse: &Arc<Pulse>) -> Self {
         pulse.under_way.fetch_add(1, Ordering::Relaxed);
         Self(pulse.clone())

@@ -14,10 +14,12 @@ pub struct Untaken {
 }
 
 impl Untaken {
+    /// With room for so many bytes.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { held: AtomicUsize::new(0), most, full: Notify::new() })
     }
 
+    /// Bytes of answers that wait for their clients.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
@@ -27,6 +29,7 @@ impl Untaken {
         self.full.notified().await;
     }
 
+    /// Whether so many bytes more are too many; if so, whoever waits for [`Self::too_many`] is told.
     pub fn is_full(&self, bytes: usize) -> bool {
         let full = self.held().saturating_add(bytes) > self.most;
         if full {

@@ -8,11 +8,11 @@
 use std::{fs, path::Path};
 
 /// Rooms, or files of them, whose items are documented.
-const DOCUMENTED: [&str; 5] = ["domain", "api", "config", "cache", "platform"];
+const DOCUMENTED: [&str; 9] = ["server", "client", "instance", "local_keys", "cache", "api", "config", "domain", "platform"];
 
 /// Errors that are documented by themselves: each of their kinds says when it comes. A function that fails with another error
 /// says so under `# Errors`.
-const EXPLAINED: [&str; 2] = ["Error", "StoreError"];
+const EXPLAINED: [&str; 6] = ["Error", "StoreError", "OpenFailure", "RestoreFailure", "SecretError", "StoredKeyError"];
 
 const ITEMS: [&str; 7] = ["struct", "enum", "trait", "fn", "const", "static", "type"];
 

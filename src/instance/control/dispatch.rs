@@ -43,6 +43,7 @@ pub struct Local {
 }
 
 impl Local {
+    /// For all calls of a process. Each still proves itself by what it presents.
     pub fn new(service: Arc<Services>, role: Role, data: PathBuf) -> Self {
         Self { service, role, data, asked_for: CancellationToken::new(), let_in: None }
     }

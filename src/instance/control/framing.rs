@@ -14,6 +14,7 @@ pub struct Sent<'a> {
     pub(crate) call: &'a ControlRequest,
 }
 
+/// A call as it came over the socket. Older clients name no operation.
 #[derive(Deserialize)]
 pub struct Received {
     pub(crate) operation: Option<String>,
@@ -45,6 +46,10 @@ pub async fn line(read: &mut (impl AsyncBufRead + Unpin), max: usize) -> io::Res
     Ok(Some(line))
 }
 
+/// A value as one line of JSON, with its end.
+///
+/// # Errors
+/// When it can't be written as JSON.
 pub fn encoded(value: &impl serde::Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(1024));
     serde_json::to_writer(&mut *line, value)?;

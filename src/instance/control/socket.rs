@@ -42,6 +42,7 @@ const MAX_PATH_BYTES: usize = 103;
 
 /// How long a call waits for a new owner. Taking over takes well under a second.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries at reaching the owner.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Connections at once, where there are files enough; each waiting poll is one.
@@ -109,6 +110,7 @@ impl Listening {
         Ok(Self { listener, path })
     }
 
+    /// Where it is bound, for other processes to be told.
     pub fn path(&self) -> &Path {
         &self.path
     }
