@@ -49,7 +49,9 @@ pub struct ClaimBlock {
     pub verification_uri_complete: Revealed,
     /// Seconds the code lives.
     pub expires_in: i64,
-    /// Seconds between polls.
+    /// Seconds between polls. Always there in our answers; who reads another server's fills it in.
+    #[serde(default)]
+    #[schemars(required)]
     pub interval: u16,
 }
 

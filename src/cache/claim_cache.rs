@@ -8,12 +8,15 @@ use crate::{
         generation::Generation,
         key_cache::{Fingerprint, fingerprint},
     },
-    domain::{digest::Digest, registration::poll::PollPace},
+    domain::{
+        digest::Digest,
+        registration::poll::{PollPace, is_too_early},
+    },
     platform::huge_pages,
     store::{changes::Changed, table::Table},
 };
 use dashmap::DashMap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// From so many on, what is held is spread over more pages than the processor remembers the places of.
@@ -38,7 +41,7 @@ impl CachedClaim {
     /// Notes a poll; whether the one before was less than `interval` seconds ago.
     pub fn polled_too_early(&self, interval: u16, now: Timestamp) -> bool {
         let now = now.as_millisecond();
-        now.saturating_sub(self.polled.swap(now, Ordering::Relaxed)) < i64::from(interval) * 1_000
+        is_too_early(SignedDuration::from_millis(now.saturating_sub(self.polled.swap(now, Ordering::Relaxed))), interval)
     }
 }
 

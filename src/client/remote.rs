@@ -17,6 +17,7 @@ use crate::{
         grant_type::CLAIM_GRANT,
         id::KeyId,
         pasted,
+        registration::poll,
         scope::{Scope, ScopeSet},
     },
     instance::control::request::{ControlRequest, ControlResponse},
@@ -228,6 +229,7 @@ impl ServerClient {
         let code = claim.user_code.expose();
         let fits = (4..=32).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let lives = (1..=MAX_CODE_SECONDS).contains(&claim.expires_in);
+        claim.interval = poll::told(Some(claim.interval.into()));
         claim.verification_uri = page.filter(|_| fits && lives).ok_or_else(|| self.foreign())?.into();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{error::Error, verification::RateLimit},
-    domain::{pasted, scope::ScopeSet},
+    domain::{pasted, registration::poll, scope::ScopeSet},
 };
 use reqwest::{
     StatusCode,
@@ -29,7 +29,7 @@ pub fn refusal(status: StatusCode, headers: &HeaderMap, said: &Map<String, Value
     let inner = said.get("error").and_then(Value::as_object).unwrap_or(said);
     let text = |name: &str| inner.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| inner.get(name).and_then(Value::as_u64);
-    let interval = number("interval").and_then(|seconds| u16::try_from(seconds).ok()).unwrap_or(5);
+    let interval = poll::told(number("interval"));
     let code = if text("code").is_empty() { text("error") } else { text("code") };
     let said = [text("error_description"), text("detail"), text("message"), text("error")];
     // Somebody else's words: as many as a refusal takes.
@@ -92,4 +92,32 @@ fn invalid_scope(said: &Map<String, Value>, detail: &str) -> Error {
         _ => ScopeSet::parse(listed).unwrap_or_default(),
     };
     Error::invalid_scope(detail, available)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_server_that_names_no_pause_is_asked_at_the_usual_one() {
+        for code in ["slow_down", "authorization_pending"] {
+            for (said, interval) in [
+                (json!({"error": code, "interval": 0}), 5),
+                (json!({"error": code}), 5),
+                (json!({"error": code, "interval": -3}), 5),
+                (json!({"error": code, "interval": "soon"}), 5),
+                (json!({"error": code, "interval": 1_000_000}), 5),
+                (json!({"error": code, "interval": 20}), 20),
+            ] {
+                let Value::Object(map) = &said else { continue };
+                let error = refusal(StatusCode::BAD_REQUEST, &HeaderMap::new(), map);
+                let told = match error {
+                    Error::SlowDown { interval } | Error::AuthorizationPending { interval } => interval,
+                    _ => 0,
+                };
+                assert_eq!(told, interval, "{said}");
+            }
+        }
+    }
 }

@@ -8,7 +8,10 @@ use crate::{
         url::{is_loopback, is_loopback_url, origin, parse_url},
         variables::{Meant, meant},
     },
-    domain::{environment::Environment, key_format::KeyFormat, name::Name, nearest::nearest, place, scope::Catalogue, visible::visible},
+    domain::{
+        environment::Environment, key_format::KeyFormat, name::Name, nearest::nearest, place, registration::poll::MAX_INTERVAL_SECONDS,
+        scope::Catalogue, visible::visible,
+    },
 };
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -109,8 +112,8 @@ impl Config {
         for named in &mut self.hosts {
             *named = host(named)?;
         }
-        if !(1..=60).contains(&self.claim.interval) {
-            return Err(wrong("`claim.interval` must be 1 to 60 seconds"));
+        if !(1..=MAX_INTERVAL_SECONDS).contains(&self.claim.interval) {
+            return Err(wrong(format!("`claim.interval` must be 1 to {MAX_INTERVAL_SECONDS} seconds")));
         }
         if self.claim.code_ttl.0 > self.claim.registration_ttl.0 {
             return Err(wrong("`claim.code_ttl` must not be longer than `claim.registration_ttl`"));

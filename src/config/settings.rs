@@ -8,6 +8,7 @@ use crate::{
     domain::{
         environment::Environment,
         key_format::Body,
+        registration::poll::USUAL_INTERVAL_SECONDS,
         scope::{Risk, Scope, ScopeInfo},
     },
 };
@@ -298,7 +299,7 @@ impl Default for Claim {
         Self {
             code_ttl: Ttl(SignedDuration::from_mins(10)),
             registration_ttl: Ttl(SignedDuration::from_hours(1)),
-            interval: 5,
+            interval: USUAL_INTERVAL_SECONDS,
             key_ttl: Lifetime(Some(SignedDuration::from_hours(24 * 90))),
             login_hint: LoginHint::Display,
             unknown_scopes: UnknownScopes::Drop,

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         key::Status,
         pasted,
-        registration::{request::Handle, transitions::Registration},
+        registration::{poll, request::Handle, transitions::Registration},
         secret::{ClaimHandle, CodeVerifier},
         time::after,
     },
@@ -59,7 +59,7 @@ pub fn registered_result(claim: &Claim) -> RegisterResult {
         verification_uri_complete: format!("{}?code={}", claim.verification_uri, claim.user_code.expose()),
         user_code: claim.user_code.expose().to_owned(),
         expires_at: Time(claim.code_expires_at).to_string(),
-        interval: claim.interval,
+        interval: poll::told(Some(claim.interval.into())),
         scopes: claim.scopes.clone(),
         ignored_scopes: claim.ignored_scopes.clone(),
         next: format!(

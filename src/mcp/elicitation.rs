@@ -6,6 +6,7 @@
 
 use crate::{
     api::error::Error,
+    domain::registration::poll::MAX_WAIT_SECONDS,
     mcp::{
         caller::HttpCaller,
         client_claims::{Asked, Claim},
@@ -13,7 +14,6 @@ use crate::{
         results::RegisterResult,
         server::Tools,
     },
-    service::claims::poll::MAX_WAIT_SECONDS,
 };
 use jiff::Timestamp;
 use rmcp::{

@@ -2,6 +2,7 @@
 
 use crate::{
     api::error::Error,
+    domain::registration::poll::USUAL_INTERVAL_SECONDS,
     mcp::{
         caller::HttpCaller,
         error::ToolError,
@@ -38,8 +39,8 @@ impl Tools {
             // First: what was done counts, whoever has left meanwhile.
             biased;
             done = work => done,
-            () = unread => Err(Error::AuthorizationPending { interval: 0 }.into()),
-            () = context.ct.cancelled() => Err(Error::AuthorizationPending { interval: 0 }.into()),
+            () = unread => Err(Error::AuthorizationPending { interval: USUAL_INTERVAL_SECONDS }.into()),
+            () = context.ct.cancelled() => Err(Error::AuthorizationPending { interval: USUAL_INTERVAL_SECONDS }.into()),
             () = key_ended => Err(Error::Unauthorized { presented: true }.into()),
             () = progress(context) => pending().await,
         }

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         id::KeyId,
         pasted,
+        registration::poll::{MAX_WAIT_SECONDS, USUAL_WAIT_SECONDS},
         scope::{KEYS_REVOKE, ScopeSet},
     },
     instance::control::request::{ControlRequest, ControlResponse},
@@ -21,7 +22,6 @@ use crate::{
         server::{Tools, Transport},
         tool_schema,
     },
-    service::claims::poll::MAX_WAIT_SECONDS,
 };
 use rmcp::{
     ErrorData, Json, RoleServer, ServerHandler,
@@ -42,8 +42,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-
-const DEFAULT_WAIT_SECONDS: u64 = 45;
 
 /// Registering again would not help.
 const ENV_KEY_GOES_FIRST: &str = "This client was given its key in COUNTERSIGN_API_KEY, which goes before any key you register for: ask your human to \
@@ -111,7 +109,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<PollResult>, ToolError> {
         let args = args?;
-        let wait = args.wait_seconds.unwrap_or(DEFAULT_WAIT_SECONDS);
+        let wait = args.wait_seconds.unwrap_or(USUAL_WAIT_SECONDS);
         if wait > MAX_WAIT_SECONDS {
             return Err(Error::invalid("wait_seconds", format!("must be 0 to {MAX_WAIT_SECONDS}")).into());
         }

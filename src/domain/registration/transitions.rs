@@ -21,7 +21,7 @@ use crate::domain::{
     digest::Digest,
     id::{AccountId, KeyId, RegistrationId},
     registration::{
-        poll::{MAX_INTERVAL_SECONDS, NextStep, Poll, PollPace, SLOW_DOWN_SECONDS, proven},
+        poll::{NextStep, Poll, PollPace, proven, slower},
         request::{ATTEMPT_PAUSE, Approval, Attempt, MAX_ATTEMPTS, Pickup, RegistrationRequest},
     },
     secret::CodeVerifier,
@@ -240,10 +240,10 @@ impl Registration {
         }
     }
 
-    /// The interval grows by five seconds up to a minute, and stays grown.
+    /// The interval grows, and stays grown.
     pub fn slowed(mut self) -> Self {
         if let Self::Pending { interval, .. } = &mut self {
-            *interval = interval.saturating_add(SLOW_DOWN_SECONDS).min(MAX_INTERVAL_SECONDS);
+            *interval = slower(*interval);
         }
         self
     }

@@ -1,6 +1,6 @@
 //! `Prefer: wait=SECONDS` (RFC 7240 section 4.3).
 
-use crate::service::claims::poll::MAX_WAIT_SECONDS;
+use crate::domain::registration::poll::MAX_WAIT_SECONDS;
 use aide::{
     OperationInput,
     generate::GenContext,

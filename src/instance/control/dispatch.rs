@@ -7,6 +7,7 @@ use crate::{
         id::{AccountId, KeyId},
         pasted,
         pkce::CodeChallenge,
+        registration::poll::MAX_WAIT_SECONDS,
         scope::{Scope, ScopeSet},
         secret::{ApiKey, ClaimToken, CodeVerifier, Password},
         source::Source,
@@ -18,10 +19,7 @@ use crate::{
     service::{
         admin::accounts::{self, AccountFilter},
         caller::{Actor, Caller, Requirements},
-        claims::{
-            poll::MAX_WAIT_SECONDS,
-            register::{NewRegistration, Registrant},
-        },
+        claims::register::{NewRegistration, Registrant},
         idempotency::Operation,
         keys::{create::NewKey, edit::Edit, list::KeyFilter, rotate::Rotate},
         services::Services,

@@ -16,9 +16,10 @@ use crate::{
     domain::{
         environment::Environment,
         key::{CreatorKind, Status},
+        registration::poll::MAX_WAIT_SECONDS,
     },
     instance::control::status::InstanceStatus,
-    service::{admin::accounts::Change, claims::poll::MAX_WAIT_SECONDS},
+    service::admin::accounts::Change,
     store::backup::Manifest,
 };
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ pub enum ControlRequest {
     Poll {
         claim_token: Revealed,
         code_verifier: Revealed,
-        /// 0: answer at once; else hold the call until the decision, at most `MAX_WAIT_SECONDS` of `claims::poll`.
+        /// 0: answer at once; else hold the call until the decision, at most [`MAX_WAIT_SECONDS`].
         wait_seconds: u64,
     },
     // Forwarding: with the client's own credential.

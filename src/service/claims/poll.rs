@@ -6,7 +6,7 @@ use crate::{
         activity::EventKind,
         id::{AccountId, RegistrationId},
         registration::{
-            poll::{NextStep, Poll},
+            poll::{NextStep, Poll, slower},
             transitions::Registration,
         },
         secret::{ClaimHandle, ClaimToken, CodeVerifier},
@@ -55,7 +55,7 @@ impl Claims {
                 Some((id, false)) => {
                     // The change drops what is held.
                     self.registrations.polled_too_early(id, interval, now);
-                    self.slow_down(id).await
+                    self.slow_down(id, slower(interval)).await
                 }
             };
         }
@@ -95,7 +95,7 @@ impl Claims {
                 Err(Error::ExpiredToken { register: retry == NextStep::Register })
             }
             Poll::Pending { interval } => Err(Error::AuthorizationPending { interval }),
-            Poll::SlowDown => self.slow_down(registration.id()).await,
+            Poll::SlowDown { interval } => self.slow_down(registration.id(), interval).await,
             Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
             Poll::Deliver => self.deliver(registration.id(), verifier, None, source).await,
         }
@@ -140,8 +140,8 @@ impl Claims {
         }
     }
 
-    async fn slow_down(&self, id: RegistrationId) -> Result<Delivered, Error> {
-        let usual = self.context.config.claim.interval.max(1);
+    /// `expected`: what the interval becomes, unless another poll slowed it down meanwhile.
+    async fn slow_down(&self, id: RegistrationId, expected: u16) -> Result<Delivered, Error> {
         let interval = self
             .context
             .store
@@ -151,7 +151,7 @@ impl Claims {
                 match registration {
                     Registration::Pending { interval, .. } => Ok(interval),
                     // Decided meanwhile: the next poll is told, and not at once (RFC 8628 section 3.5).
-                    _ => Ok::<_, Error>(usual),
+                    _ => Ok::<_, Error>(expected),
                 }
             })
             .await?;
@@ -240,9 +240,6 @@ impl Claims {
             .await
     }
 }
-
-/// The longest a poll is held, in seconds: below what proxies cut and clients wait for.
-pub const MAX_WAIT_SECONDS: u64 = 55;
 
 impl Claims {
     /// How many polls wait for a human now.

@@ -4,7 +4,7 @@
 //! exact for every way in which a row can change, and a caller who leaves right after a commit takes none of it along.
 
 use crate::{
-    domain::id::RegistrationId,
+    domain::{id::RegistrationId, registration::poll::is_too_early},
     service::claims::decision_waiters::Waiters,
     store::{
         access::Read,
@@ -74,7 +74,7 @@ impl Registrations {
 
     /// Notes a poll; whether the one before was less than `interval` seconds ago.
     pub fn polled_too_early(&self, id: RegistrationId, interval: u16, now: Timestamp) -> bool {
-        self.polls().insert(id, now).is_some_and(|last| now.duration_since(last).as_secs() < i64::from(interval))
+        self.polls().insert(id, now).is_some_and(|last| is_too_early(now.duration_since(last), interval))
     }
 
     pub fn counts(&self) -> RegistrationCounts {
