@@ -4,7 +4,7 @@ use crate::{
     api::error::Error,
     domain::{
         idempotency::IdempotencyRecord,
-        operation,
+        operation::OperationRecord,
         program_session::ProgramSession,
         registration::transitions::Registration,
         session::{BrowserSession, PortalSession},
@@ -147,7 +147,7 @@ impl Housekeeping {
                 }
                 let operations = rows::due_by(rows, Table::DueOperations, now, limit)?;
                 for key in &operations {
-                    if let Some(operation) = rows::load::<operation::OperationRecord>(rows, key)? {
+                    if let Some(operation) = rows::load::<OperationRecord>(rows, key)? {
                         rows::erase(rows, &operation);
                     }
                 }

@@ -6,10 +6,10 @@ use crate::{
         activity::Event,
         daily_count::DailyCount,
         grant::Grant,
-        idempotency::IdempotencyRecord,
+        idempotency::{IdempotencyRecord, OPERATION_RETENTION},
         journal_entry::JournalEntry,
         key::Key,
-        operation::{self},
+        operation::OperationRecord,
         program_session::ProgramSession,
         registration::transitions::Registration,
         session::{BrowserSession, PortalSession},
@@ -202,7 +202,7 @@ impl Row for ThrottleCounter {
     }
 }
 
-impl Row for operation::OperationRecord {
+impl Row for OperationRecord {
     const TABLE: Table = Table::Operations;
 
     fn key(&self) -> Vec<u8> {
@@ -210,7 +210,7 @@ impl Row for operation::OperationRecord {
     }
 
     fn index(&self) -> Vec<(Table, Vec<u8>)> {
-        let mut due = due(after(self.at, operation::OPERATION_RETENTION), "");
+        let mut due = due(after(self.at, OPERATION_RETENTION), "");
         due.extend_from_slice(self.id.as_bytes());
         vec![(Table::DueOperations, due)]
     }

@@ -66,7 +66,7 @@ tables! {
     AccountKeys = 22 Kept,
     Children = 23 Kept,
     Usage = 24 Kept,
-    /// Requests that are done once, by the hash of their name.
+    /// Requests that are done once, by the hash of their name: calls of local programs, and those with an `Idempotency-Key`.
     Done = 25 Never,
     DueDone = 26 Never,
     /// What a key was used for, a row a key and day.
@@ -83,7 +83,7 @@ tables! {
     Counters = 50 Never,
     DueCounters = 51 Never,
     FlaggedSources = 52 Kept,
-    /// Calls of local programs that were carried out, for an hour.
+    /// Calls of local programs that a version before carried out, for an hour. Only read.
     Operations = 60 Never,
     DueOperations = 61 Never,
 }

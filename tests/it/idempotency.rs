@@ -4,8 +4,13 @@ use crate::support::*;
 use countersign::{
     api::error::Error,
     domain::source::Source,
-    service::keys::{once::Once, rotate::Rotate},
-    store::rows,
+    service::{idempotency::Once, keys::rotate::Rotate},
+    store::{
+        access::{Order, Read},
+        error::StoreError,
+        rows,
+        table::Table,
+    },
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
@@ -181,15 +186,33 @@ async fn a_retry_by_somebody_who_may_no_longer_is_refused() {
 async fn a74_neither_the_name_nor_the_body_is_in_the_store() {
     let (app, _, key) = writer().await;
     let made = data(&create(&app, &key, "canary-name-4711", "canary-body-4711").send().await);
-    let done = app
-        .store
-        .read(|rows| rows.scan(countersign::store::table::Table::Done, &[], None, countersign::store::access::Order::Ascending, 10))
-        .await
-        .unwrap();
+    let done = app.store.read(|rows| rows.scan(Table::Done, &[], None, Order::Ascending, 10)).await.unwrap();
     assert_eq!(done.len(), 1);
     let row = String::from_utf8_lossy(&done[0].1).into_owned();
     assert!(row.contains(made["id"].as_str().unwrap()), "{row}");
     for secret in ["canary-name-4711", "canary-body-4711", made["key"].as_str().unwrap()] {
         assert!(!row.contains(secret), "{row}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_the_version_before_remembered_is_still_one() {
+    let (app, human, key) = writer().await;
+    let made = data(&create(&app, &key, "order-1", "Export").send().await);
+    app.store
+        .write(|tx| {
+            for (name, row) in (tx as &dyn Read).scan(Table::Done, &[], None, Order::Ascending, 10)? {
+                let now: Value = rows::decode(&row)?;
+                let before = ["request", "body", "key", "ends_at"].map(|member| (member, now[member].clone()));
+                let before = Value::from_iter(before);
+                assert_eq!(before, now, "the version before reads what is written now");
+                tx.put(Table::Done, &name, rows::encode(&before)?);
+            }
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    let again = data(&create(&app, &key, "order-1", "Export").send().await);
+    assert_eq!((&again["id"], &again["key"], keys_of(&app, &human).await), (&made["id"], &Value::Null, 2));
+    assert_eq!(create(&app, &key, "order-1", "Import").send().await.status, 422);
 }

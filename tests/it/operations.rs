@@ -3,16 +3,28 @@
 use crate::support::*;
 use countersign::{
     api::{error::Error, values::Revealed},
-    domain::{operation, scope::KEYS_READ},
+    domain::{
+        id::KeyId,
+        idempotency::{IdempotencyRecord, OPERATION_RETENTION, Outcome},
+        operation::OperationRecord,
+        scope::KEYS_READ,
+    },
     instance::control::{
         dispatch::Local,
         request::{ControlRequest, ControlResponse},
         status::Role,
     },
     service::idempotency::Operation,
-    store::{access::Order, error::StoreError, table::Table},
+    store::{
+        access::{Order, Read},
+        error::StoreError,
+        rows,
+        table::Table,
+    },
 };
-use serde_json::Value;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 impl TestApp {
     async fn asked(&self, call: &ControlRequest, name: &str) -> Result<ControlResponse, Error> {
@@ -33,8 +45,25 @@ impl TestApp {
         (app, first["value"].clone())
     }
 
+    /// What is remembered, as the version before wrote it: in a table of its own.
+    async fn as_before(&self) {
+        self.store
+            .write(|tx| {
+                for (_, row) in (tx as &dyn Read).scan(Table::Done, &[], None, Order::Ascending, 100)? {
+                    let done: IdempotencyRecord = rows::decode(&row)?;
+                    let (at, outcome) = done.operation().unwrap();
+                    let outcome = if let Outcome::Key { .. } = outcome { Outcome::Drawn } else { outcome };
+                    rows::erase(tx, &done);
+                    rows::save(tx, &OperationRecord { id: done.request, at, outcome })?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await
+            .unwrap();
+    }
+
     async fn remembered(&self) -> usize {
-        self.store.read(|rows| Ok::<_, StoreError>(rows.scan(Table::Operations, &[], None, Order::Ascending, 100)?.len())).await.unwrap()
+        self.store.read(|rows| Ok::<_, StoreError>(rows.scan(Table::Done, &[], None, Order::Ascending, 100)?.len())).await.unwrap()
     }
 }
 
@@ -147,8 +176,56 @@ async fn a_refused_call_is_not_remembered() {
 async fn operations_are_forgotten_after_an_hour() {
     let app = app().await;
     app.asked(&registering(), "one").await.unwrap();
-    app.advance_and_purge(operation::OPERATION_RETENTION.as_secs() - 1).await;
+    app.advance_and_purge(OPERATION_RETENTION.as_secs() - 1).await;
     assert_eq!(app.remembered().await, 1);
     app.advance_and_purge(1).await;
     assert_eq!(app.remembered().await, 0);
+}
+
+#[tokio::test]
+async fn what_the_version_before_did_is_not_done_again_and_is_forgotten_after_an_hour() {
+    let app = app().await;
+    app.human("alice@example.com").await;
+    let account = ControlRequest::CreateAccount { email: "b@example.com".to_owned(), password: Revealed::new(PASSWORD), operator: false };
+    for (call, name) in [(registering(), "one"), (creating("alice@example.com"), "two"), (account, "three")] {
+        let first = app.asked(&call, name).await.unwrap();
+        app.as_before().await;
+        let rows = app.row_counts().await;
+        let second = app.asked(&call, name).await.unwrap();
+        assert_eq!(serde_json::to_value(&first).unwrap(), serde_json::to_value(&second).unwrap());
+        assert_eq!((app.row_counts().await, app.remembered().await), (rows, 0));
+    }
+    app.advance_and_purge(OPERATION_RETENTION.as_secs()).await;
+    let left = app.store.read(|rows| rows.scan(Table::Operations, &[], None, Order::Ascending, 1)).await.unwrap();
+    assert!(left.is_empty());
+}
+
+/// A row of the table as the version before reads it, to sweep it.
+#[derive(Deserialize)]
+struct ReadBefore {
+    #[serde(rename = "request")]
+    _request: String,
+    #[serde(rename = "body")]
+    _body: String,
+    #[serde(rename = "key")]
+    _key: KeyId,
+    ends_at: Timestamp,
+}
+
+#[tokio::test]
+async fn the_version_before_can_read_what_is_remembered_now() {
+    let app = app().await;
+    app.human("alice@example.com").await;
+    let account = ControlRequest::CreateAccount { email: "b@example.com".to_owned(), password: Revealed::new(PASSWORD), operator: false };
+    for (call, name) in [(registering(), "one"), (creating("alice@example.com"), "two"), (account, "three")] {
+        app.asked(&call, name).await.unwrap();
+    }
+    let remembered = app.store.read(|rows| rows.scan(Table::Done, &[], None, Order::Ascending, 10)).await.unwrap();
+    assert_eq!(remembered.len(), 3);
+    for (_, row) in remembered {
+        let read: ReadBefore = serde_json::from_slice(&row).unwrap();
+        assert!(read.ends_at > app.service.context.runtime.now());
+    }
+    let before = json!({"id": "A".repeat(43), "at": "2026-01-01T00:00:00Z", "outcome": {"outcome": "drawn"}});
+    assert!(serde_json::from_value::<OperationRecord>(before).is_ok_and(|done| done.outcome == Outcome::Drawn));
 }

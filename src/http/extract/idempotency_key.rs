@@ -4,7 +4,7 @@ use crate::{
     api::error::Error,
     domain::idempotency::{IdempotencyKey, InvalidIdempotencyKey},
     http::{error::HttpError, openapi::describe},
-    service::{caller::Caller, keys::once::Once, services::App},
+    service::{caller::Caller, idempotency::Once, services::App},
 };
 use aide::{
     OperationInput,

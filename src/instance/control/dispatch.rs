@@ -20,7 +20,7 @@ use crate::{
         admin::accounts::{self, AccountFilter},
         caller::{Actor, Caller, Requirements},
         claims::register::{NewRegistration, Registrant},
-        idempotency::Operation,
+        idempotency::{CallName, Operation},
         keys::{create::NewKey, edit::Edit, list::KeyFilter, rotate::Rotate},
         services::Services,
     },
@@ -179,7 +179,8 @@ impl ControlRequest {
             Self::CreateKey { account, name, scopes, environment, expires_in, requests_per_minute } => {
                 let owner = service.accounts.account_by_email(&account).await?.id;
                 let new = NewKey { name, scopes, environment, expires_in, requests_per_minute };
-                let created = service.keys.create_key_as(Actor::Operator, owner, new, Source::Local, None, operation).await?;
+                let created =
+                    service.keys.create_key_as(Actor::Operator, owner, new, Source::Local, CallName::Operation(operation)).await?;
                 let key = created.key.ok_or_else(|| Error::internal("a key without its secret"))?;
                 Ok(ControlResponse::KeyCreated(Box::new(Created { key, view: created.view })))
             }
@@ -198,7 +199,10 @@ impl ControlRequest {
             }
             Self::RotateKey { key_id, grace_seconds, expires_in } => {
                 let rotate = Rotate { grace_seconds, expires_in };
-                let rotated = service.keys.rotate_key_as(&Actor::Operator, key(&key_id)?, rotate, Source::Local, None, operation).await;
+                let rotated = service
+                    .keys
+                    .rotate_key_as(&Actor::Operator, key(&key_id)?, rotate, Source::Local, CallName::Operation(operation))
+                    .await;
                 rotated.map(|it| ControlResponse::KeyRotated(Box::new(it)))
             }
             Self::ListAgents { account, cursor, limit } => {

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{accounts::AccountView, error::Error},
-    domain::{name::Email, operation::Outcome, secret::Password, source::Source},
+    domain::{idempotency::Outcome, name::Email, secret::Password, source::Source},
     service::{
         accounts::{
             find::view,

@@ -4,9 +4,9 @@ use crate::{
     api::{claims::NewAttempt, error::Error, values::Time},
     domain::{
         id::{AttemptId, RegistrationId},
+        idempotency::Outcome,
         key_stream::KeyStream,
         name::Email,
-        operation::Outcome,
         registration::{
             request::Attempt,
             transitions::{Registration, TransitionError},

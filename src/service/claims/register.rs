@@ -11,8 +11,8 @@ use crate::{
         daily_count::CountedEvent,
         environment::Environment,
         id::{AccountId, RegistrationId},
+        idempotency::Outcome,
         name::{Email, Name},
-        operation::Outcome,
         pkce::CodeChallenge,
         registration::{
             request::{Attempt, Handle, RegistrationRequest},

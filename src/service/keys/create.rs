@@ -13,9 +13,9 @@ use crate::{
         activity::EventKind,
         environment::Environment,
         id::AccountId,
+        idempotency::Outcome,
         key::{Key, Origin},
         name::Name,
-        operation::Outcome,
         scope::{KEYS_VERIFY, KEYS_WRITE, ScopeSet},
         source::Source,
         time::after,
@@ -23,8 +23,8 @@ use crate::{
     service::{
         active_account::active_account,
         caller::Actor,
-        idempotency::{Operation, Turn},
-        keys::{access::missing, issue::lifetime, lineage::may_make, once::Once, quota::check_key_quota, state::Keys},
+        idempotency::{CallName, Once, Turn},
+        keys::{access::missing, issue::lifetime, lineage::may_make, quota::check_key_quota, state::Keys},
         record_event::record,
     },
     store::rows,
@@ -60,25 +60,24 @@ impl Keys {
         source: Source,
         once: Option<&Once>,
     ) -> Result<Issued, Error> {
-        self.create_key_as(actor, account, new, source, once, Operation::default()).await
+        self.create_key_as(actor, account, new, source, once.into()).await
     }
 
-    /// The same as an operation: sent again it is answered with the secret again.
+    /// The same by whatever name: an operation sent again is answered with the secret again.
     pub async fn create_key_as(
         &self,
         actor: Actor,
         account: AccountId,
         new: NewKey,
         source: Source,
-        once: Option<&Once>,
-        operation: Operation,
+        name: CallName<'_>,
     ) -> Result<Issued, Error> {
         if actor.account().is_some_and(|own| own != account) {
             return Err(Error::not_found("account"));
         }
-        let name: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
+        let called: Name = new.name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let scopes = self.known_scopes(&new.scopes)?;
-        let Turn { runtime, note, done } = self.context.begin(operation).await?;
+        let Turn { runtime, note, .. } = self.context.begin_named(name, "create", &new).await?;
         let now = runtime.now();
         let expires_at = lifetime(new.expires_in)?.map(|lifetime| after(now, lifetime));
         let environment = match &actor {
@@ -92,7 +91,7 @@ impl Keys {
         let draft = Key {
             id: fresh.id,
             account,
-            name,
+            name: called,
             hash: fresh.hash,
             secret: self.context.secret.id(),
             shown: fresh.shown,
@@ -112,17 +111,13 @@ impl Keys {
             replaced_by: None,
             redeliverable: None,
         };
-        let request = self.request(once, "create", &new)?;
         let (config, random) = (self.context.config.clone(), runtime.bytes());
         let made = self
             .context
             .store
             .write(move |rows| {
-                if done.is_some() {
-                    return Ok(draft.id);
-                }
                 let actor = actor.now(rows, now)?;
-                if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
+                if let Some(made) = note.made(rows, draft.id)? {
                     return Ok(made);
                 }
                 may_make(rows, &actor)?;
@@ -137,10 +132,7 @@ impl Keys {
                 check_key_quota(rows, account, config.keys.max_active_per_account, None, now)?;
                 rows::save(rows, &key)?;
                 record(rows, account, Some(source), EventKind::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
-                note.put(rows, Outcome::Drawn)?;
-                if let Some(request) = &request {
-                    request.remember(rows, key.id)?;
-                }
+                note.put(rows, Outcome::Key { key: key.id })?;
                 Ok::<_, Error>(key.id)
             })
             .await?;

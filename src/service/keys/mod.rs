@@ -12,7 +12,6 @@ pub mod edit;
 pub mod issue;
 pub(crate) mod lineage;
 pub mod list;
-pub mod once;
 pub mod quota;
 pub(crate) mod revoke;
 pub(crate) mod revoke_presented;

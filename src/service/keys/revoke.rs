@@ -2,7 +2,7 @@
 
 use crate::{
     api::{error::Error, keys::Revoked, values::Time},
-    domain::{activity::EventKind, id::KeyId, key::Status, name::Name, operation::Outcome, pasted, secret::ApiKey, source::Source},
+    domain::{activity::EventKind, id::KeyId, idempotency::Outcome, key::Status, name::Name, pasted, secret::ApiKey, source::Source},
     service::{
         caller::Actor,
         idempotency::{Operation, Turn},

@@ -11,20 +11,19 @@ use crate::{
     domain::{
         activity::EventKind,
         id::KeyId,
+        idempotency::Outcome,
         key::{Key, Status},
-        operation::Outcome,
         source::Source,
         time::after,
     },
     service::{
         active_account::active_account,
         caller::Actor,
-        idempotency::{Operation, Turn},
+        idempotency::{CallName, Once, Turn},
         keys::{
             access::writable,
             issue::lifetime,
             lineage::{change_reach, may_make, predecessors, revoke_with_all},
-            once::Once,
             state::Keys,
         },
         record_event::record,
@@ -56,18 +55,17 @@ pub struct Rotate {
 impl Keys {
     /// Rotates a key. The new secret is in the reply and nowhere else.
     pub async fn rotate_key(&self, actor: &Actor, id: KeyId, rotate: Rotate, source: Source, once: Option<&Once>) -> Result<Issued, Error> {
-        self.rotate_key_as(actor, id, rotate, source, once, Operation::default()).await
+        self.rotate_key_as(actor, id, rotate, source, once.into()).await
     }
 
-    /// The same as an operation: sent again it is answered with the secret again.
+    /// The same by whatever name: an operation sent again is answered with the secret again.
     pub async fn rotate_key_as(
         &self,
         actor: &Actor,
         id: KeyId,
         rotate: Rotate,
         source: Source,
-        once: Option<&Once>,
-        operation: Operation,
+        name: CallName<'_>,
     ) -> Result<Issued, Error> {
         let grace = match rotate.grace_seconds.map(SignedDuration::from_secs) {
             None => DEFAULT_GRACE,
@@ -75,8 +73,7 @@ impl Keys {
             Some(_) => return Err(Error::invalid("grace_seconds", format!("must be from 0 to {}", MAX_GRACE.as_secs()))),
         };
         let asked = lifetime(rotate.expires_in)?;
-        let request = self.request(once, &format!("rotate {id}"), &rotate)?;
-        let Turn { runtime, note, done } = self.context.begin(operation).await?;
+        let Turn { runtime, note, .. } = self.context.begin_named(name, &format!("rotate {id}"), &rotate).await?;
         let (now, random, actor) = (runtime.now(), runtime.bytes(), actor.clone());
         // Outside the transaction, where the randomness is; an environment never changes.
         let environment = self.context.store.read(|rows| writable(rows, &actor, id)).await?.environment;
@@ -86,12 +83,9 @@ impl Keys {
             .context
             .store
             .write(move |rows| {
-                if done.is_some() {
-                    return Ok(new_id);
-                }
                 let actor = actor.now(rows, now)?;
                 let mut old = writable(rows, &actor, id)?;
-                if let Some(made) = request.as_ref().map(|request| request.done(rows, now)).transpose()?.flatten() {
+                if let Some(made) = note.made(rows, new_id)? {
                     return Ok(made);
                 }
                 may_make(rows, &actor)?;
@@ -128,10 +122,7 @@ impl Keys {
                 let until = old.expires_at.filter(|_| old.revoked.is_none());
                 let what = EventKind::KeyRotated { key: id, name: old.name, to: new_id, until };
                 record(rows, old.account, Some(source), what, now, random)?;
-                note.put(rows, Outcome::Drawn)?;
-                if let Some(request) = &request {
-                    request.remember(rows, new_id)?;
-                }
+                note.put(rows, Outcome::Key { key: new_id })?;
                 Ok::<_, Error>(new_id)
             })
             .await?;

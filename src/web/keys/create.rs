@@ -3,10 +3,7 @@
 use crate::{
     api::error::Error,
     domain::{environment::Environment, idempotency::IdempotencyKey},
-    service::{
-        keys::{create::NewKey, once::Once},
-        services::App,
-    },
+    service::{idempotency::Once, keys::create::NewKey, services::App},
     web::{
         error_page::with_retry_after,
         failure::PageResult,
