@@ -4,6 +4,7 @@ use crate::support::*;
 use countersign::{
     api::error::Error,
     domain::{activity::EventKind, secret::SessionToken, source::Source},
+    store::table::Table,
 };
 
 const HOUR: i64 = 3600;
@@ -207,7 +208,7 @@ async fn a_session_ends_after_twelve_hours_of_use_and_its_row_is_purged() {
     app.advance(15 * 60);
     assert!(!is_signed_in(&app, &token).await);
     app.service.housekeeping.purge().await.unwrap();
-    assert_eq!(app.row_counts().await[&12], 0);
+    assert_eq!(app.row_counts().await[Table::Sessions], 0);
 }
 
 #[tokio::test]

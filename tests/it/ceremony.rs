@@ -16,7 +16,7 @@ use countersign::{
             register::{NewRegistration, Registrant},
         },
     },
-    store::rows,
+    store::{rows, table::Table},
 };
 
 const HOUR: i64 = 3600;
@@ -31,7 +31,7 @@ async fn a_registration_grants_nothing_and_names_code_and_link() {
     assert_eq!(agent.claim.verification_uri, "http://127.0.0.1:4080/claim");
     assert!(agent.claim.verification_uri_complete.expose().ends_with(&format!("?code={}", agent.claim.user_code.expose())));
     let counts = app.row_counts().await;
-    assert_eq!((counts[&20], counts[&30]), (0, 0), "no key, no grant");
+    assert_eq!((counts[Table::Keys], counts[Table::Grants]), (0, 0), "no key, no grant");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a01_the_eleventh_registration_of_an_hour_is_refused_and_stores_nothing(
         ask_from(&app, from("192.0.2.1")).await.unwrap();
     }
     let before = app.row_counts().await;
-    assert_eq!(before[&50], 1, "one counter per source and hour");
+    assert_eq!(before[Table::Counters], 1, "one counter per source and hour");
     assert_err!(ask_from(&app, from("192.0.2.1")).await, Error::TooMany { retry_after: 3600, .. });
     assert_eq!(app.row_counts().await, before);
     ask_from(&app, from("192.0.2.2")).await.unwrap();

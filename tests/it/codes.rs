@@ -405,5 +405,5 @@ async fn a98_at_the_ceiling_who_asked_most_makes_room_and_an_honest_claim_lives_
     app.service.claims.poll(&token(&honest), None, at("198.51.100.1")).await.unwrap();
     app.advance_and_purge(2 * HOUR).await;
     let counts = app.row_counts().await;
-    assert_eq!((counts[&(Table::Pending as u8)], counts[&(Table::CrowdedPending as u8)]), (0, 0), "nothing is left in the lists");
+    assert_eq!((counts[Table::Pending], counts[Table::CrowdedPending]), (0, 0), "nothing is left in the lists");
 }

@@ -166,6 +166,7 @@ async fn compare(server: &Server, ledger: &Shared, all: bool) {
 /// Starts the program and kills it before it is ready.
 async fn killed_while_it_opens(home: &Home, after: Duration) {
     let mut child = home.program(&["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    // The pause is what is tested: a kill at any moment of its start.
     tokio::time::sleep(after).await;
     child.kill().await.unwrap();
 }
@@ -199,6 +200,7 @@ async fn a71_killed_again_and_again_under_load_nothing_acknowledged_is_lost_and_
             .map(|n| works(server.http(), browser.clone(), boss.clone(), ledger.clone(), u64::from(round) * 100 + n))
             .map(tokio::spawn)
             .collect();
+        // The same: a kill at any moment of the load.
         tokio::time::sleep(Duration::from_millis(u64::from(100 + draws.below(600)))).await;
         server.killed().await;
         for worker in workers {

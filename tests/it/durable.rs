@@ -101,12 +101,8 @@ async fn a_disk_that_fails_takes_writes_away_and_gives_them_back_without_a_resta
     assert_eq!(server.http().get("/readyz").send().await.status, 200);
     server.http().poll(before["claim_token"].as_str().unwrap()).await.oauth_error(400, "authorization_pending");
     limit_files(&server, "unlimited");
-    let last = loop {
-        match revoke(&server, &boss, &id).await {
-            503 => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
-            status => break status,
-        }
-    };
+    let last =
+        eventually("changes are taken again", async || Some(revoke(&server, &boss, &id).await).filter(|status| *status != 503)).await;
     assert_eq!((last, home.verdict(&key).as_str()), (200, "REVOKED"));
     server.http().register(asking(false)).await.ok();
     server.killed().await;

@@ -4,7 +4,6 @@ use super::process::{Home, Server, asking};
 use crate::support::*;
 use countersign::store::table::Table;
 use std::{
-    collections::BTreeMap,
     fs,
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
@@ -27,7 +26,7 @@ async fn a03_a_flood_of_requests_from_everywhere_stores_no_more_than_the_bound_a
         asked.await.unwrap();
     }
     app.service.housekeeping.purge().await.unwrap();
-    let rows = |counts: &BTreeMap<u8, usize>, table: Table| counts[&(table as u8)];
+    let rows = |counts: &RowCounts, table: Table| counts[table];
     let counts = app.row_counts().await;
     assert_eq!((rows(&counts, Table::Pending), rows(&counts, Table::Registrations)), (40, 80));
     assert_eq!(rows(&counts, Table::ClaimTokens), 80, "their indexes went with them");
@@ -92,18 +91,14 @@ async fn a58_on_a_full_disk_verification_goes_on_and_changes_come_back_with_the_
     let revoke = async |id: &str| server.http().call("DELETE", &format!("/v1/keys/{id}")).bearer(&boss).send().await.status;
     for (id, key) in std::iter::once(&(id, key)).chain(&more) {
         // If the disk was filled in the middle of a change, the store is opened again first, with what is kept.
-        while revoke(id).await == 503 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually("a revocation is taken", async || (revoke(id).await != 503).then_some(())).await;
         assert_eq!((works(key).await, register().await), (401, 503));
     }
     let signed_out = browser.submit("/logout", &[]).await;
     assert_eq!((signed_out.status, browser.visit("/settings/keys").await.status), (303, 303));
     assert_eq!(works(&boss).await, 200);
     fs::remove_file(disk.join("fill")).unwrap();
-    while register().await == 503 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("changes are taken again", async || (register().await != 503).then_some(())).await;
     assert!(disk.join("data/store/reserve").metadata().unwrap().len() >= 8 << 20, "it is kept again");
     assert_eq!(server.stopped().await.code(), Some(0), "what was counted could be written");
 }

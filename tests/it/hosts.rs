@@ -109,7 +109,7 @@ async fn a09_without_a_key_of_its_own_a_foreign_name_is_answered_by_nobody() {
         let wrong = app.http().post("/agent/identity").host(host).bearer("cs_live_nobody").json(&register).send().await;
         assert_eq!(wrong.status, 401, "{host:?}");
     }
-    assert_eq!(app.row_counts().await[&(Table::Registrations as u8)], 0, "nobody registered");
+    assert_eq!(app.row_counts().await[Table::Registrations], 0, "nobody registered");
 }
 
 #[tokio::test]

@@ -274,7 +274,7 @@ async fn a92_sign_ins_with_the_old_password_under_way_during_its_change_open_not
             assert!(matches!(answer.unwrap(), Ok(()) | Err(Error::WrongPassword | Error::Busy | Error::TooMany { .. })));
         }
         let after = app.row_counts().await;
-        assert_eq!((after[&(Table::Sessions as u8)], after[&(Table::ProgramSessions as u8)]), (0, 0), "round {round}");
+        assert_eq!((after[Table::Sessions], after[Table::ProgramSessions]), (0, 0), "round {round}");
     }
 }
 

@@ -12,6 +12,7 @@ use countersign::{
         caller::{Actor, Requirements},
         keys::{create::NewKey, list::KeyFilter},
     },
+    store::table::Table,
 };
 use std::collections::BTreeSet;
 
@@ -372,7 +373,7 @@ async fn eleven_at_once_make_ten_keys() {
     let answers: Vec<_> = futures::future::join_all(made).await.into_iter().map(|made| made.unwrap()).collect();
     let refused = answers.iter().filter(|made| matches!(made, Err(Error::Conflict { .. }))).count();
     assert_eq!((answers.len() - refused, refused), (10, 1));
-    assert_eq!(app.row_counts().await[&20], 10, "never an 11th row");
+    assert_eq!(app.row_counts().await[Table::Keys], 10, "never an 11th row");
 }
 
 #[tokio::test]

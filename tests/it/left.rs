@@ -30,7 +30,7 @@ pub(super) async fn settled(app: &TestApp) {
 /// What holds after any request, whether or not its answer was read.
 pub(super) async fn sound(app: &TestApp, after: &str) {
     let (counted, rows) = (app.service.claims.registrations(), app.row_counts().await);
-    let stored = |table: Table| i64::try_from(rows[&(table as u8)]).unwrap();
+    let stored = |table: Table| i64::try_from(rows[table]).unwrap();
     assert_eq!((counted.pending, counted.stored), (stored(Table::Pending), stored(Table::Registrations)), "after {after}");
     assert_eq!(counted.waiting, 0, "nobody waits any more after {after}");
     assert!(i64::try_from(counted.polls).unwrap() <= counted.pending, "polls of what is decided are remembered after {after}");
@@ -116,7 +116,7 @@ async fn a91_floods_that_are_left_find_the_ceiling_too() {
     }
     app.service.housekeeping.purge().await.unwrap();
     let rows = app.row_counts().await;
-    assert_eq!((rows[&(Table::Pending as u8)], rows[&(Table::Registrations as u8)]), (10, 20));
+    assert_eq!((rows[Table::Pending], rows[Table::Registrations]), (10, 20));
     sound(&app, "a flood").await;
 }
 
@@ -315,7 +315,7 @@ async fn a91_tickets_tokens_and_passwords_that_are_left_are_of_use_or_still_ther
         browser.open(&url[url.find("/portal").unwrap()..]).await;
         (browser.posting("/portal", &[]), browser)
     };
-    let sessions = async || app.row_counts().await[&(Table::Sessions as u8)];
+    let sessions = async || app.row_counts().await[Table::Sessions];
     let mut before = sessions().await;
     let used = async |mut browser: Browser, _: Option<Answer>| {
         let now = sessions().await;

@@ -214,7 +214,7 @@ async fn a89_a_key_in_its_grace_makes_nothing_by_any_way() {
     rotate(&app, b.view.id, HOUR).await.unwrap();
     let made = app.service.keys.create_key(actor, human.account, new_key(&["audience:read"]), Source::Local).await;
     assert_err!(made, Error::Forbidden { .. });
-    let keys = |counts: &BTreeMap<u8, usize>| counts[&(countersign::store::table::Table::Keys as u8)];
+    let keys = |counts: &RowCounts| counts[countersign::store::table::Table::Keys];
     assert_eq!(keys(&app.row_counts().await), keys(&before) + 2, "only the key and its successor");
 }
 

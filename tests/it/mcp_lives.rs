@@ -416,5 +416,5 @@ async fn a91_calls_of_tools_that_are_left_hold_nothing() {
             }
         }
     }
-    assert_eq!(app.service.claims.registrations().pending, i64::try_from(app.row_counts().await[&(Table::Pending as u8)]).unwrap());
+    assert_eq!(app.service.claims.registrations().pending, i64::try_from(app.row_counts().await[Table::Pending]).unwrap());
 }

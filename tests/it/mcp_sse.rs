@@ -154,9 +154,7 @@ async fn approve(app: &TestApp, registered: &Value) {
 }
 
 async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::task::yield_now().await;
-    }
+    eventually("as many wait", async || what().then_some(())).await;
 }
 
 #[tokio::test]

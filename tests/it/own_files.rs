@@ -103,6 +103,7 @@ async fn a105_killed_at_any_moment_of_a_rotation_the_secret_is_whole() {
     let full = fs::read(home.data().join("secret")).unwrap();
     for _ in 0..40 {
         let mut rotation = home.program(&["secrets", "rotate"]).spawn().unwrap();
+        // The pause is what is tested: a kill at any moment of a real program.
         tokio::time::sleep(Duration::from_micros(u64::from(draws.below(12_000)))).await;
         let _ = rotation.start_kill();
         let said = rotation.wait_with_output().await.unwrap();

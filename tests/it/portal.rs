@@ -1,7 +1,7 @@
 //! Portal sessions: a service's own users, without a second password.
 
 use crate::support::*;
-use countersign::{api::accounts::AccountView, domain::activity::EventKind};
+use countersign::{api::accounts::AccountView, domain::activity::EventKind, store::table::Table};
 use serde_json::{Value, json};
 
 fn visit(external_id: &str, email: &str) -> Value {
@@ -78,7 +78,7 @@ async fn a_ticket_is_over_after_a_minute_and_then_forgotten() {
     app.advance(60);
     assert_eq!(browser.submit("/portal", &[]).await.status, 410);
     app.service.housekeeping.purge().await.unwrap();
-    assert_eq!((app.row_counts().await[&19], app.row_counts().await[&9]), (0, 0));
+    assert_eq!((app.row_counts().await[Table::PortalSessions], app.row_counts().await[Table::DuePortalSessions]), (0, 0));
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! Programs that sign in with their human's password: `/auth/v1/*` and the tokens it gives.
 
 use crate::support::*;
-use countersign::domain::{activity::EventKind, server_secret::ServerSecret};
+use countersign::{
+    domain::{activity::EventKind, server_secret::ServerSecret},
+    store::table::Table,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -221,7 +224,7 @@ async fn a_session_ends_after_a_week_unused_and_after_a_month_in_any_case() {
     app.advance_and_purge(5).await;
     assert_eq!((list(&app, access(&pair)).await.status, refresh(&app, &pair).await.status), (401, 400));
     let left = app.row_counts().await;
-    assert_eq!([15, 16, 17].map(|table| left[&table]), [0, 0, 0]);
+    assert_eq!([Table::ProgramSessions, Table::AccountProgramSessions, Table::DueProgramSessions].map(|table| left[table]), [0, 0, 0]);
 }
 
 #[tokio::test]
@@ -423,7 +426,7 @@ async fn programs_that_never_sign_out_push_out_their_oldest_sessions() {
         app.advance(if minute % 9 == 8 { 900 } else { 1 });
         sign_in(&app, "alice@example.com").await;
     }
-    assert_eq!(app.row_counts().await[&15], 100);
+    assert_eq!(app.row_counts().await[Table::ProgramSessions], 100);
     assert_eq!(refresh(&app, &first).await.status, 400);
     assert!(app.activity(human.account).await.len() > 100);
 }

@@ -6,6 +6,7 @@ use countersign::{
     config::values::Lifetime,
     domain::{activity::EventKind, environment::Environment, registration::transitions::Registration, source::Source},
     service::claims::{decide::Decision, register::NewRegistration},
+    store::table::Table,
 };
 
 const HOUR: i64 = 3600;
@@ -253,7 +254,7 @@ async fn a27_denied_is_final() {
     app.service.claims.deny(&human.session, review.registration, false, human.source).await.unwrap();
     assert_err!(app.decide(&human, &review, everything(&review)).await, Error::AlreadyDecided);
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
-    assert_eq!(app.row_counts().await[&20], 0, "no key");
+    assert_eq!(app.row_counts().await[Table::Keys], 0, "no key");
 }
 
 #[tokio::test]

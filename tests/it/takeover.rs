@@ -1,9 +1,12 @@
 //! Three MCP clients, a server and a command line on one directory, whose owner is killed again and again.
 //! `COUNTERSIGN_TEST_KILLS` says how often; ten times unless it is set.
 
-use crate::{process::*, support::PASSWORD};
+use crate::{process::*, support::*};
 use countersign::{
-    instance::control::{client::SocketClient, request::ControlRequest},
+    instance::control::{
+        client::SocketClient,
+        request::{ControlRequest, ControlResponse},
+    },
     platform::runtime::Runtime,
     store::{access::Order, error::StoreError, handle::Store, rows, sled::engine::SledEngine, table::Table},
 };
@@ -110,15 +113,14 @@ async fn shell(home: Arc<Home>, seen: Arc<Seen>, stop: CancellationToken) {
 
 /// The process that holds the directory, once it answers.
 async fn owner(home: &Home) -> i32 {
-    loop {
-        if let Ok(client) = SocketClient::of(&home.data())
-            && let Ok(Ok(countersign::instance::control::request::ControlResponse::Status(standing))) =
-                client.ask(&ControlRequest::Status).await
-        {
-            return i32::try_from(standing.pid).unwrap();
+    eventually("somebody holds the directory", async || {
+        let client = SocketClient::of(&home.data()).ok()?;
+        match client.ask(&ControlRequest::Status).await {
+            Ok(Ok(ControlResponse::Status(standing))) => Some(i32::try_from(standing.pid).unwrap()),
+            _ => None,
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,15 +135,13 @@ async fn however_often_the_owner_dies_no_call_is_lost_and_nothing_is_done_twice(
     for kill in 0..kills {
         seen.went_on().await;
         let pid = owner(&home).await;
-        // At a random moment of the calls that are under way.
+        // A pause that is what is tested: the kill comes at a random moment of the calls that are under way.
         let [delay] = Runtime::system().bytes();
         tokio::time::sleep(Duration::from_millis(u64::from(delay))).await;
         let signal = if kill % 4 == 3 { "-TERM" } else { "-KILL" };
         std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
         let died = Instant::now();
-        while owner(&home).await == pid {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("another holds the directory", async || (owner(&home).await != pid).then_some(())).await;
         vacant = vacant.max(died.elapsed());
         let failed = running.iter().position(tokio::task::JoinHandle::is_finished);
         if let Some(failed) = failed {

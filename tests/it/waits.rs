@@ -15,9 +15,7 @@ async fn started() -> TestApp {
 }
 
 async fn until(app: &TestApp, waiting: usize) {
-    while app.service.claims.waiting() != waiting {
-        tokio::task::yield_now().await;
-    }
+    eventually("as many wait", async || (app.service.claims.waiting() == waiting).then_some(())).await;
 }
 
 /// A poll over HTTP that would like to wait.

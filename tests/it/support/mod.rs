@@ -1,10 +1,12 @@
 //! The product over a temporary store, with a clock the test moves and randomness it can repeat.
 
+mod eventually;
 mod http;
 mod people;
 mod runtime;
 mod wire;
 
+pub use eventually::*;
 pub use http::*;
 pub use people::*;
 pub use runtime::*;
@@ -34,7 +36,7 @@ use countersign::{
     store::{access::Order, error::StoreError, handle::Store, rows, table::Table},
 };
 use std::{
-    collections::BTreeMap,
+    ops::Index,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -295,17 +297,26 @@ impl TestApp {
     }
 
     /// Rows per table, to see that a refusal stored nothing.
-    pub async fn row_counts(&self) -> BTreeMap<u8, usize> {
+    pub async fn row_counts(&self) -> RowCounts {
         self.store
             .read(|rows| {
-                let mut counts = BTreeMap::new();
-                for &table in Table::ALL {
-                    counts.insert(table as u8, rows.scan(table, &[], None, Order::Ascending, usize::MAX)?.len());
-                }
-                Ok::<_, StoreError>(counts)
+                let count = |&table| Ok((table, rows.scan(table, &[], None, Order::Ascending, usize::MAX)?.len()));
+                Table::ALL.iter().map(count).collect::<Result<_, StoreError>>().map(RowCounts)
             })
             .await
             .expect("the store answers")
+    }
+}
+
+/// How many rows each table has: `counts[Table::Keys]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowCounts(Vec<(Table, usize)>);
+
+impl Index<Table> for RowCounts {
+    type Output = usize;
+
+    fn index(&self, table: Table) -> &usize {
+        &self.0.iter().find(|(named, _)| *named == table).expect("every table is counted").1
     }
 }
 

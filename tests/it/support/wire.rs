@@ -16,10 +16,15 @@ use tokio_util::sync::CancellationToken;
 impl Builder {
     /// Starts the application on a port of its own.
     pub async fn listen(self) -> (TestApp, SocketAddr) {
+        self.listen_within(ConnectionLimits::default()).await
+    }
+
+    /// The same for connections that may take less.
+    pub async fn listen_within(self, limits: ConnectionLimits) -> (TestApp, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = self.set("listen", &address.to_string()).start().await;
-        app.serve(listener);
+        app.serve(listener, limits);
         (app, address)
     }
 
@@ -29,15 +34,15 @@ impl Builder {
         let address = listener.local_addr().unwrap();
         // A store tells one service of its changes: this one needs a store of its own.
         let app = self.set("listen", &address.to_string()).start().await.restart_in(Runtime::system()).await;
-        app.serve(listener);
+        app.serve(listener, ConnectionLimits::default());
         (app, address)
     }
 }
 
 impl TestApp {
-    fn serve(&self, listener: TcpListener) {
+    fn serve(&self, listener: TcpListener, limits: ConnectionLimits) {
         let front = countersign::server::entry::Front::new(self.service.clone());
-        tokio::spawn(listen::serve(listener, front, ConnectionLimits::default(), CancellationToken::new()));
+        tokio::spawn(listen::serve(listener, front, limits, CancellationToken::new()));
     }
 }
 
