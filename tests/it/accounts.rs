@@ -7,8 +7,6 @@ use countersign::{
     store::table::Table,
 };
 
-const HOUR: i64 = 3600;
-
 async fn sign_up(app: &TestApp, email: &str, from: Source) -> Result<SessionToken, Error> {
     app.service.accounts.sign_up(email, password(PASSWORD), from).await
 }

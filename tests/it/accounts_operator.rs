@@ -4,20 +4,13 @@ use crate::support::*;
 use countersign::{
     api::{accounts::AccountView, error::Error, verification::Code},
     domain::activity::EventKind,
-    service::{
-        admin::accounts::{AccountFilter, Change},
-        caller::Requirements,
-    },
+    service::admin::accounts::{AccountFilter, Change},
 };
 
 async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
     // What happens in one millisecond has no order.
     app.clock.advance_ms(1);
     app.service.admin.change_account(name, change, None).await.expect("the change is made")
-}
-
-async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 #[tokio::test]
@@ -28,7 +21,7 @@ async fn a50_disabling_an_account_ends_its_sessions_and_refuses_its_keys_at_once
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     app.call(&key).await.unwrap();
     change(&app, "ada@example.com", Change::Disable).await;
-    assert_eq!(code(&app, &key).await, Code::Disabled);
+    assert_eq!(app.verdict(&key).await, Code::Disabled);
     assert_err!(app.call(&key).await, Error::Unauthorized { presented: true });
     assert_eq!(browser.visit("/settings/keys").await.location(), "/login?return_to=%2Fsettings%2Fkeys");
     assert_err!(app.service.accounts.sign_in("ada@example.com", password(PASSWORD), at("127.0.0.1")).await, Error::WrongPassword);
@@ -42,7 +35,7 @@ async fn enabling_brings_the_keys_back_and_no_session() {
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     change(&app, "ada@example.com", Change::Disable).await;
     change(&app, "ada@example.com", Change::Enable).await;
-    assert_eq!(code(&app, &key).await, Code::Valid);
+    assert_eq!(app.verdict(&key).await, Code::Valid);
     assert_eq!(browser.visit("/settings/keys").await.status, 303);
     assert_eq!(app.activity(ada.account).await[..2], [EventKind::AccountEnabled, EventKind::AccountDisabled]);
 }

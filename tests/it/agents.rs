@@ -9,10 +9,7 @@ use countersign::{
         verification::Code,
     },
     domain::{activity::EventKind, id::GrantId, key::Status, source::Source},
-    service::{
-        caller::{Actor, Requirements},
-        keys::rotate::Rotate,
-    },
+    service::{caller::Actor, keys::rotate::Rotate},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -22,10 +19,6 @@ async fn agents(app: &TestApp, human: &Human) -> Vec<AgentView> {
 
 async fn revoke(app: &TestApp, actor: &Actor, id: GrantId) -> Result<AgentsRevoked, Error> {
     app.service.claims.revoke_agent(actor, id, Source::Local).await
-}
-
-async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 /// "Claude" with a key, in the account of Alice.
@@ -105,8 +98,8 @@ async fn a_revoked_agent_loses_its_key_and_all_that_was_made_with_it() {
     let own = app.key(&human, &["audience:read"]).await;
     let grant = agents(&app, &human).await[0].id;
     assert_eq!(revoke(&app, &human.actor(), grant).await.unwrap(), AgentsRevoked { agents: 1, keys: 2 });
-    assert_eq!([code(&app, key.access_token.expose()).await, code(&app, child.key.expose()).await], [Code::Revoked; 2]);
-    assert_eq!(code(&app, own.key.expose()).await, Code::Valid);
+    assert_eq!([app.verdict(key.access_token.expose()).await, app.verdict(child.key.expose()).await], [Code::Revoked; 2]);
+    assert_eq!(app.verdict(own.key.expose()).await, Code::Valid);
     let gone = agents(&app, &human).await.remove(0);
     assert_eq!((gone.state, gone.ended_at.map(|at| at.0)), (AgentState::Revoked, Some(app.service.context.runtime.now())));
     let told = app.activity(human.account).await;
@@ -159,7 +152,7 @@ async fn a_pickup_and_the_end_of_its_agent_at_once_leave_no_live_key() {
         let poll = tokio::spawn(async move { polling.poll(&agent).await });
         revoke(&app, &human.actor(), grant).await.unwrap();
         if let Ok(key) = poll.await.unwrap() {
-            assert_eq!(code(&app, key.access_token.expose()).await, Code::Revoked);
+            assert_eq!(app.verdict(key.access_token.expose()).await, Code::Revoked);
         }
     }
 }
@@ -172,7 +165,7 @@ async fn an_agents_rotated_key_and_the_one_in_its_grace_die_with_it() {
     assert_eq!(agents(&app, &human).await[0].key.as_ref().unwrap().id, new.view.id);
     assert_eq!(revoke(&app, &human.actor(), grant).await.unwrap(), AgentsRevoked { agents: 1, keys: 2 });
     let new = new.key.unwrap();
-    assert_eq!([code(&app, old.access_token.expose()).await, code(&app, new.expose()).await], [Code::Revoked; 2]);
+    assert_eq!([app.verdict(old.access_token.expose()).await, app.verdict(new.expose()).await], [Code::Revoked; 2]);
 }
 
 #[tokio::test]
@@ -180,7 +173,7 @@ async fn deleting_an_agents_key_ends_the_agent_and_the_key_in_its_grace() {
     let (app, human, old, _) = agent().await;
     let new = app.service.keys.rotate_key(&human.actor(), old.key_id, Rotate::default(), Source::Local, None).await.unwrap();
     app.service.keys.revoke_key(&human.actor(), new.view.id, None, Source::Local).await.unwrap();
-    assert_eq!(code(&app, old.access_token.expose()).await, Code::Revoked);
+    assert_eq!(app.verdict(old.access_token.expose()).await, Code::Revoked);
     assert!(agents(&app, &human).await[0].ended_at.is_some());
 }
 
@@ -191,7 +184,7 @@ async fn revoking_the_key_in_its_grace_leaves_the_agent_its_new_one() {
     app.service.keys.revoke_key(&human.actor(), old.key_id, None, Source::Local).await.unwrap();
     let seen = agents(&app, &human).await.remove(0);
     assert_eq!((seen.state, seen.ended_at), (AgentState::Active, None));
-    assert_eq!(code(&app, new.key.unwrap().expose()).await, Code::Valid);
+    assert_eq!(app.verdict(new.key.unwrap().expose()).await, Code::Valid);
 }
 
 #[tokio::test]
@@ -206,8 +199,8 @@ async fn all_agents_of_an_account_go_at_once_and_nobody_elses() {
     let own = app.key(&alice, &["audience:read"]).await;
     let revoked = app.service.claims.revoke_all_agents(&alice.actor(), Some(bob.account), Source::Local).await.unwrap();
     assert_eq!(revoked, AgentsRevoked { agents: 2, keys: 2 });
-    assert_eq!([code(&app, first.access_token.expose()).await, code(&app, second.access_token.expose()).await], [Code::Revoked; 2]);
-    assert_eq!([code(&app, his.access_token.expose()).await, code(&app, own.key.expose()).await], [Code::Valid; 2]);
+    assert_eq!([app.verdict(first.access_token.expose()).await, app.verdict(second.access_token.expose()).await], [Code::Revoked; 2]);
+    assert_eq!([app.verdict(his.access_token.expose()).await, app.verdict(own.key.expose()).await], [Code::Valid; 2]);
     let told = app.activity(alice.account).await;
     assert_eq!(told.iter().filter(|what| matches!(what, EventKind::AgentRevoked { .. })).count(), 2);
 }
@@ -221,7 +214,7 @@ async fn the_operator_sends_all_agents_of_all_accounts_away() {
     let revoked = app.service.claims.revoke_all_agents(&Actor::Operator, None, Source::Local).await.unwrap();
     assert_eq!(revoked, AgentsRevoked { agents: 2, keys: 2 });
     for key in keys {
-        assert_eq!(code(&app, key.access_token.expose()).await, Code::Revoked);
+        assert_eq!(app.verdict(key.access_token.expose()).await, Code::Revoked);
     }
 }
 
@@ -232,7 +225,7 @@ async fn a45_another_accounts_agent_is_not_found() {
     assert_err!(revoke(&app, &bob.actor(), grant).await, Error::NotFound { .. });
     assert_err!(app.service.claims.get_agent(&bob.actor(), grant).await, Error::NotFound { .. });
     assert!(agents(&app, &bob).await.is_empty());
-    assert_eq!(code(&app, key.access_token.expose()).await, Code::Valid);
+    assert_eq!(app.verdict(key.access_token.expose()).await, Code::Valid);
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 use super::{
     durable::{fillable, key_row, limit_files, revoke},
-    process::{Home, ME, asking, mode},
     seals::unsealed_journal,
 };
-use crate::support::*;
+use crate::support::{
+    process::{Home, ME, asking, mode},
+    *,
+};
 use countersign::store::{handle::Store, rows};
 use serde_json::Value;
 use std::{

@@ -1,6 +1,6 @@
 //! Where a caller behind proxies is: read off what the proxies say, and nowhere else.
 
-use super::process::{Home, asking};
+use crate::support::process::{Home, asking};
 use crate::support::*;
 use countersign::domain::source::Source;
 use serde_json::json;

@@ -3,7 +3,7 @@
 
 use crate::{
     delivery::{with, working},
-    process::*,
+    support::process::*,
     support::*,
 };
 use serde_json::{Value, json};

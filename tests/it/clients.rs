@@ -1,6 +1,6 @@
 //! The files of clients: read as their owners read them, written as these document them, and paths that nobody finished.
 
-use crate::process::*;
+use crate::support::process::*;
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -4,17 +4,8 @@ use crate::support::*;
 use countersign::{
     api::{error::Error, verification::Code},
     domain::key::Status,
-    service::{
-        caller::Requirements,
-        keys::{create::NewKey, rotate::Rotate},
-    },
+    service::keys::{create::NewKey, rotate::Rotate},
 };
-
-const HOUR: i64 = 3600;
-
-async fn code_of(app: &TestApp, key: &str) -> Code {
-    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
-}
 
 fn lives(seconds: i64) -> NewKey {
     NewKey { expires_in: Some(seconds), ..new_key(&["audience:read"]) }
@@ -39,9 +30,9 @@ async fn a100_a_key_that_was_told_as_expired_stays_so_after_a_restart_or_a_kill_
             .await
             .unwrap();
         app.advance(HOUR);
-        assert_eq!((code_of(&app, key.key.expose()).await, code_of(&app, old.key.expose()).await), (Code::Expired, Code::Expired));
+        assert_eq!((app.verdict(key.key.expose()).await, app.verdict(old.key.expose()).await), (Code::Expired, Code::Expired));
         let app = again(app, killed, 2 * HOUR).await;
-        assert_eq!((code_of(&app, key.key.expose()).await, code_of(&app, old.key.expose()).await), (Code::Expired, Code::Expired));
+        assert_eq!((app.verdict(key.key.expose()).await, app.verdict(old.key.expose()).await), (Code::Expired, Code::Expired));
         let human = app.again(&human).await;
         let seen = app.service.keys.get_key(&human.actor(), key.view.id).await.unwrap();
         assert_eq!(seen.status, Status::Expired, "pages say the same");
@@ -51,7 +42,7 @@ async fn a100_a_key_that_was_told_as_expired_stays_so_after_a_restart_or_a_kill_
         );
         // Further and further back, it makes no difference.
         let app = again(app, killed, 100 * HOUR).await;
-        assert_eq!(code_of(&app, key.key.expose()).await, Code::Expired);
+        assert_eq!(app.verdict(key.key.expose()).await, Code::Expired);
     }
 }
 

@@ -13,12 +13,6 @@ use countersign::{
     store::table::Table,
 };
 
-const HOUR: i64 = 3600;
-
-fn v6(a: u32, b: u32) -> Source {
-    at(&format!("2001:db8:{a:x}:{b:x}::1"))
-}
-
 // As people paste them.
 
 /// What comes along when a code is copied out of a chat, a mail or a terminal.

@@ -1,6 +1,6 @@
 //! One configuration: working defaults, and words that help when something is wrong.
 
-use super::process::Home;
+use crate::support::process::Home;
 use countersign::config::{error::ConfigError, load::Sources, settings::Config};
 
 fn file(text: &str) -> Result<Config, ConfigError> {

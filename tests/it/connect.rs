@@ -1,6 +1,6 @@
 //! The entries that make clients start us: printed, merged into their files, shown in README and guide, and each of them run.
 
-use crate::process::*;
+use crate::support::process::*;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
 

@@ -1,11 +1,11 @@
 //! Killed at any moment, under load and while it opens: everything acknowledged is there, nothing is torn, and no
 //! revoked key works. `tests/crash` runs it longer, over a larger store.
 
-use super::{
-    durable::{SEED, key_row},
+use super::durable::{SEED, key_row};
+use crate::support::{
     process::{Home, ME, Server, asking, text},
+    *,
 };
-use crate::support::*;
 use countersign::store::{handle::Store, rows};
 use serde_json::json;
 use std::{

@@ -1,6 +1,6 @@
 //! Where a key goes over stdio, and where it must not be seen on the way.
 
-use crate::process::*;
+use crate::support::process::*;
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! What is acknowledged lasts: through a full disk, a damaged file, an older or newer program.
 
-use super::process::{Home, ME, Server, asking};
+use crate::support::process::{Home, ME, Server, asking};
 use crate::support::*;
 use countersign::{
     domain::{

@@ -1,6 +1,6 @@
 //! `--server URL`: a server on another computer, reached as any agent reaches it.
 
-use crate::process::*;
+use crate::support::process::*;
 use serde_json::{Value, json};
 use std::{fs, process::Stdio, sync::Arc};
 use tokio::{

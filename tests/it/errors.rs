@@ -4,8 +4,7 @@
 use crate::{
     elsewhere::{client_of, listening},
     mcp_eras::{self, ERAS, started},
-    process::Home,
-    support::*,
+    support::{process::Home, *},
 };
 use countersign::{
     api::{error::Error, verification::RateLimit},

@@ -1,7 +1,7 @@
 //! Numbers at the ends of their types, clocks at the ends of the calendar, and panics on purpose: the request that meets
 //! one fails, with words, and everything else goes on.
 
-use super::process::Home;
+use crate::support::process::Home;
 use crate::support::*;
 use countersign::{
     config::{load::Sources, settings::Config},
@@ -239,7 +239,7 @@ async fn a88_a_store_whose_writer_is_dead_makes_the_server_say_so_and_end() {
 async fn a88_no_number_on_the_command_line_or_in_a_setting_breaks_anything() {
     let home = Home::new();
     let (id, _) = home.key("audience:read");
-    let (id, account) = (id.as_str(), super::process::ME);
+    let (id, account) = (id.as_str(), crate::support::process::ME);
     let create = ["keys", "create", "--account", account, "--name", "A", "--scope", "audience:read"];
     for end in [
         "0",

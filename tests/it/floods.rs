@@ -1,13 +1,12 @@
 //! What many callers do at once costs others nothing, and fills neither memory nor disk.
 
-use super::process::{Home, Server, asking};
+use crate::support::process::{Home, Server, asking};
 use crate::support::*;
 use countersign::store::table::Table;
 use std::{
     fs,
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 #[tokio::test]

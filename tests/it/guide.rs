@@ -1,6 +1,6 @@
 //! The guide: served at `/docs`, printed by `countersign docs`, and true where the program can say so.
 
-use super::process::{Home, PROGRAM};
+use crate::support::process::{Home, PROGRAM};
 use crate::support::*;
 use countersign::{config::settings::Config, guide};
 use serde_json::Value;

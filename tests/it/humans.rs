@@ -20,12 +20,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-const HOUR: i64 = 3600;
 const OTHER: &str = "four purple lamps dance";
-
-fn v6(a: u32, b: u32) -> Source {
-    at(&format!("2001:db8:{a:x}:{b:x}::1"))
-}
 
 async fn sign_in(app: &TestApp, email: &str, text: &str, from: Source) -> Result<(), Error> {
     app.service.accounts.sign_in(email, password(text), from).await.map(drop)

@@ -15,8 +15,6 @@ use countersign::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 
-const DAY: i64 = 24 * 3600;
-
 /// An account whose key may make others, and that key.
 async fn writer() -> (TestApp, Human, String) {
     let app = app_with("plans.free.requests_per_minute", "1000").await;

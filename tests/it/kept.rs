@@ -2,7 +2,7 @@
 
 use crate::{
     delivery::{with, working},
-    process::*,
+    support::process::*,
 };
 use axum::{Json, Router, routing};
 use countersign::{

@@ -20,14 +20,6 @@ async fn edit(app: &TestApp, actor: &Actor, id: KeyId, edit: Edit) -> Result<Key
     app.service.keys.edit_key(actor, id, edit, Source::Local).await
 }
 
-fn scopes(scopes: &[&str]) -> Edit {
-    Edit { scopes: Some(scopes.iter().map(|s| (*s).to_owned()).collect()), ..Edit::default() }
-}
-
-fn disabled(disabled: bool) -> Edit {
-    Edit { disabled: Some(disabled), ..Edit::default() }
-}
-
 async fn scopes_of(app: &TestApp, id: KeyId) -> String {
     app.service.keys.get_key(&Actor::Operator, id).await.unwrap().scopes.to_string()
 }

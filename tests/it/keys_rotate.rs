@@ -9,7 +9,7 @@ use countersign::{
     },
     domain::{activity::EventKind, id::KeyId, key::Status, source::Source},
     service::{
-        caller::{Actor, Requirements},
+        caller::Actor,
         keys::{create::NewKey, edit::Edit, rotate::Rotate},
     },
 };
@@ -19,9 +19,6 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tokio::{sync::RwLock, task::JoinHandle};
-
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
 
 fn grace(seconds: i64) -> Rotate {
     Rotate { grace_seconds: Some(seconds), ..Rotate::default() }
@@ -35,10 +32,6 @@ fn secret(issued: &Issued) -> &str {
     issued.key.as_ref().expect("a fresh key has its secret").expose()
 }
 
-async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
-}
-
 async fn seen(app: &TestApp, id: KeyId) -> KeyView {
     app.service.keys.get_key(&Actor::Operator, id).await.unwrap()
 }
@@ -50,9 +43,9 @@ async fn a55_within_the_grace_both_work_and_after_it_only_the_new_one() {
     let old = app.key(&human, &["audience:read"]).await;
     let new = rotate(&app, &human.actor(), old.view.id, grace(HOUR)).await.unwrap();
     app.advance(HOUR - 1);
-    assert_eq!((code(&app, old.key.expose()).await, code(&app, secret(&new)).await), (Code::Valid, Code::Valid));
+    assert_eq!((app.verdict(old.key.expose()).await, app.verdict(secret(&new)).await), (Code::Valid, Code::Valid));
     app.advance(1);
-    assert_eq!((code(&app, old.key.expose()).await, code(&app, secret(&new)).await), (Code::Expired, Code::Valid));
+    assert_eq!((app.verdict(old.key.expose()).await, app.verdict(secret(&new)).await), (Code::Expired, Code::Valid));
 }
 
 #[tokio::test]
@@ -61,9 +54,9 @@ async fn a55_without_grace_the_old_one_is_dead_in_the_reply_and_no_clock_revives
     let human = app.human("alice@example.com").await;
     let old = app.key(&human, &["audience:read"]).await;
     let new = rotate(&app, &human.actor(), old.view.id, grace(0)).await.unwrap();
-    assert_eq!((code(&app, old.key.expose()).await, code(&app, secret(&new)).await), (Code::Revoked, Code::Valid));
+    assert_eq!((app.verdict(old.key.expose()).await, app.verdict(secret(&new)).await), (Code::Revoked, Code::Valid));
     app.clock.set_by(-HOUR);
-    assert_eq!(code(&app, old.key.expose()).await, Code::Revoked);
+    assert_eq!(app.verdict(old.key.expose()).await, Code::Revoked);
 }
 
 #[tokio::test]
@@ -75,7 +68,7 @@ async fn a55_a_grace_never_outlives_the_old_end() {
     rotate(&app, &human.actor(), old.view.id, grace(7 * DAY)).await.unwrap();
     assert_eq!(seen(&app, old.view.id).await.expires_at, old.view.expires_at);
     app.advance(HOUR);
-    assert_eq!(code(&app, old.key.expose()).await, Code::Expired);
+    assert_eq!(app.verdict(old.key.expose()).await, Code::Expired);
 }
 
 #[tokio::test]
@@ -148,10 +141,10 @@ async fn what_the_old_key_made_outlives_it_and_dies_with_the_new_one() {
     let parent = app.key(&human, &["keys:write", "audience:read"]).await;
     let child = app.child(parent.key.expose(), new_key(&["audience:read"])).await.unwrap();
     let new = rotate(&app, &human.actor(), parent.view.id, grace(0)).await.unwrap();
-    assert_eq!(code(&app, child.key.expose()).await, Code::Valid);
+    assert_eq!(app.verdict(child.key.expose()).await, Code::Valid);
     assert_eq!(seen(&app, child.view.id).await.parent, Some(new.view.id));
     app.service.keys.revoke_key(&human.actor(), new.view.id, None, Source::Local).await.unwrap();
-    assert_eq!(code(&app, child.key.expose()).await, Code::Revoked);
+    assert_eq!(app.verdict(child.key.expose()).await, Code::Revoked);
 }
 
 #[tokio::test]
@@ -161,7 +154,7 @@ async fn a89_a_key_in_its_grace_makes_no_child() {
     let parent = app.key(&human, &["keys:write", "audience:read"]).await;
     rotate(&app, &human.actor(), parent.view.id, grace(HOUR)).await.unwrap();
     assert_err!(app.child(parent.key.expose(), new_key(&["audience:read"])).await, Error::Forbidden { .. });
-    assert_eq!(code(&app, parent.key.expose()).await, Code::Valid, "it works on");
+    assert_eq!(app.verdict(parent.key.expose()).await, Code::Valid, "it works on");
 }
 
 #[tokio::test]
@@ -209,9 +202,9 @@ async fn a81_a_key_rotates_what_it_made_and_neither_itself_nor_a_sibling() {
     app.service.keys.revoke_key(&human.actor(), agent.view.id, None, Source::Local).await.unwrap();
     descendants.push(child.key.expose().to_owned());
     for key in descendants {
-        assert_eq!(code(&app, &key).await, Code::Revoked);
+        assert_eq!(app.verdict(&key).await, Code::Revoked);
     }
-    assert_eq!(code(&app, sibling.key.expose()).await, Code::Valid);
+    assert_eq!(app.verdict(sibling.key.expose()).await, Code::Valid);
 }
 
 #[tokio::test]
@@ -234,7 +227,7 @@ async fn of_one_chain_two_keys_work_at_a_time() {
     assert_err!(rotate(&app, &human.actor(), second.view.id, grace(1)).await, Error::Conflict { .. });
     // In an emergency all before the new one die at once.
     let third = rotate(&app, &human.actor(), second.view.id, grace(0)).await.unwrap();
-    let codes = [code(&app, first.key.expose()).await, code(&app, secret(&second)).await, code(&app, secret(&third)).await];
+    let codes = [app.verdict(first.key.expose()).await, app.verdict(secret(&second)).await, app.verdict(secret(&third)).await];
     assert_eq!(codes, [Code::Revoked, Code::Revoked, Code::Valid]);
     rotate(&app, &human.actor(), third.view.id, grace(DAY)).await.unwrap();
 }

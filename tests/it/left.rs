@@ -13,10 +13,6 @@ use std::time::Duration;
 /// More often than that no request waits.
 const MOST: usize = 200;
 
-async fn started() -> TestApp {
-    build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "100000").start().await
-}
-
 /// What a request had begun is over once neither a task nor the writer has anything left to do.
 pub(super) async fn settled(app: &TestApp) {
     for _ in 0..10 {
@@ -92,7 +88,7 @@ async fn was_told(app: &TestApp, id: RegistrationId, poll: tokio::task::JoinHand
 
 #[tokio::test]
 async fn a91_a_registration_that_is_left_is_counted_or_not_there() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let http = app.http();
     let body = json!({"type": "service_auth", "agent_name": "Claude", "scope": "audience:read"});
     left_everywhere(&app, "register", async |_| (http.post("/agent/identity").json(&body), ()), async |(), _| ()).await;
@@ -122,7 +118,7 @@ async fn a91_floods_that_are_left_find_the_ceiling_too() {
 
 #[tokio::test]
 async fn a91_a_decision_that_is_left_wakes_who_waits_for_it() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let browser = app.signed_in("alice@example.com").await;
     for decision in ["approve", "deny", "disown", "release"] {
         let made = async |_| {
@@ -149,7 +145,7 @@ async fn a91_a_decision_that_is_left_wakes_who_waits_for_it() {
 
 #[tokio::test]
 async fn a91_a_code_that_is_typed_and_left_is_bound_or_free() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let browser = app.signed_in("alice@example.com").await;
     let made = async |_| {
         let agent = app.register().await;
@@ -167,7 +163,7 @@ async fn a91_a_code_that_is_typed_and_left_is_bound_or_free() {
 
 #[tokio::test]
 async fn a91_polls_that_are_left_take_no_key_along_that_can_be_had_again() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (http, human) = (app.http(), app.human("alice@example.com").await);
     let ask = |agent: &Registered| {
         let verifier = verifier();
@@ -200,7 +196,7 @@ async fn a91_polls_that_are_left_take_no_key_along_that_can_be_had_again() {
 /// What is asked with a key, each time anew: nothing is left behind that the next request would not find.
 #[tokio::test]
 async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (http, human) = (app.http(), app.human("alice@example.com").await);
     let boss = app.key(&human, &["audience:read", "keys:write", "keys:revoke"]).await.key.expose().to_owned();
     let (mut active, body) = (1, json!({"name": "k", "scopes": ["audience:read"]}));
@@ -281,7 +277,7 @@ async fn a91_sign_ins_and_sign_ups_that_are_left_hold_no_place_to_hash_in() {
 
 #[tokio::test]
 async fn a91_wrong_passwords_that_are_left_are_charged_as_if_they_were_answered() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     app.human("alice@example.com").await;
     let mut browser = elsewhere(&app, 1);
     let mut tried = 0;
@@ -304,7 +300,7 @@ async fn a91_wrong_passwords_that_are_left_are_charged_as_if_they_were_answered(
 
 #[tokio::test]
 async fn a91_tickets_tokens_and_passwords_that_are_left_are_of_use_or_still_there() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (http, key) = (app.http(), app.service_key().await);
     // A ticket signs in, or can still be used.
     let ticket = async |round: u32| {

@@ -1,6 +1,6 @@
 //! What a client may take of the listener, and how the program ends when it is told to.
 
-use super::process::{Home, Server, asking, text};
+use crate::support::process::{Home, Server, asking, text};
 use crate::support::*;
 use axum::{
     Router,

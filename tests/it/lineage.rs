@@ -1,7 +1,7 @@
 //! What is taken from a key is taken from all that has it through that key: the keys it was rotated from, and whatever
 //! any of them has made.
 
-use super::process::{Home, ME};
+use crate::support::process::{Home, ME};
 use crate::support::*;
 use countersign::{
     api::{
@@ -25,16 +25,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-const HOUR: i64 = 3600;
 const ALL: [&str; 4] = ["audience:read", "campaign:write", "email:send", "keys:write"];
-
-fn scopes(scopes: &[&str]) -> Edit {
-    Edit { scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()), ..Edit::default() }
-}
-
-fn disabled(disabled: bool) -> Edit {
-    Edit { disabled: Some(disabled), ..Edit::default() }
-}
 
 async fn edit(app: &TestApp, id: KeyId, change: Edit) -> Result<(), Error> {
     app.service.keys.edit_key(&Actor::Operator, id, change, Source::Local).await.map(drop)
@@ -43,10 +34,6 @@ async fn edit(app: &TestApp, id: KeyId, change: Edit) -> Result<(), Error> {
 async fn rotate(app: &TestApp, id: KeyId, grace: i64) -> Result<Issued, Error> {
     let how = Rotate { grace_seconds: Some(grace), ..Rotate::default() };
     app.service.keys.rotate_key(&Actor::Operator, id, how, Source::Local, None).await
-}
-
-async fn code(app: &TestApp, key: &str) -> Code {
-    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
 }
 
 async fn row(app: &TestApp, id: KeyId) -> Key {
@@ -93,7 +80,7 @@ impl Tree {
     async fn codes(&self) -> Vec<Code> {
         let mut codes = Vec::new();
         for secret in self.secrets() {
-            codes.push(code(&self.app, secret).await);
+            codes.push(self.app.verdict(secret).await);
         }
         codes
     }
@@ -128,7 +115,7 @@ async fn a89_an_emergency_ends_all_of_the_chain_that_still_works() {
     let new = rotate(&tree.app, tree.b.view.id, 0).await.unwrap();
     // What the ended key had made is the new one's; what was made in a grace ends with its maker.
     assert_eq!(tree.codes().await, [Code::Revoked, Code::Revoked, Code::Revoked, Code::Revoked, Code::Valid]);
-    assert_eq!(code(&tree.app, new.key.unwrap().expose()).await, Code::Valid);
+    assert_eq!(tree.app.verdict(new.key.unwrap().expose()).await, Code::Valid);
 }
 
 #[tokio::test]
@@ -161,7 +148,7 @@ async fn a89_a_shorter_end_of_the_new_key_is_the_old_ones_too() {
     let how = Rotate { grace_seconds: Some(24 * HOUR), expires_in: Some(60) };
     app.service.keys.rotate_key(&human.actor(), old.view.id, how, Source::Local, None).await.unwrap();
     app.advance(60);
-    assert_eq!(code(&app, old.key.expose()).await, Code::Expired);
+    assert_eq!(app.verdict(old.key.expose()).await, Code::Expired);
 }
 
 #[tokio::test]
@@ -179,7 +166,7 @@ async fn a89_what_comes_back_is_what_was_taken_with_it() {
     edit(&tree.app, b, disabled(false)).await.unwrap();
     assert_eq!(tree.codes().await, [Code::Valid, Code::Valid, Code::Valid, Code::Disabled, Code::Disabled]);
     edit(&tree.app, e, disabled(false)).await.unwrap();
-    assert_eq!(code(&tree.app, tree.e.key.expose()).await, Code::Valid);
+    assert_eq!(tree.app.verdict(tree.e.key.expose()).await, Code::Valid);
 }
 
 #[tokio::test]
@@ -190,7 +177,7 @@ async fn a89_the_old_key_is_neither_enabled_before_the_new_one_nor_given_more() 
     edit(&tree.app, tree.b.view.id, disabled(true)).await.unwrap();
     assert_err!(edit(&tree.app, tree.a.view.id, disabled(false)).await, Error::Conflict { .. });
     assert_err!(tree.app.service.admin.resume_keys(&Actor::Operator, Some(tree.a.view.id), Source::Local).await, Error::Conflict { .. });
-    assert_eq!(code(&tree.app, tree.a.key.expose()).await, Code::Disabled);
+    assert_eq!(tree.app.verdict(tree.a.key.expose()).await, Code::Disabled);
 }
 
 #[tokio::test]
@@ -230,8 +217,8 @@ async fn a89_a_pickup_token_that_is_used_twice_ends_what_its_key_was_rotated_to(
         let key = app.service.claims.pickup(token, Source::Local).await.unwrap();
         let new = rotate(&app, key.key_id, grace).await.unwrap();
         assert_err!(app.service.claims.pickup(again, Source::Local).await, Error::InvalidGrant);
-        assert_eq!(code(&app, new.key.unwrap().expose()).await, Code::Revoked, "{grace}");
-        assert_eq!(code(&app, key.access_token.expose()).await, Code::Revoked, "{grace}");
+        assert_eq!(app.verdict(new.key.unwrap().expose()).await, Code::Revoked, "{grace}");
+        assert_eq!(app.verdict(key.access_token.expose()).await, Code::Revoked, "{grace}");
     }
 }
 
@@ -446,7 +433,7 @@ async fn taken(steps: &[Grow], from: usize, take: Take) {
         if !matches!(take, Take::Narrow)
             && let Some((_, secret)) = wood.keys.iter().find(|(id, _)| id == other)
         {
-            assert_ne!(code(app, secret).await, Code::Valid, "{other}");
+            assert_ne!(app.verdict(secret).await, Code::Valid, "{other}");
         }
     }
     if matches!(take, Take::Disable) {

@@ -1,6 +1,6 @@
 //! What a key must not leave behind: in the output of the programs it is handed to, in a dump of this one's memory.
 
-use crate::process::*;
+use crate::support::process::*;
 use axum::{Router, body::Body, extract::Request, response::Response, routing};
 use countersign::{
     api::values::{Revealed, Time},

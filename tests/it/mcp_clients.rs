@@ -88,10 +88,6 @@ fn reply(answer: &Answer) -> Value {
     messages.rfind(|message| message.get("method").is_none()).unwrap_or_else(|| panic!("{}: {text}", answer.status))
 }
 
-async fn listening() -> (TestApp, SocketAddr) {
-    build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "1000").listen().await
-}
-
 /// What a client may say it takes, and the one form it then gets.
 const TAKEN: &[(&[&str], &str)] = &[
     (&[BOTH], "text/event-stream"),

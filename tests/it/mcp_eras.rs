@@ -100,12 +100,6 @@ pub(crate) async fn started() -> (TestApp, Http) {
     (app, http)
 }
 
-async fn approve(app: &TestApp, human: &Human, registered: &Value) {
-    let id = app.type_code(human, registered["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
-    app.decide(human, &review, everything(&review)).await.unwrap();
-}
-
 /// What a pickup command sends.
 fn pickup_token(polled: &Value) -> Value {
     let command = polled["pickup"]["command"].as_str().unwrap();
@@ -120,7 +114,7 @@ async fn a65_no_result_of_either_era_carries_a_key_or_a_claim_token() {
     for version in ERAS {
         let client = Client::new(&http, version, None).await;
         let asked = client.done("register_agent", json!({"agent_name": "Claude"})).await;
-        approve(&app, &human, &asked).await;
+        approve_as(&app, &human, &asked).await;
         let polled = client.done("poll_claim", json!({"claim_id": asked["claim_id"]})).await;
         let key = http.post("/agent/pickup").json(&pickup_token(&polled)).send().await.ok()["access_token"].as_str().unwrap().to_owned();
         let delivered = client.done("poll_claim", json!({"claim_id": asked["claim_id"]})).await;
@@ -236,7 +230,7 @@ async fn a86_the_second_to_redeem_a_pickup_revokes_the_key_in_both_eras() {
     for version in ERAS {
         let client = Client::new(&http, version, None).await;
         let asked = client.done("register_agent", json!({"agent_name": "Claude"})).await;
-        approve(&app, &human, &asked).await;
+        approve_as(&app, &human, &asked).await;
         let poll = json!({"claim_id": asked["claim_id"], "wait_seconds": 0});
         let stale = pickup_token(&client.done("poll_claim", poll.clone()).await);
         let fresh = pickup_token(&client.done("poll_claim", poll).await);
@@ -326,7 +320,7 @@ async fn a_thousand_waiting_polls_cost_no_thread_each_and_a_decision_wakes_its_o
     while app.service.claims.waiting() < 1_000 {
         tokio::task::yield_now().await;
     }
-    approve(&app, &human, &first).await;
+    approve_as(&app, &human, &first).await;
     assert_eq!(polls.join_next().await.unwrap().unwrap(), "approved");
     assert_eq!(app.service.claims.waiting(), 999);
     app.service.drain();

@@ -1,10 +1,7 @@
 //! How long sessions of MCP live and for whom there is room, and that a claim outlives the session it was opened in.
 
-use super::{
-    left::{left_everywhere, settled, sound},
-    process::Home,
-};
-use crate::support::*;
+use super::left::{left_everywhere, settled, sound};
+use crate::support::{process::Home, *};
 use axum::body::{Body, BodyDataStream};
 use countersign::store::table::Table;
 use futures::StreamExt;
@@ -149,20 +146,6 @@ impl Session {
     }
 }
 
-async fn started() -> TestApp {
-    build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "100000").start().await
-}
-
-async fn approve(app: &TestApp, asked: &Value) {
-    let human = match app.service.accounts.account_by_email("alice@example.com").await {
-        Ok(account) => app.human_again(account.id).await,
-        Err(_) => app.human("alice@example.com").await,
-    };
-    let id = app.type_code(&human, asked["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
-    app.decide(&human, &review, everything(&review)).await.unwrap();
-}
-
 /// Runs what a result's command would.
 async fn picked_up(http: &Http, polled: &Value) -> String {
     assert_eq!(polled["status"], "approved", "{polled}");
@@ -174,7 +157,7 @@ async fn picked_up(http: &Http, polled: &Value) -> String {
 
 #[tokio::test]
 async fn f07_a_claim_outlives_the_session_it_was_opened_in_whichever_way() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let http = app.http();
     for (opened, polled) in [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(a, b)| (WAYS[a], WAYS[b])) {
         let mut session = Session::open(&http, opened, None).await;
@@ -191,7 +174,7 @@ async fn f07_a_claim_outlives_the_session_it_was_opened_in_whichever_way() {
 #[tokio::test]
 async fn f07_a_claim_outlives_the_server() {
     for way in WAYS {
-        let app = started().await;
+        let app = app_that_limits_nobody().await;
         let mut session = Session::open(&app.http(), way, None).await;
         let asked = session.register().await;
         approve(&app, &asked).await;
@@ -248,7 +231,7 @@ async fn f07_a_claim_a_key_opened_is_that_keys_in_any_session() {
 
 #[tokio::test]
 async fn an_identical_registration_after_the_decision_is_a_new_one() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let human = app.human("bob@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
     for (way, key) in WAYS.into_iter().flat_map(|way| [(way, None), (way, Some(key.key.expose()))]) {
@@ -272,7 +255,7 @@ async fn minutes_pass(seconds: u64) {
 
 #[tokio::test]
 async fn f06_a_session_whose_stream_is_open_is_not_idle() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let http = app.http();
     for way in WAYS {
         let mut session = Session::open(&http, way, None).await;
@@ -303,7 +286,7 @@ async fn f06_a_session_whose_stream_is_open_is_not_idle() {
 
 #[tokio::test]
 async fn f06_sessions_that_end_leave_nothing_behind() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let http = app.http();
     settled(&app).await;
     let before = tasks().await;
@@ -361,7 +344,7 @@ async fn a99_fifty_five_keys_of_one_account_with_twenty_sessions_each_end_nobody
 
 #[tokio::test]
 async fn a91_a_session_that_is_left_while_it_opens_is_not_there() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let http = app.http();
     let before = tasks().await;
     let made = async |_| {
@@ -380,7 +363,7 @@ async fn a91_a_session_that_is_left_while_it_opens_is_not_there() {
 
 #[tokio::test]
 async fn a91_calls_of_tools_that_are_left_hold_nothing() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (http, human) = (app.http(), app.human("alice@example.com").await);
     let boss = app.key(&human, &["audience:read", "keys:write", "keys:revoke"]).await.key.expose().to_owned();
     for way in WAYS {

@@ -142,17 +142,6 @@ fn ping() -> Value {
     serde_json::from_str(PING).unwrap()
 }
 
-async fn listening() -> (TestApp, SocketAddr) {
-    build().set("limits.registrations_per_hour", "0").listen().await
-}
-
-async fn approve(app: &TestApp, registered: &Value) {
-    let human = app.human("alice@example.com").await;
-    let id = app.type_code(&human, registered["user_code"].as_str().unwrap()).await.unwrap();
-    let review = app.service.claims.review(&human.session, id, human.source).await.unwrap();
-    app.decide(&human, &review, everything(&review)).await.unwrap();
-}
-
 async fn until(what: impl Fn() -> bool) {
     eventually("as many wait", async || what().then_some(())).await;
 }

@@ -3,7 +3,7 @@
 use crate::{
     delivery::{with, working},
     elsewhere::{client_of, listening},
-    process::*,
+    support::process::*,
 };
 use serde_json::{Value, json};
 

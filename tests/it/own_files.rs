@@ -1,7 +1,7 @@
 //! Files of ours: what another put in their place is not followed, cut or waited for, and the secret survives rotations at
 //! once and kills.
 
-use super::process::{Home, PROGRAM, Server, environment, mode};
+use crate::support::process::{Home, PROGRAM, Server, environment, mode};
 use crate::support::*;
 use std::{
     collections::HashSet,

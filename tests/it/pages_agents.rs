@@ -3,11 +3,6 @@
 use crate::support::*;
 use countersign::api::agents::AgentView;
 
-async fn owner(app: &TestApp) -> Human {
-    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
-    app.human_again(account).await
-}
-
 async fn agents(app: &TestApp) -> Vec<AgentView> {
     app.service.claims.list_agents(&owner(app).await.actor(), None, None, None).await.unwrap().agents
 }

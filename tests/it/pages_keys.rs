@@ -1,24 +1,15 @@
 //! `/settings/keys`: make a key, see its secret once, change it, replace it, end it.
 
 use crate::support::*;
-use countersign::{api::keys::Created, service::keys::create::NewKey};
+use countersign::service::keys::create::NewKey;
 
 const NEW: &str = "/settings/keys/new";
-
-fn url(key: &Created) -> String {
-    format!("/settings/keys/{}", key.view.id)
-}
 
 /// A browser of Alice's that shows the form for a new key.
 async fn creating(app: &TestApp) -> Browser {
     let mut browser = app.signed_in("alice@example.com").await;
     browser.open(NEW).await;
     browser
-}
-
-async fn owner(app: &TestApp) -> Human {
-    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
-    app.human_again(account).await
 }
 
 /// The secret the page shows, in the one field it is shown in.
@@ -259,7 +250,7 @@ async fn a_key_nobody_used_says_so() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    let page = browser.open(&url(&key)).await.text();
+    let page = browser.open(&page_of_key(&key)).await.text();
     assert!(page.contains("Nothing has used it") && page.contains("Never") && !page.contains("<svg"));
 }
 
@@ -299,11 +290,11 @@ async fn an_edit_holds_from_the_next_request_on() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    let edit = format!("{}/edit", url(&key));
+    let edit = format!("{}/edit", page_of_key(&key));
     let page = browser.open(&edit).await.text();
     assert!(page.contains("value=\"audience:read\" checked") && !page.contains("value=\"email:send\" checked"));
     let saved = browser.submit(&edit, &[("name", "Renamed"), ("scopes", "email:send")]).await;
-    assert_eq!((saved.status, saved.location()), (303, format!("{}?saved", url(&key)).as_str()));
+    assert_eq!((saved.status, saved.location()), (303, format!("{}?saved", page_of_key(&key)).as_str()));
     let page = browser.open(saved.location()).await.text();
     assert!(page.contains("Renamed") && page.contains("Saved") && page.contains("email:send") && !page.contains("audience:read"));
     assert_eq!(app.caller(key.key.expose()).await.name(), key.view.id.to_string());
@@ -315,11 +306,11 @@ async fn a_key_is_switched_off_and_on_again_on_its_page() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    browser.open(&url(&key)).await;
-    let off = browser.submit(&format!("{}/disable", url(&key)), &[]).await;
+    browser.open(&page_of_key(&key)).await;
+    let off = browser.submit(&format!("{}/disable", page_of_key(&key)), &[]).await;
     assert_eq!(app.http().projects(key.key.expose()).await.status, 401);
     assert!(browser.open(off.location()).await.text().contains("every use is refused"));
-    browser.submit(&format!("{}/enable", url(&key)), &[]).await;
+    browser.submit(&format!("{}/enable", page_of_key(&key)), &[]).await;
     app.http().projects(key.key.expose()).await.ok();
 }
 
@@ -328,7 +319,7 @@ async fn a29_an_edit_takes_no_scope_that_is_not_offered_and_not_none() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    let edit = format!("{}/edit", url(&key));
+    let edit = format!("{}/edit", page_of_key(&key));
     browser.open(&edit).await;
     assert_eq!(browser.submit(&edit, &[("name", "A key"), ("scopes", "admin:everything")]).await.status, 400);
     browser.open(&edit).await;
@@ -345,14 +336,14 @@ async fn a55_a_rotated_key_goes_on_for_its_grace_beside_the_new_one() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let old = app.key(&owner(&app).await, &["audience:read"]).await;
-    let rotate = format!("{}/rotate", url(&old));
+    let rotate = format!("{}/rotate", page_of_key(&old));
     browser.open(&rotate).await;
     let answer = browser.submit(&rotate, &[("grace_seconds", "3600")]).await;
     let new = shown(&answer);
     assert!(answer.text().contains("works until"));
     app.http().projects(old.key.expose()).await.ok();
     app.http().projects(&new).await.ok();
-    assert!(browser.open(&url(&old)).await.text().contains("See the new key"));
+    assert!(browser.open(&page_of_key(&old)).await.text().contains("See the new key"));
     app.advance(3601);
     assert_eq!(app.http().projects(old.key.expose()).await.status, 401);
     app.http().projects(&new).await.ok();
@@ -363,7 +354,7 @@ async fn a55_without_grace_the_old_key_dies_with_the_page() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let old = app.key(&owner(&app).await, &["audience:read"]).await;
-    let rotate = format!("{}/rotate", url(&old));
+    let rotate = format!("{}/rotate", page_of_key(&old));
     browser.open(&rotate).await;
     let form = browser.clone();
     let answer = browser.submit(&rotate, &[("grace_seconds", "0")]).await;
@@ -380,7 +371,7 @@ async fn a_grace_nobody_offers_is_refused() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    let rotate = format!("{}/rotate", url(&key));
+    let rotate = format!("{}/rotate", page_of_key(&key));
     for grace in ["", "1", "99999999", "soon"] {
         browser.open(&rotate).await;
         assert_eq!(browser.submit(&rotate, &[("grace_seconds", grace)]).await.status, 400, "{grace}");
@@ -395,7 +386,7 @@ async fn a_key_is_revoked_by_typing_its_name_and_nothing_else() {
     let app = app().await;
     let mut browser = app.signed_in("alice@example.com").await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    let revoke = format!("{}/revoke", url(&key));
+    let revoke = format!("{}/revoke", page_of_key(&key));
     for typed in ["", "a key", "Another", "A key x"] {
         browser.open(&revoke).await;
         assert_eq!(browser.submit(&revoke, &[("confirm", typed)]).await.status, 400, "{typed}");
@@ -416,10 +407,10 @@ async fn forms(app: &TestApp) -> Vec<(String, Vec<(&'static str, &'static str)>)
     let agents = app.service.claims.list_agents(&human.actor(), None, None, None).await.unwrap().agents;
     vec![
         (NEW.to_owned(), vec![("name", "Forced"), ("scopes", "audience:read"), ("form_id", "x")]),
-        (format!("{}/edit", url(&key)), vec![("name", "Forced"), ("scopes", "email:send")]),
-        (format!("{}/disable", url(&key)), vec![]),
-        (format!("{}/rotate", url(&key)), vec![("grace_seconds", "0"), ("form_id", "x")]),
-        (format!("{}/revoke", url(&key)), vec![("confirm", "A key")]),
+        (format!("{}/edit", page_of_key(&key)), vec![("name", "Forced"), ("scopes", "email:send")]),
+        (format!("{}/disable", page_of_key(&key)), vec![]),
+        (format!("{}/rotate", page_of_key(&key)), vec![("grace_seconds", "0"), ("form_id", "x")]),
+        (format!("{}/revoke", page_of_key(&key)), vec![("confirm", "A key")]),
         (format!("/settings/agents/{}/revoke", agents[0].id), vec![("confirm", "Claude")]),
         ("/settings/agents/revoke".to_owned(), vec![("confirm", "revoke all")]),
         ("/settings/security/password".to_owned(), vec![("current_password", PASSWORD), ("password", "a brand new pass phrase")]),

@@ -1,6 +1,6 @@
 //! Tokens as people paste them and programs send them, and what is no token at all: read in one way wherever one goes.
 
-use crate::{process::*, support::*};
+use crate::support::{process::*, *};
 use countersign::domain::pasted::{Said, bare, said};
 use proptest::prelude::*;
 use serde_json::json;

@@ -8,15 +8,10 @@ use countersign::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-const APIKEY: &str = "pub_tests_know_this_one";
 const NOBODY: &str = r#"{"error":{"code":"unauthorized","message":"Unauthorized"}}"#;
 
-async fn magpipe() -> TestApp {
-    product("magpipe").set("sessions.publishable_key", APIKEY).start().await
-}
-
 fn grant(app: &TestApp, kind: &str, body: &Value) -> Call {
-    app.http().post(&format!("/auth/v1/token?grant_type={kind}")).header("apikey", APIKEY).json(body)
+    app.http().post(&format!("/auth/v1/token?grant_type={kind}")).header("apikey", PUBLISHABLE_KEY).json(body)
 }
 
 async fn sign_in(app: &TestApp, email: &str) -> Value {
@@ -110,8 +105,8 @@ async fn a_publishable_key_is_made_once_and_stays() {
     assert!(made.starts_with("pub_") && made.len() == 36, "{made}");
     let app = app.restart().await;
     assert_eq!(app.service.accounts.publishable_key(), Some(made.as_str()));
-    let app = app.restart_with(&[("sessions.publishable_key", APIKEY)]).await;
-    assert_eq!(app.service.accounts.publishable_key(), Some(APIKEY));
+    let app = app.restart_with(&[("sessions.publishable_key", PUBLISHABLE_KEY)]).await;
+    assert_eq!(app.service.accounts.publishable_key(), Some(PUBLISHABLE_KEY));
 }
 
 #[tokio::test]
@@ -158,9 +153,10 @@ async fn what_is_missing_or_unknown_is_named() {
         assert_eq!(answer.status, 400, "{kind} {body}");
         assert!(answer.text().contains(named), "{}", answer.text());
     }
-    let none = app.http().post("/auth/v1/token").header("apikey", APIKEY).json(&json!({})).send().await;
+    let none = app.http().post("/auth/v1/token").header("apikey", PUBLISHABLE_KEY).json(&json!({})).send().await;
     assert_eq!((none.status, none.text().contains("grant_type")), (400, true));
-    let leaked = app.http().post("/auth/v1/token?grant_type=password&password=x").header("apikey", APIKEY).json(&json!({})).send().await;
+    let leaked =
+        app.http().post("/auth/v1/token?grant_type=password&password=x").header("apikey", PUBLISHABLE_KEY).json(&json!({})).send().await;
     assert_eq!(leaked.status, 400);
     assert_eq!(app.http().get("/auth/v1/token?grant_type=password").send().await.status, 405);
 }
@@ -213,7 +209,6 @@ async fn an_invented_refresh_token_ends_nothing() {
 
 #[tokio::test]
 async fn a_session_ends_after_a_week_unused_and_after_a_month_in_any_case() {
-    const DAY: i64 = 24 * 3600;
     let (app, _, mut pair) = signed_in().await;
     let idle = sign_in(&app, "alice@example.com").await;
     for _ in 0..5 {
@@ -406,7 +401,7 @@ async fn a_session_verifies_its_own_accounts_keys_only_even_an_operators() {
 
 #[tokio::test]
 async fn all_sessions_of_an_account_share_one_allowance_and_every_answer_tells_it() {
-    let app = product("magpipe").set("sessions.publishable_key", APIKEY).set("plans.free.requests_per_minute", "3").start().await;
+    let app = product("magpipe").set("sessions.publishable_key", PUBLISHABLE_KEY).set("plans.free.requests_per_minute", "3").start().await;
     app.human("alice@example.com").await;
     let (one, other) = (sign_in(&app, "alice@example.com").await, sign_in(&app, "alice@example.com").await);
     for (pair, left) in [(&one, "2"), (&other, "1"), (&one, "0")] {

@@ -64,10 +64,6 @@ async fn counted() -> (TestApp, Arc<AtomicUsize>) {
     (app, reads)
 }
 
-async fn verdict(app: &TestApp, key: &str) -> Code {
-    app.service.verifier.verify_as_operator(key, Requirements::default()).await.unwrap().code
-}
-
 #[tokio::test]
 async fn a47_a_mistyped_key_is_refused_without_a_look_at_the_store() {
     let (app, reads) = counted().await;
@@ -86,10 +82,10 @@ async fn a_known_key_is_verified_without_a_read() {
     let (app, reads) = counted().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    assert_eq!(verdict(&app, key.key.expose()).await, Code::Valid);
+    assert_eq!(app.verdict(key.key.expose()).await, Code::Valid);
     let before = reads.load(Ordering::SeqCst);
     for _ in 0..100 {
-        assert_eq!(verdict(&app, key.key.expose()).await, Code::Valid);
+        assert_eq!(app.verdict(key.key.expose()).await, Code::Valid);
     }
     assert_eq!(reads.load(Ordering::SeqCst), before);
 }
@@ -105,11 +101,11 @@ async fn unknown_keys_cost_no_reads_however_many_are_tried() {
     let before = reads.load(Ordering::SeqCst);
     for _ in 0..50 {
         let unknown = elsewhere.key(&stranger, &["audience:read"]).await;
-        assert_eq!(verdict(&app, unknown.key.expose()).await, Code::NotFound);
+        assert_eq!(app.verdict(unknown.key.expose()).await, Code::NotFound);
     }
     assert!(reads.load(Ordering::SeqCst) - before <= 5, "one in a hundred may");
     let new = app.key(&human, &["audience:read"]).await;
-    assert_eq!(verdict(&app, new.key.expose()).await, Code::Valid, "a key made since is no unknown one");
+    assert_eq!(app.verdict(new.key.expose()).await, Code::Valid, "a key made since is no unknown one");
 }
 
 #[tokio::test]
@@ -118,13 +114,13 @@ async fn a48_a_key_that_begins_like_a_stored_one_costs_no_other_work_than_any_un
     let human = app.human("alice@example.com").await;
     let stored = app.key(&human, &["audience:read"]).await.key.expose().to_owned();
     app.service.verifier.learn_keys().await.unwrap();
-    assert_eq!(verdict(&app, &stored).await, Code::Valid);
+    assert_eq!(app.verdict(&stored).await, Code::Valid);
     let (head, body) = stored.split_at("cs_live_".len());
     let before = reads.load(Ordering::SeqCst);
     for shared in 0..30 {
         let random = format!("{}{}", &body[..shared], "z".repeat(30 - shared));
         let guess = format!("{head}{random}{}", String::from_utf8_lossy(&countersign::domain::key_format::checksum(&random)));
-        assert_eq!(verdict(&app, &guess).await, Code::NotFound);
+        assert_eq!(app.verdict(&guess).await, Code::NotFound);
     }
     assert_eq!(reads.load(Ordering::SeqCst), before, "by its hash alone, from memory");
 }
@@ -139,10 +135,10 @@ async fn what_changes_a_key_or_its_account_holds_at_once() {
     assert_eq!(app.call(key.key.expose()).await.unwrap().account.plan.as_ref(), "pro");
     let now = app.service.context.runtime.now();
     app.edit(human.account, move |account| account.disabled_at = Some(now)).await;
-    assert_eq!(verdict(&app, key.key.expose()).await, Code::Disabled);
+    assert_eq!(app.verdict(key.key.expose()).await, Code::Disabled);
     app.edit(human.account, |account| account.disabled_at = None).await;
     app.service.keys.revoke_key(&human.actor(), key.view.id, None, human.source).await.unwrap();
-    assert_eq!(verdict(&app, key.key.expose()).await, Code::Revoked);
+    assert_eq!(app.verdict(key.key.expose()).await, Code::Revoked);
 }
 
 #[tokio::test]
@@ -150,10 +146,10 @@ async fn a58_a_store_that_is_gone_stops_no_verification_of_a_known_key() {
     let app = app().await;
     let human = app.human("alice@example.com").await;
     let key = app.key(&human, &["audience:read"]).await;
-    assert_eq!(verdict(&app, key.key.expose()).await, Code::Valid);
+    assert_eq!(app.verdict(key.key.expose()).await, Code::Valid);
     app.store.close().await;
     assert!(app.service.housekeeping.purge().await.is_err(), "nothing can be written");
-    assert_eq!(verdict(&app, key.key.expose()).await, Code::Valid);
+    assert_eq!(app.verdict(key.key.expose()).await, Code::Valid);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,8 +9,6 @@ use countersign::{
     store::table::Table,
 };
 
-const HOUR: i64 = 3600;
-
 // Wrong codes charge the guesser.
 
 #[tokio::test]

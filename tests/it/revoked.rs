@@ -1,6 +1,6 @@
 //! A revoked key is refused from the reply on, whoever is in the middle of using it. `tests/revoke` asks more often.
 
-use super::process::{Home, Server, text};
+use crate::support::process::{Home, Server, text};
 use crate::support::*;
 use countersign::{
     api::verification::Code,

@@ -1,7 +1,7 @@
 //! Backups and journals lie where others may write: what was changed there, cut off, exchanged or hashed again is refused by
 //! name, and an earlier version's is restored if whoever does it says that it may be believed.
 
-use super::process::Home;
+use crate::support::process::Home;
 use countersign::store::{
     backup::{BackupError, Manifest, read},
     table::{self, Table},

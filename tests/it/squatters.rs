@@ -1,6 +1,6 @@
 //! Ports, sockets, directories and files that are not, or no longer, what they were: who gets a key, and who gets nothing.
 
-use crate::process::*;
+use crate::support::process::*;
 use countersign::instance::{
     control::{
         client::SocketClient,

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use countersign::{
-    api::{error::Error, keys::Created},
+    api::error::Error,
     domain::{id::KeyId, session::BrowserSession, source::Source},
     service::{
         admin::accounts::Change,
@@ -15,14 +15,6 @@ use countersign::{
 const NEW: &str = "/settings/keys/new";
 /// A sign-in counts as fresh for less than five minutes.
 const STALE: i64 = 300;
-
-fn scopes(scopes: &[&str]) -> Edit {
-    Edit { scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()), ..Edit::default() }
-}
-
-fn disabled(disabled: bool) -> Edit {
-    Edit { disabled: Some(disabled), ..Edit::default() }
-}
 
 /// One thing a human does to a key of theirs.
 type Deed = (&'static str, bool, fn(KeyId) -> Done);
@@ -135,18 +127,9 @@ async fn a94_who_has_no_password_here_comes_from_their_service_again() {
 
 // The pages.
 
-async fn owner(app: &TestApp) -> Human {
-    let account = app.service.accounts.account_by_email("alice@example.com").await.unwrap().id;
-    app.human_again(account).await
-}
-
 async fn names(app: &TestApp) -> Vec<String> {
     let keys = app.service.keys.list_keys(&Actor::Operator, None, &KeyFilter::default()).await.unwrap().keys;
     keys.into_iter().map(|key| key.name).collect()
-}
-
-fn url(key: &Created) -> String {
-    format!("/settings/keys/{}", key.view.id)
 }
 
 fn asks_for_the_password(answer: &Answer) -> bool {
@@ -218,15 +201,15 @@ async fn a94_rotating_and_enabling_ask_on_the_page() {
     let app = app().await;
     let mut browser = stale(&app).await;
     let key = app.key(&owner(&app).await, &["audience:read"]).await;
-    let rotate = format!("{}/rotate", url(&key));
+    let rotate = format!("{}/rotate", page_of_key(&key));
     assert!(asks_for_the_password(&browser.open(&rotate).await));
     let refused = browser.submit(&rotate, &[("grace_seconds", "3600")]).await;
     assert!(refused.status == 400 && asks_for_the_password(&refused));
-    let disable = format!("{}/disable", url(&key));
-    browser.open(&url(&key)).await;
+    let disable = format!("{}/disable", page_of_key(&key));
+    browser.open(&page_of_key(&key)).await;
     assert_eq!(browser.submit(&disable, &[]).await.status, 303, "taking away asks nothing");
-    let enable = format!("{}/enable", url(&key));
-    browser.open(&url(&key)).await;
+    let enable = format!("{}/enable", page_of_key(&key));
+    browser.open(&page_of_key(&key)).await;
     let asked = browser.submit(&enable, &[]).await;
     assert!(asked.status == 400 && asks_for_the_password(&asked), "{}", asked.text());
     let wrong = browser.submit(&enable, &[("password", "not the password")]).await;

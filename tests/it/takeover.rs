@@ -1,7 +1,7 @@
 //! Three MCP clients, a server and a command line on one directory, whose owner is killed again and again.
 //! `COUNTERSIGN_TEST_KILLS` says how often; ten times unless it is set.
 
-use crate::{process::*, support::*};
+use crate::support::{process::*, *};
 use countersign::{
     instance::control::{
         client::SocketClient,

@@ -1,6 +1,6 @@
 //! Whoever reads what this program says may stop reading at any time; that ends nothing.
 
-use crate::process::*;
+use crate::support::process::*;
 use serde_json::json;
 use std::{
     os::fd::OwnedFd,

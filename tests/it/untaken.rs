@@ -1,10 +1,10 @@
 //! Answers nobody takes: they have a bound together, and others are answered.
 
-use super::{
-    limits::{GOAWAY, HEADERS, SETTINGS, Wire, frame, listening, payloads, works},
+use super::limits::{GOAWAY, HEADERS, SETTINGS, Wire, frame, listening, payloads, works};
+use crate::support::{
     process::{Home, Server},
+    *,
 };
-use crate::support::*;
 use axum::{
     Router,
     body::Bytes,
@@ -12,7 +12,7 @@ use axum::{
 };
 use countersign::server::connection_limits::ConnectionLimits;
 use std::{net::SocketAddr, time::Duration};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const DATA: u8 = 0;
@@ -231,11 +231,14 @@ async fn a90_what_is_counted_is_given_back_however_an_answer_ends() {
 }
 
 /// An answer that says when it is held no more.
-struct Held(Vec<u8>, DropGuard);
+struct Held {
+    bytes: Vec<u8>,
+    _told: DropGuard,
+}
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
@@ -245,7 +248,7 @@ async fn a90_an_answer_of_which_nobody_takes_a_byte_ends_its_connection() {
     let limits = ConnectionLimits { unread: soon, ..ConnectionLimits::default() };
     let let_go = CancellationToken::new();
     let told = let_go.clone();
-    let huge = get(|| async move { Bytes::from_owner(Held(vec![b'x'; 40_000_000], told.drop_guard())) });
+    let huge = get(|| async move { Bytes::from_owner(Held { bytes: vec![b'x'; 40_000_000], _told: told.drop_guard() }) });
     let router = wasteful().route("/huge", huge);
     let (address, _stop) = listening(router, limits).await;
     let mut unread = Wire::open(address).await;

@@ -9,9 +9,6 @@ use countersign::{
 };
 use serde_json::json;
 
-const MINUTE: i64 = 60;
-const DAY: i64 = 86_400;
-
 async fn days(app: &TestApp, human: &Human, key: &countersign::api::keys::Created, count: u16) -> Vec<UsageDay> {
     app.service.keys.key_usage(&human.actor(), key.view.id, count).await.unwrap().days
 }

@@ -10,10 +10,6 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-async fn started() -> TestApp {
-    build().set("limits.registrations_per_hour", "0").start().await
-}
-
 async fn until(app: &TestApp, waiting: usize) {
     eventually("as many wait", async || (app.service.claims.waiting() == waiting).then_some(())).await;
 }
@@ -27,7 +23,7 @@ fn patient(http: &Http, agent: &Registered) -> tokio::task::JoinHandle<Answer> {
 
 #[tokio::test]
 async fn a99_one_claim_has_four_places_and_the_newest_poll_takes_the_oldests() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (human, http) = (app.human("alice@example.com").await, app.http().from("192.0.2.1"));
     let (greedy, modest) = (app.register().await, app.register().await);
     let mut polls: Vec<_> = (0..4).map(|_| patient(&http, &greedy)).collect();
@@ -48,7 +44,7 @@ async fn a99_one_claim_has_four_places_and_the_newest_poll_takes_the_oldests() {
 
 #[tokio::test]
 async fn a99_at_an_address_without_a_place_left_keys_are_collected_all_the_same() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (human, http) = (app.human("alice@example.com").await, app.http().from("192.0.2.1"));
     let mut polls = Vec::new();
     for n in 1..=20 {
@@ -78,7 +74,7 @@ async fn a99_at_an_address_without_a_place_left_keys_are_collected_all_the_same(
 
 #[tokio::test]
 async fn a99_an_account_has_twenty_places_wherever_it_calls_from() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let human = app.human("alice@example.com").await;
     let mut polls = tokio::task::JoinSet::new();
     for n in 0..20_u8 {
@@ -93,7 +89,7 @@ async fn a99_an_account_has_twenty_places_wherever_it_calls_from() {
 
 #[tokio::test]
 async fn a99_who_cannot_prove_itself_takes_no_place() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let agent = app.register_with_challenge().await;
     let (service, token_of) = (app.service.clone(), token(&agent));
     let honest = tokio::spawn(async move { service.claims.poll_until(&token_of, Some(&verifier()), at("192.0.2.1"), LONG).await });
@@ -107,7 +103,7 @@ async fn a99_who_cannot_prove_itself_takes_no_place() {
 
 #[tokio::test]
 async fn a_code_that_is_typed_ends_no_wait() {
-    let app = started().await;
+    let app = app_that_limits_nobody().await;
     let (human, agent) = (app.human("alice@example.com").await, app.register().await);
     let (service, id, token_of) = (app.service.clone(), agent.registration_id, token(&agent));
     let over_mcp = tokio::spawn(async move { service.claims.wait_for_decision(id, &at("192.0.2.1"), None, LONG).await });

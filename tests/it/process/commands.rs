@@ -1,6 +1,6 @@
 //! `keys` and `agents` on the command line, as a person and as a script.
 
-use super::{Home, ME, PROGRAM, asking, environment, text};
+use crate::support::process::{Home, ME, PROGRAM, asking, environment, text};
 use serde_json::{Value, json};
 use std::{
     io::Write,

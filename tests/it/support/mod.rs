@@ -3,6 +3,7 @@
 mod eventually;
 mod http;
 mod people;
+pub mod process;
 mod runtime;
 mod wire;
 
@@ -16,6 +17,7 @@ use countersign::{
     api::{
         claims::{Delivered, Registered},
         error::Error,
+        verification::Code,
     },
     config::{load::Sources, settings::Config},
     domain::{
@@ -36,6 +38,7 @@ use countersign::{
     store::{access::Order, error::StoreError, handle::Store, rows, table::Table},
 };
 use std::{
+    net::SocketAddr,
     ops::Index,
     path::Path,
     sync::{Arc, Mutex},
@@ -51,6 +54,10 @@ macro_rules! assert_err {
         }
     };
 }
+
+pub const MINUTE: i64 = 60;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
 
 /// The catalogue tests run with: one low and default, one medium, one high.
 const CATALOGUE: &str = r#"
@@ -80,6 +87,24 @@ pub async fn app() -> TestApp {
 /// An application with one setting changed.
 pub async fn app_with(path: &'static str, value: &str) -> TestApp {
     Builder::default().set(path, value).start().await
+}
+
+/// An application in which nobody asks or registers too often.
+pub async fn app_that_limits_nobody() -> TestApp {
+    build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "100000").start().await
+}
+
+/// The same on a port of its own.
+pub async fn listening() -> (TestApp, SocketAddr) {
+    build().set("limits.registrations_per_hour", "0").set("plans.free.requests_per_minute", "1000").listen().await
+}
+
+/// What the second product's programs name themselves with.
+pub const PUBLISHABLE_KEY: &str = "pub_tests_know_this_one";
+
+/// The second product.
+pub async fn magpipe() -> TestApp {
+    product("magpipe").set("sessions.publishable_key", PUBLISHABLE_KEY).start().await
 }
 
 pub fn build() -> Builder {
@@ -213,6 +238,11 @@ impl TestApp {
         self.service.verifier.authenticate(ApiKey::presented(key).as_ref(), &Requirements::default()).await.expect("the key is good")
     }
 
+    /// What an operator is told of a key, whatever it may do.
+    pub async fn verdict(&self, key: &str) -> Code {
+        self.service.verifier.verify_as_operator(key, Requirements::default()).await.expect("the store answers").code
+    }
+
     /// One ordinary call with a key.
     pub async fn call(&self, key: &str) -> Result<Caller, Error> {
         self.service.verifier.authenticate(ApiKey::presented(key).as_ref(), &Requirements::call()).await
@@ -311,6 +341,13 @@ impl TestApp {
 /// How many rows each table has: `counts[Table::Keys]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowCounts(Vec<(Table, usize)>);
+
+impl RowCounts {
+    /// The rows of all tables.
+    pub fn total(&self) -> usize {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+}
 
 impl Index<Table> for RowCounts {
     type Output = usize;

@@ -18,10 +18,11 @@ use countersign::{
         admin::accounts::AccountFilter,
         caller::Actor,
         claims::{decide::Decision, review::Review},
-        keys::create::NewKey,
+        keys::{create::NewKey, edit::Edit},
     },
     store::{error::StoreError, rows},
 };
+use serde_json::Value;
 use std::sync::OnceLock;
 
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -46,6 +47,11 @@ impl Human {
 
 pub fn at(ip: &str) -> Source {
     Source::address(ip.parse().expect("an address"))
+}
+
+/// An address of one IPv6 network of 64 bits among many, in one of many of 48.
+pub fn v6(a: u32, b: u32) -> Source {
+    at(&format!("2001:db8:{a:x}:{b:x}::1"))
 }
 
 /// Reads a code as a page does.
@@ -161,6 +167,43 @@ impl TestApp {
     pub async fn key_actor(&self, key: &str) -> Actor {
         self.caller(key).await.actor()
     }
+}
+
+/// Who is called Alice in the tests of pages and MCP, signed in once more.
+pub async fn owner(app: &TestApp) -> Human {
+    let account = app.service.accounts.account_by_email("alice@example.com").await.expect("she has an account").id;
+    app.human_again(account).await
+}
+
+/// Approves what a client was told over MCP: the code stands in `registered`.
+pub async fn approve_as(app: &TestApp, human: &Human, registered: &Value) {
+    let id = app.type_code(human, registered["user_code"].as_str().expect("a code")).await.expect("the code is right");
+    let review = app.service.claims.review(&human.session, id, human.source).await.expect("the review is shown");
+    app.decide(human, &review, everything(&review)).await.expect("the approval is accepted");
+}
+
+/// The same as Alice, who may be new.
+pub async fn approve(app: &TestApp, registered: &Value) {
+    let human = match app.service.accounts.account_by_email("alice@example.com").await {
+        Ok(account) => app.human_again(account.id).await,
+        Err(_) => app.human("alice@example.com").await,
+    };
+    approve_as(app, &human, registered).await;
+}
+
+/// A key's own page.
+pub fn page_of_key(key: &Created) -> String {
+    format!("/settings/keys/{}", key.view.id)
+}
+
+/// An edit that makes a key carry just these.
+pub fn scopes(scopes: &[&str]) -> Edit {
+    Edit { scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()), ..Edit::default() }
+}
+
+/// An edit that disables a key, or enables it.
+pub fn disabled(disabled: bool) -> Edit {
+    Edit { disabled: Some(disabled), ..Edit::default() }
 }
 
 pub fn new_key(scopes: &[&str]) -> NewKey {
