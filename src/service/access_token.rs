@@ -53,6 +53,10 @@ pub struct SessionTokens {
 }
 
 impl SessionTokens {
+    /// The keys and rules of this deployment's tokens. `scopes` is what a session may do, which is all its human may.
+    ///
+    /// # Errors
+    /// When the library of JWTs does not take the derived Ed25519 key, which no input can bring about.
     pub fn new(secret: &ServerSecret, issuer: &str, audience: &str, publishable_key: String, scopes: ScopeSet) -> Result<Self, Error> {
         let der = Zeroizing::new([PKCS8.as_slice(), secret.session_signing_seed().as_slice()].concat());
         let signs = EncodingKey::from_ed_der(&der);
@@ -79,6 +83,7 @@ impl SessionTokens {
         })
     }
 
+    /// A token of [`ProgramSession::ACCESS_TTL_SECONDS`]; `random` is its `jti` (RFC 7519 §4.1.7), so that no two are alike.
     pub fn sign(&self, session: &ProgramSession, now: Timestamp, random: [u8; 16]) -> Result<AccessToken, Error> {
         let iat = now.as_second();
         let claims = Claims {

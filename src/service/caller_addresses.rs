@@ -59,6 +59,7 @@ pub struct Callers {
 }
 
 impl Callers {
+    /// Reads from the configuration whether anybody can reach the server directly.
     pub fn new(config: &Config) -> Self {
         let urls = [&config.public_url, &config.pages_url];
         let is_https = |url: &&String| url.starts_with("https://");
@@ -89,6 +90,7 @@ impl Callers {
 }
 
 impl Callers {
+    /// Whether `trusted_proxies` names the address, so that what it says of its own callers counts.
     pub fn is_trusted_proxy(&self, ip: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 /// One per process that holds a store.
 pub struct Context {
+    /// As it was at the start; changing it takes a restart.
     pub config: Arc<Config>,
     /// Time and randomness.
     pub runtime: Runtime,
@@ -17,5 +18,6 @@ pub struct Context {
     pub secret: Arc<ServerSecret>,
     /// The scopes there are. Made of the configuration, once.
     pub catalogue: Catalogue,
+    /// Where things are kept. Use cases reach it, what parses and renders does not.
     pub(super) store: Store,
 }

@@ -1,6 +1,6 @@
 //! What makes a request that is sent twice happen once ([`crate::domain::idempotency`]).
 //!
-//! 1. [`Context::begin`] takes the request's name and gives what to work with: time and randomness, and what a local
+//! 1. `Context::begin` takes the request's name and gives what to work with: time and randomness, and what a local
 //!    program's call did the first time.
 //! 2. In the transaction that does the work, [`Note::made`] says whether that was done already: of two at the same moment
 //!    the second finds the first.
@@ -115,6 +115,10 @@ impl Note {
         }
     }
 
+    /// Writes down what came of the operation, in the transaction that did it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when another call did the same operation meanwhile: sent again, it finds what that one did.
     pub fn put(&self, rows: &mut dyn Write, outcome: Outcome) -> Result<(), Error> {
         let Some(named) = &self.0 else { return Ok(()) };
         let Some((name, body)) = named.hashes.first().copied() else { return Err(Error::Internal) };
@@ -160,6 +164,7 @@ impl Named {
 }
 
 impl Context {
+    /// Looks whether the operation was carried out, and gives what it draws from: the same bytes and time as the first time.
     pub(super) async fn begin(&self, operation: Operation) -> Result<Turn, Error> {
         let Some(name) = operation.0 else { return Ok(Turn { runtime: self.runtime.clone(), note: Note(None), done: None }) };
         let began = self.runtime.now();

@@ -36,6 +36,7 @@ pub struct LatestTime {
 }
 
 impl LatestTime {
+    /// Nothing was seen yet: [`Self::go_on_from`] tells what the last process saw.
     pub fn new(runtime: Runtime, store: Store) -> Self {
         Self { runtime, store, noted: AtomicI64::new(i64::MIN) }
     }
@@ -73,6 +74,7 @@ impl LatestTime {
         }
     }
 
+    /// Writes the present time down. A failure is not the caller's: the next one tries again.
     pub(super) async fn note_time(&self) {
         if let Err(error) = self.write_time(self.runtime.now()).await {
             tracing::debug!(%error, "the latest time seen is not noted");

@@ -153,6 +153,7 @@ pub(crate) struct Unwritten {
 }
 
 impl PlanLimits {
+    /// A limiter for each plan. Those of keys with a limit of their own are made when they are first used.
     pub fn new(plans: &BTreeMap<String, Plan>, meters: Arc<Meters>, runtime: &Runtime) -> Self {
         let limiter = |plan: &Plan| Some(Arc::new(Limiter::new(NonZeroU32::new(plan.requests_per_minute)?, runtime)));
         Self {
@@ -195,13 +196,19 @@ impl PlanLimits {
         self.limiters.entry(rate).or_insert_with(|| Arc::new(Limiter::new(rate, &self.runtime))).clone()
     }
 
-    /// Takes `cost` from what an account's programs may use. `Err`: it was not there, and nothing was taken.
+    /// Takes `cost` from what an account's programs may use.
+    ///
+    /// # Errors
+    /// Where the limit stands, when so much was not there; nothing was taken.
     pub fn charge_account(&self, account: &CachedAccount, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
         let charge = |limiter: Arc<Limiter>| self.charge(&limiter, &self.meters.of(RateLimitKey::Account(account.id)), cost);
         self.limiter_of(&account.plan, None).map(charge).transpose()
     }
 
     /// Takes `cost` from what a key may use: the limits it and its ancestors have of their own, and its lineage's.
+    ///
+    /// # Errors
+    /// Where the limit stands that has no room; nothing was taken from any.
     pub fn charge_key(&self, key: &CachedKey, cost: u32) -> Result<Option<RateLimit>, RateLimit> {
         let mut tightest = None;
         for (before, (limiter, meter)) in self.limiters_of(key).enumerate() {
@@ -230,6 +237,7 @@ impl PlanLimits {
         meter.tat().as_u64() > self.runtime.monotonic_nanos() + SECOND_NANOS
     }
 
+    /// Puts a meter that was charged among those to write, once.
     pub(crate) fn list(&self, meter: &Arc<Meter>) {
         if !meter.listed.swap(true, Ordering::AcqRel) {
             self.charged.lock().unwrap_or_else(PoisonError::into_inner).push(meter.clone());
@@ -275,6 +283,7 @@ impl PlanLimits {
         Unwritten { charged, replenished }
     }
 
+    /// Takes note that these rows are stored now.
     pub(crate) fn written(&self, Unwritten { charged, replenished }: &Unwritten) {
         let mut stored = self.stored();
         stored.extend(charged.iter().map(|(meter, at)| (meter.of, *at)));
@@ -302,11 +311,16 @@ pub struct SourceLimit {
 }
 
 impl SourceLimit {
+    /// Empty: what an address did before the start is forgotten.
     pub fn new(runtime: &Runtime) -> Self {
         let (clock, quota) = (LimitClock::new(runtime), Quota::per_minute(NonZeroU32::MIN.saturating_add(59)));
         Self { governor: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()), clock }
     }
 
+    /// Counts one poll with an unknown token against an address.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] past sixty in a minute.
     pub fn charge(&self, source: &Source) -> Result<(), Error> {
         self.governor.check_key(&source.rate_limit_key()).map_err(|not_until| Error::TooMany {
             detail: "too many polls with unknown claim tokens from this address".to_owned(),
@@ -314,6 +328,7 @@ impl SourceLimit {
         })
     }
 
+    /// Drops addresses whose allowance is whole again.
     pub fn forget_idle(&self) {
         self.governor.retain_recent();
     }

@@ -44,16 +44,19 @@ pub struct UnwrittenUsage {
 }
 
 impl UnwrittenUsage {
+    /// Keys whose uses wait.
     pub fn len(&self) -> usize {
         self.next.len() + self.round.len()
     }
 }
 
 impl UsageLog {
+    /// Held while a list is changed, never across a write.
     pub fn waiting(&self) -> MutexGuard<'_, UnwrittenUsage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts one use on its meter, and the meter among those to write. Past the bound on these the use is lost.
     pub fn note(&self, meter: &Arc<Meter>, refused: Option<Refusal>, from: Option<Source>, now: Timestamp) {
         let mut uses = meter.uses();
         if uses.is_none() {

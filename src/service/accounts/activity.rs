@@ -21,8 +21,10 @@ use std::sync::PoisonError;
 /// Lines are kept for a year, and this many of an account: a flood of refusals must not fill the disk.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
 
+/// Lines an account keeps; older ones are forgotten.
 pub const MOST: usize = 10_000;
 
+/// Lines of a page.
 pub const PAGE: usize = 30;
 
 /// Lines looked at per request when a filter leaves most out.
@@ -45,6 +47,7 @@ pub struct Activity {
     pub next_cursor: Option<String>,
 }
 
+/// A line as its page shows it.
 #[derive(Debug)]
 pub struct Line {
     pub event: Event,
@@ -54,6 +57,9 @@ pub struct Line {
 
 impl Accounts {
     /// A page of an account's activity.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a cursor that no page gave.
     pub async fn activity(&self, account: AccountId, filter: &ActivityFilter) -> Result<Activity, Error> {
         let prefix = rows::entry(&[&account.to_string(), ""]);
         let after = match &filter.cursor {

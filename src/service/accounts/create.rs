@@ -45,11 +45,19 @@ impl<'a> NewAccount<'a> {
 
 impl Accounts {
     /// Makes an account. Its e-mail is an unverified name.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: an e-mail or a password that can't be one.
+    /// * [`Error::Conflict`]: the e-mail has an account.
+    /// * [`Error::Busy`]: too many passwords wait to be hashed.
     pub async fn create_account(&self, email: &str, password: Password, operator: bool, verified: bool) -> Result<AccountId, Error> {
         self.create_account_once(email, password, operator, verified, Operation::default()).await
     }
 
     /// The same for whoever runs this computer.
+    ///
+    /// # Errors
+    /// As [`Self::create_account`].
     pub async fn create_account_once(
         &self,
         email: &str,
@@ -62,6 +70,13 @@ impl Accounts {
         self.create(new).await.map(|account| account.id)
     }
 
+    /// Makes an account for whoever was let so far. The password is judged before anything is looked up, and hashed before
+    /// anything is changed: the transaction itself is short.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: an e-mail or a password that can't be one.
+    /// * [`Error::Conflict`]: the e-mail has an account. [`Error::WrongCode`]: it was to be the first operator, and there is one.
+    /// * [`Error::Busy`]: too many passwords wait to be hashed.
     pub(super) async fn create(&self, new: NewAccount<'_>) -> Result<Account, Error> {
         let NewAccount { operator, first, verified, lane, source, .. } = new;
         let email: Email = new.email.parse().map_err(|error| Error::invalid("email", format!("is {error}")))?;
@@ -107,6 +122,9 @@ impl Accounts {
     }
 
     /// Sign-up from a page: limited per source, and only where the configuration lets people in.
+    ///
+    /// # Errors
+    /// As [`Self::create_account`]; and [`Error::Forbidden`] where sign-up is closed, [`Error::TooMany`] past an address's limit.
     pub async fn sign_up(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         if !self.context.config.signup_is_open() {
             return Err(Error::Forbidden { detail: "sign-up is closed: ask whoever runs this service for an account".to_owned() });
@@ -126,6 +144,10 @@ impl Accounts {
         self.open_session(&account, source).await
     }
 
+    /// The account with this e-mail, in whatever case it is written.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is no e-mail, [`Error::NotFound`] where nobody has it.
     pub async fn account_by_email(&self, email: &str) -> Result<Account, Error> {
         let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
         self.context.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))

@@ -27,6 +27,7 @@ const MAX_WAITING_PER_NETWORK: usize = 16;
 /// People go before they have waited longer; browsers and proxies wait longer than this.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Which of the three queues somebody waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Signed in, or whoever runs this computer.
@@ -87,6 +88,9 @@ impl Hashing {
 
     /// Runs `work` in this place, on a thread of its own. It runs to its end, and keeps the place until then, whether or
     /// not anybody still waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the work panicked.
     pub async fn run<T: Send + 'static>(place: Place, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
         let placed = move || {
             let _place = place;

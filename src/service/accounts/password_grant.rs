@@ -41,6 +41,10 @@ impl Accounts {
 
     /// What programs may do that name the publishable key. Where the configuration does not let programs sign in, nothing
     /// is there.
+    ///
+    /// # Errors
+    /// * [`Error::NoRoute`]: the configuration lets no program sign in.
+    /// * [`Error::Unauthorized`]: that is not the publishable key.
     pub fn programs(&self, apikey: Option<&str>) -> Result<Programs<'_>, Error> {
         let tokens = self.session_tokens.as_ref().ok_or(Error::NoRoute)?;
         let named = pasted::bare(apikey.unwrap_or_default());
@@ -57,6 +61,9 @@ pub struct Programs<'a> {
 
 impl Programs<'_> {
     /// Step 1: signs a program in. Limits, answers and time are those of the page's sign-in.
+    ///
+    /// # Errors
+    /// As [`Accounts::sign_in`].
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<TokenPair, Error> {
         let known = self.accounts.check_password(email, password, source).await?;
         let (account, runtime) = (known.id, &self.accounts.context.runtime);
@@ -82,6 +89,9 @@ impl Programs<'_> {
     }
 
     /// Steps 3 and 4: the next pair. A token that comes a second time ends the session.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRefreshToken`], whatever is wrong with it or its session.
     pub async fn refresh(&self, presented: &str, source: Source) -> Result<TokenPair, Error> {
         let (context, presented) = (&self.accounts.context, pasted::bare(presented));
         let (id, generation) = RefreshToken::names(presented).ok_or(Error::InvalidRefreshToken)?;
@@ -124,6 +134,9 @@ impl Programs<'_> {
 
 impl Accounts {
     /// Ends the caller's own session at once, with its refresh token.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when the caller is a key.
     pub async fn sign_out_program(&self, caller: &Caller, source: Source) -> Result<(), Error> {
         let Principal::Session(id) = caller.who else {
             return Err(Error::Forbidden { detail: "a key does not sign out: revoke it".to_owned() });

@@ -17,6 +17,9 @@ use crate::{
 use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 
 /// argon2id with the crate's defaults: 19 MiB, two passes (OWASP's first choice).
+///
+/// # Errors
+/// When the library refuses its own parameters or this salt, which no input can bring about.
 pub fn hash_password(password: &Password, salt: [u8; 16]) -> Result<String, argon2::password_hash::Error> {
     let hash = Argon2::default().hash_password_with_salt(password.normalised().as_bytes(), &salt)?;
     Ok(hash.to_string())
@@ -39,6 +42,9 @@ pub fn matches(password: &Password, hash: &str) -> bool {
 
 impl Accounts {
     /// A password somebody chose, if it is a good one. Judging it takes time, so it takes a place, too.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] says what is wrong with the password, [`Error::Busy`] that too many wait for a place.
     pub(super) async fn judged(&self, lane: Lane, source: &Source, password: Password, email: Email) -> Result<Password, Error> {
         let refused = |detail: String| Error::invalid("password", detail);
         password.fits().map_err(refused)?;
@@ -47,11 +53,16 @@ impl Accounts {
         Hashing::run(place, judge).await?.map_err(|detail| refused(detail.to_owned()))
     }
 
+    /// The PHC string of a password that was [judged](Self::judged), made on a thread that serves nobody.
     pub(super) async fn hash_new(&self, place: Place, judged: Password, salt: [u8; 16]) -> Result<String, Error> {
         Hashing::run(place, move || hash_password(&judged, salt)).await?.map_err(Error::internal)
     }
 
     /// Sets a new password and signs the account out everywhere.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: no e-mail, or a password that would be guessed.
+    /// * [`Error::NotFound`]: nobody has this e-mail.
     pub async fn reset_password(&self, email: &str, password: Password, operation: Operation) -> Result<AccountView, Error> {
         let Turn { runtime, note, done } = self.context.begin(operation).await?;
         let account = self.account_by_email(email).await?;

@@ -56,6 +56,12 @@ impl Accounts {
     ///
     /// It takes a key of an operator account with `keys:write`: whoever signs humans in can make keys in their name,
     /// and a server that only verifies must not be able to. Never an operator's account: a leaked key would be one.
+    ///
+    /// # Errors
+    /// * [`Error::Forbidden`]: the caller is no key of an operator account, or the user's account may not be signed in to so.
+    /// * [`Error::InsufficientScope`]: the key lacks `keys:write`.
+    /// * [`Error::Invalid`]: a name, an e-mail, a plan or a path that can't be one.
+    /// * [`Error::Conflict`]: e-mail and name belong to two accounts.
     pub async fn open_portal(&self, caller: &Caller, visit: PortalUser) -> Result<PortalOpened, Error> {
         // A session acts for its human alone, operator or not.
         if !caller.account.operator || !matches!(caller.who, Principal::Key(_)) {
@@ -113,6 +119,9 @@ impl Accounts {
     }
 
     /// Whom a ticket would sign in, and where to; changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], as for [`live`].
     pub async fn portal(&self, ticket: &PortalTicket) -> Result<(Account, PagePath), Error> {
         let hash = self.portal_hash(ticket);
         let now = self.context.runtime.now();
@@ -120,6 +129,9 @@ impl Accounts {
     }
 
     /// Signs the human in. The ticket is gone in the same commit: of two who come with it one is late.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], as for [`live`].
     pub async fn enter_portal(&self, ticket: &PortalTicket, source: Source) -> Result<(SessionToken, PagePath), Error> {
         let (now, random, hash) = (self.context.runtime.now(), self.context.runtime.bytes(), self.portal_hash(ticket));
         let token = SessionToken::new(self.context.runtime.bytes());

@@ -44,6 +44,9 @@ impl Accounts {
     }
 
     /// The account's live browser sessions: the asking one first, then the latest seen.
+    ///
+    /// # Errors
+    /// [`Error::SignInNeeded`]: the asking one is over.
     pub async fn browsers(&self, session: &BrowserSession) -> Result<Vec<Browser>, Error> {
         let now = self.context.runtime.now();
         let read = |rows: &dyn Read| {
@@ -64,6 +67,9 @@ impl Accounts {
     }
 
     /// Signs one browser of the account out. Another account's is as unknown as one that never was.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: the account has no such browser. [`Error::SignInNeeded`]: the asking one is over.
     pub async fn end_browser(&self, session: &BrowserSession, id: &str, source: Source) -> Result<(), Error> {
         let (account, token) = (session.account, session.token);
         let sessions = self.context.store.read(|rows| sessions_of(rows, account)).await?;
@@ -81,6 +87,9 @@ impl Accounts {
     }
 
     /// Ends every session of the account, this one too.
+    ///
+    /// # Errors
+    /// [`Error::SignInNeeded`]: the asking one is over.
     pub async fn sign_out_everywhere(&self, session: &BrowserSession, source: Source) -> Result<(), Error> {
         let (now, random, account, token) = (self.context.runtime.now(), self.context.runtime.bytes(), session.account, session.token);
         self.context
@@ -94,6 +103,12 @@ impl Accounts {
     }
 
     /// Sets a new password for who knows the present one. Every session ends; the returned token is a new one's.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: the new one would be guessed.
+    /// * [`Error::WrongPassword`], [`Error::TooMany`], [`Error::Busy`]: of the present one, as for [`Self::sign_in`].
+    /// * [`Error::Conflict`]: the account has no password.
+    /// * [`Error::SignInNeeded`]: the session is over.
     pub async fn change_password(
         &self,
         session: &BrowserSession,

@@ -45,11 +45,17 @@ impl Accounts {
         Ok(Some((code.expose(), expires_at)))
     }
 
+    /// Whether a code was printed that makes its bearer the operator.
     pub fn awaits_setup(&self) -> bool {
         !matches!(*self.setup.state(), State::Closed)
     }
 
     /// Makes the operator account with the code the server printed, once.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: a code, an e-mail or a password that can't be one.
+    /// * [`Error::WrongCode`]: not the printed code, or its hour is over, or somebody else was first.
+    /// * [`Error::TooMany`]: an address's guesses at this code are used up, whether this one is right or not.
     pub async fn set_up(&self, code: &str, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let now = self.context.runtime.now();
         let code: UserCode = code.parse().map_err(|()| Error::unreadable_code())?;

@@ -16,6 +16,7 @@ pub struct SetupCode {
     pub expires_at: Timestamp,
 }
 
+/// Where the first set-up is.
 pub enum State {
     /// There is nothing to set up, or nothing more.
     Closed,
@@ -34,6 +35,7 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// Held for as long as it takes to look and change, never across an `await`.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

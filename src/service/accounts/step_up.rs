@@ -20,6 +20,11 @@ use crate::{
 
 impl Accounts {
     /// Makes a session fresh by its account's password; one that is fresh needs none.
+    ///
+    /// # Errors
+    /// * [`Error::SignInNeeded`]: the session is over.
+    /// * As [`must_be_fresh`], when no password was given.
+    /// * [`Error::WrongPassword`], [`Error::TooMany`], [`Error::Busy`], when one was.
     pub async fn sign_in_again(
         &self,
         session: &BrowserSession,

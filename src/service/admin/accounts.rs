@@ -26,6 +26,7 @@ use crate::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Accounts of one page at most.
 pub const MAX_PAGE: usize = 100;
 
 const DEFAULT_PAGE: usize = 50;
@@ -57,6 +58,9 @@ pub enum Change {
 
 impl Admin {
     /// A page of accounts, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: a limit out of its range, or a cursor that no page gave.
     pub async fn list_accounts(&self, filter: &AccountFilter) -> Result<AccountList, Error> {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
@@ -103,6 +107,11 @@ impl Admin {
 
     /// Changes an account. Saying the same twice changes nothing more. `by`: the operator's session; `None`: whoever is on
     /// this machine. What gives the account something takes a fresh sign-in. Where an operator is is nothing the account's owner reads.
+    ///
+    /// # Errors
+    /// * [`Error::NotFound`]: no account has this name.
+    /// * [`Error::Invalid`]: no such plan. As [`must_be_fresh`].
+    /// * [`Error::Forbidden`]: an operator would disable itself. [`Error::NoRoute`]: the session's account is no operator any more.
     pub async fn change_account(&self, name: &str, change: Change, by: Option<&BrowserSession>) -> Result<AccountView, Error> {
         let change = match change {
             Change::Plan(plan) => Change::Plan(self.accounts.known_plan(plan)?),

@@ -33,6 +33,9 @@ const BATCH: usize = 500;
 
 impl Admin {
     /// Writes the store as it is now into a new directory, while everything goes on. Stops when it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] says what is wrong with the directory.
     pub async fn backup(&self, dir: PathBuf) -> Result<Manifest, Error> {
         let id = blake3::Hash::from_bytes(self.context.runtime.bytes()).to_hex()[..32].to_owned();
         let snapshot = self.context.store.snapshot(rows::encode(&JournalEntry::Backup { id: id.clone() })?).await?;
@@ -55,6 +58,10 @@ impl Admin {
     }
 
     /// Lets a disabled key work again; without `id` all that a restore suspended. Returns how many.
+    ///
+    /// # Errors
+    /// For one key: [`Error::NotFound`] where the actor may not, and as [`may_enable`]. Of all, those that can't work yet stay as
+    /// they are.
     pub async fn resume_keys(&self, actor: &Actor, id: Option<KeyId>, source: Source) -> Result<u64, Error> {
         let Some(id) = id else { return self.resume_all(actor, source).await };
         let (now, random, actor) = (self.context.runtime.now(), self.context.runtime.bytes(), actor.clone());

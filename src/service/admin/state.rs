@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 /// What whoever runs the deployment does and sees.
 pub struct Admin {
+    /// Configuration, time, the secret and the store.
     pub(in crate::service) context: Arc<Context>,
     /// Finds the account somebody means.
     pub(in crate::service) accounts: Arc<Accounts>,

@@ -42,6 +42,7 @@ pub struct DecisionsDay {
     pub denied: u64,
 }
 
+/// The operator's page: how much there is, and how it is used.
 #[derive(Debug, Clone)]
 pub struct Overview {
     pub accounts: Count,
@@ -53,6 +54,7 @@ pub struct Overview {
 }
 
 impl Admin {
+    /// Counts anew each time; [`Count`] says where it stopped.
     pub async fn overview(&self) -> Result<Overview, Error> {
         let now = self.context.runtime.now();
         let usage = self.verifier.usage_of_all(DAYS).await?;

@@ -33,6 +33,10 @@ const DEFAULT_PAGE: usize = 20;
 
 impl Claims {
     /// A page of an account's agents, newest approval first; for the operator those of all accounts.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: a limit out of its range, or a cursor that no page gave.
+    /// * [`Error::Forbidden`]: a key asks.
     pub async fn list_agents(
         &self,
         actor: &Actor,
@@ -75,6 +79,9 @@ impl Claims {
     }
 
     /// One agent of the account, or 404 as for unknown ones.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: there is none, or it is another account's. [`Error::Forbidden`]: a key asks.
     pub async fn get_agent(&self, actor: &Actor, id: GrantId) -> Result<AgentView, Error> {
         let (account, now) = (human(actor)?, self.context.runtime.now());
         self.context.store.read(|rows| self.agent_view(rows, &grant_of(rows, account, id)?, now)).await
@@ -115,6 +122,9 @@ impl Claims {
     }
 
     /// Sends one agent away: its keys, all they made, and a key it has not picked up yet, in one commit. Idempotent.
+    ///
+    /// # Errors
+    /// As [`Self::get_agent`].
     pub async fn revoke_agent(&self, actor: &Actor, id: GrantId, source: Source) -> Result<AgentsRevoked, Error> {
         let (account, now, random, actor) = (human(actor)?, self.context.runtime.now(), self.context.runtime.bytes(), actor.clone());
         let keys = self
@@ -143,6 +153,9 @@ impl Claims {
 
     /// Sends every agent of an account away, in one commit; for the operator without an account everybody's, one
     /// commit an account.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`]: a key asks. What was revoked before a failure stays revoked.
     pub async fn revoke_all_agents(&self, actor: &Actor, account: Option<AccountId>, source: Source) -> Result<AgentsRevoked, Error> {
         let accounts = match human(actor)?.or(account) {
             Some(account) => vec![account],

@@ -26,6 +26,7 @@ use crate::{
 use jiff::Timestamp;
 
 impl Claims {
+    /// A first round with its code. Later ones take their number from the one before.
     pub(crate) fn fresh_attempt(&self, runtime: &Runtime, now: Timestamp) -> (UserCode, Attempt) {
         let mut stream = KeyStream::fresh(runtime.bytes());
         let code = UserCode::new(|| stream.byte());
@@ -49,10 +50,21 @@ impl Claims {
     }
 
     /// Step 2: a fresh code for a registration that still waits.
+    ///
+    /// # Errors
+    /// * [`Error::InvalidClaimToken`]: no registration has it.
+    /// * [`Error::InvalidLoginHint`], [`Error::Invalid`]: no e-mail, or another than at the registration.
+    /// * [`Error::ClaimExpired`]: the registration is over.
+    /// * [`Error::TooManyAttempts`]: it gave out all its codes, or one just now.
+    /// * [`Error::ClaimedOrInFlight`]: a human decides or has decided.
     pub async fn new_attempt(&self, token: &ClaimToken, login_hint: Option<String>, service_auth: bool) -> Result<NewAttempt, Error> {
         self.new_attempt_once(token, login_hint, service_auth, Operation::default()).await
     }
 
+    /// The same, for a call that may be sent twice.
+    ///
+    /// # Errors
+    /// As [`Self::new_attempt`].
     pub async fn new_attempt_once(
         &self,
         token: &ClaimToken,

@@ -47,6 +47,14 @@ pub struct Decision {
 
 impl Claims {
     /// Step 4a: Approve. Everything shown is checked again inside the transaction that decides.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: scopes, lifetime or environment that were not offered, or a code that is needed.
+    /// * [`Error::PasswordNeeded`]: the approval is risky, and the sign-in not fresh.
+    /// * [`Error::ReviewChanged`]: the human saw something else than what would be approved.
+    /// * [`Error::WrongCode`], [`Error::AlreadyDecided`]: as for [`Registration::decidable`]; what is over is like a wrong code.
+    /// * [`Error::WrongPassword`], [`Error::TooMany`]: as for [`sign_in_again`](crate::service::accounts::state::Accounts::sign_in_again).
+    /// * [`Error::Conflict`]: the account has as many active keys as it may.
     pub async fn approve(&self, session: &BrowserSession, id: RegistrationId, decision: Decision, source: Source) -> Result<(), Error> {
         let now = self.context.runtime.now();
         let (account_id, token) = (session.account, session.token);
@@ -151,6 +159,11 @@ impl Claims {
     }
 
     /// Step 4b: Deny, or "I did not start this", which also flags where the request came from.
+    ///
+    /// # Errors
+    /// * [`Error::SignInNeeded`]: the session is over.
+    /// * [`Error::WrongCode`], [`Error::AlreadyDecided`]: as for [`Registration::decidable`].
+    /// * [`Error::Forbidden`]: as for [`check_hint`].
     pub async fn deny(&self, session: &BrowserSession, id: RegistrationId, disown: bool, source: Source) -> Result<(), Error> {
         let (now, account, token, random) = (self.context.runtime.now(), session.account, session.token, self.context.runtime.bytes());
         let hint_rule = self.context.config.claim.login_hint;
@@ -180,6 +193,9 @@ impl Claims {
     }
 
     /// Step 4c: "not me, give it back".
+    ///
+    /// # Errors
+    /// As [`Self::deny`].
     pub async fn release(&self, session: &BrowserSession, id: RegistrationId) -> Result<(), Error> {
         let (now, account, token) = (self.context.runtime.now(), session.account, session.token);
         self.context
@@ -193,6 +209,9 @@ impl Claims {
     }
 
     /// What became of a registration this account decided: for the page after the decision.
+    ///
+    /// # Errors
+    /// [`Error::WrongCode`]: this account decided no such registration.
     pub async fn decision(&self, session: &BrowserSession, id: RegistrationId) -> Result<Registration, Error> {
         let (account, token, now) = (session.account, session.token, self.context.runtime.now());
         let read = |rows: &dyn Read| {

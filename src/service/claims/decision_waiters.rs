@@ -29,6 +29,7 @@ pub enum WaiterSource {
 }
 
 impl WaiterSource {
+    /// The account where there is one: behind a shared address each has places of its own.
     pub fn of(source: Source, account: Option<AccountId>) -> Self {
         match (account, source) {
             (Some(account), _) => Self::Account(account),
@@ -70,6 +71,7 @@ impl WaitingPoll {
     }
 }
 
+/// Who waits for which claim, all within the bounds above.
 #[derive(Default)]
 pub struct Waiters(Mutex<WaitingPoll>);
 

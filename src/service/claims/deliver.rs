@@ -41,6 +41,11 @@ impl Claims {
     }
 
     /// Step 5, the one delivery: key, registration, grant and activity change in one commit.
+    ///
+    /// # Errors
+    /// * [`Error::InvalidGrant`]: it is not approved, was delivered already, or its pickup token is another by now.
+    /// * [`Error::AccessDenied`]: the approver's account is gone or disabled, or the approval was taken back.
+    /// * [`Error::Conflict`]: the account has as many active keys as it may.
     pub(crate) async fn deliver(
         &self,
         id: RegistrationId,
@@ -126,6 +131,9 @@ impl Claims {
     }
 
     /// The same key once more: only while it is unused and alive.
+    ///
+    /// # Errors
+    /// [`Error::InvalidGrant`]: the key was used, has ended, or can't be derived any more.
     pub(crate) async fn deliver_again(
         &self,
         registration: &Registration,
@@ -169,10 +177,19 @@ impl Claims {
     }
 
     /// The key a claim was delivered as.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: it is gone.
     pub async fn delivered_key(&self, id: KeyId) -> Result<KeyView, Error> {
         self.keys.get_key(&Actor::Operator, id).await
     }
 
+    /// A pickup token that came a second time was copied: its key is revoked (as RFC 6749 §4.1.2 does for codes), and the owner
+    /// reads of it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidGrant`] always: the caller gets nothing, and is told no more than of an unknown token. [`Error::TooMany`]
+    /// past the limit on unknown tokens.
     pub(crate) async fn replayed(&self, hash: &Digest, source: Source) -> Result<Delivered, Error> {
         self.unknown_tokens.charge(&source)?;
         let (now, hash, random) = (self.context.runtime.now(), *hash, self.context.runtime.bytes());

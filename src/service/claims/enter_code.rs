@@ -16,6 +16,7 @@ use crate::{
     store::{rows, table::Table},
 };
 
+/// What a human is told whose account entered too many.
 pub const TOO_MANY_CODES: &str = "too many wrong codes: wait an hour, or ask your agent for a fresh code then";
 
 /// What came of a code.
@@ -27,6 +28,7 @@ enum Entered {
 }
 
 impl Claims {
+    /// What a code is stored under.
     pub(crate) fn hash_code(&self, code: &UserCode) -> Digest {
         self.context.secret.hash(Purpose::UserCode, code.letters().as_bytes())
     }
@@ -36,6 +38,13 @@ impl Claims {
     ///
     /// While too many guess ([`Throttle::shared_wrong_codes`]) it takes two codes of the request, one after the other. The
     /// first, if it was right, is dead from then on, so the agent, which polls, is told to get a fresh one.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: that can't be a code.
+    /// * [`Error::WrongCode`]: unknown, over, or another account's.
+    /// * [`Error::FreshCodeNeeded`]: one code is not enough at the moment, right or wrong.
+    /// * [`Error::TooMany`]: this account entered too many wrong ones, and learns nothing of this one.
+    /// * [`Error::SignInNeeded`]: the session is over.
     pub async fn enter_code(
         &self,
         session: &BrowserSession,
@@ -92,6 +101,8 @@ impl Claims {
         }
     }
 
+    /// Whether following a link is not enough: whoever sends a link with a code in it must not get more than a harmless key by one
+    /// press of a button.
     pub(crate) fn typed_needed(&self, scopes: &ScopeSet, unlimited: bool, first_agent: bool) -> bool {
         unlimited || first_agent || scopes.iter().any(|scope| self.context.catalogue.is_risky(scope))
     }
@@ -99,6 +110,9 @@ impl Claims {
 
 /// With `claim.login_hint = "bind"` only the hinted account, its e-mail verified, may decide; nothing is shown to
 /// others, and the code stays free for the one it names.
+///
+/// # Errors
+/// [`Error::Forbidden`]: this account is not the one that is named, or its e-mail is not verified.
 pub fn check_hint(rule: LoginHint, account: &Account, request: &RegistrationRequest) -> Result<(), Error> {
     match (rule, &request.login_hint) {
         (LoginHint::Bind, Some(hint)) if *hint != account.email || !account.email_verified => Err(Error::Forbidden {

@@ -20,6 +20,9 @@ use jiff::Timestamp;
 
 impl Claims {
     /// Mints the token a shell fetches the approved key with; voids an earlier one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: no such registration. [`Error::InvalidGrant`]: it is not approved, or over.
     pub async fn offer_pickup(&self, id: RegistrationId) -> Result<(PickupToken, Timestamp), Error> {
         let now = self.context.runtime.now();
         let token = PickupToken::new(self.context.runtime.bytes());
@@ -39,6 +42,10 @@ impl Claims {
 
     /// Redeems a pickup token. It is a bearer until it is spent, so a second redemption revokes the key and tells
     /// the owner (as RFC 6749 §4.1.2 does for codes).
+    ///
+    /// # Errors
+    /// [`Error::InvalidGrant`]: unknown, void or spent. [`Error::TooMany`]: too many such from this address.
+    /// Of a delivery: [`Error::AccessDenied`], [`Error::Conflict`].
     pub async fn pickup(&self, token: PickupToken, source: Source) -> Result<Delivered, Error> {
         let hash = self.context.secret.hash(Purpose::PickupToken, token.expose().as_bytes());
         match self.context.store.read(|rows| rows::registration_by(rows, Table::Pickups, &hash)).await? {

@@ -27,6 +27,13 @@ const MAX_WAITING_PER_CLAIM: usize = 4;
 
 impl Claims {
     /// Step 5: one poll. An approved registration is delivered in the reply.
+    ///
+    /// # Errors
+    /// RFC 8628 §3.5, in Rust:
+    /// * [`Error::AuthorizationPending`], [`Error::SlowDown`], [`Error::AccessDenied`], [`Error::ExpiredToken`].
+    /// * [`Error::InvalidGrant`]: an unknown token, a wrong verifier, or a key that was delivered.
+    /// * [`Error::TooMany`]: too many unknown tokens from this address.
+    /// * Of a delivery: [`Error::AccessDenied`] again, and [`Error::Conflict`] where the account has as many keys as it may.
     pub async fn poll(&self, token: &ClaimToken, verifier: Option<&CodeVerifier>, source: Source) -> Result<Delivered, Error> {
         self.poll_paced(token, verifier, source, true).await
     }
@@ -103,6 +110,9 @@ impl Claims {
 
     /// Polls until the decision, at most `wait`. Woken by the decision itself; the pacing of polls is the server's own
     /// here. With no place to wait in it is an ordinary poll, answered at once.
+    ///
+    /// # Errors
+    /// As [`Self::poll`]; [`Error::AuthorizationPending`] when the time is over, or the process about to end.
     pub async fn poll_until(
         &self,
         token: &ClaimToken,
@@ -180,6 +190,9 @@ impl Claims {
     }
 
     /// The registration an MCP client's handle leads to; a foreign handle looks like an unknown one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], whichever it is.
     pub async fn find_by_handle(&self, handle: &ClaimHandle, caller: Option<&str>) -> Result<Registration, Error> {
         let hash = self.context.secret.hash(Purpose::ClaimHandle, handle.expose().as_bytes());
         let registration = self.context.store.read(|rows| rows::registration_by(rows, Table::Handles, &hash)).await?;
@@ -189,11 +202,17 @@ impl Claims {
     }
 
     /// What a registration's poll would say, without delivering.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: it was forgotten, a day after its end.
     pub async fn registration(&self, id: RegistrationId) -> Result<Registration, Error> {
         self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
     }
 
     /// Waits for the decision on a registration, at most `wait`; without a place to wait in, not at all.
+    ///
+    /// # Errors
+    /// As [`Self::registration`].
     pub async fn wait_for_decision(
         &self,
         id: RegistrationId,

@@ -109,6 +109,7 @@ impl Claims {
         }
     }
 
+    /// What the agent shows its human (RFC 8628 §3.2).
     pub(crate) fn claim_block(&self, code: &UserCode, attempt: &Attempt, interval: u16, now: Timestamp) -> ClaimBlock {
         let page = format!("{}/claim", self.context.config.pages_url);
         ClaimBlock {
@@ -121,10 +122,19 @@ impl Claims {
     }
 
     /// Step 1 of the ceremony. One commit; grants nothing.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`], [`Error::InvalidLoginHint`]: name, environment, e-mail, or too many scopes.
+    /// * [`Error::InvalidScope`]: none that agents may have, or one that is no scope.
+    /// * [`Error::TooMany`]: the address or the account registered too often.
     pub async fn register(&self, ask: NewRegistration, who: Registrant) -> Result<Registered, Error> {
         self.register_once(ask, who, Operation::default()).await
     }
 
+    /// The same, for a call that may be sent twice.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
     pub async fn register_once(&self, ask: NewRegistration, who: Registrant, operation: Operation) -> Result<Registered, Error> {
         let agent_name = Name::of_agent(&ask.agent_name).map_err(|error| Error::invalid("agent_name", format!("{error}")))?;
         let (scopes, ignored) = self.ask_scopes(ask.scopes)?;

@@ -23,6 +23,7 @@ use std::{
     },
 };
 
+/// What is known of registrations without reading them.
 #[derive(Default)]
 pub struct Registrations {
     /// Those that wait for their human, so that a flood finds a ceiling without counting rows.
@@ -56,10 +57,12 @@ fn id(text: &[u8]) -> Option<RegistrationId> {
 }
 
 impl Registrations {
+    /// Registrations that wait for their human.
     pub fn pending(&self) -> i64 {
         self.pending.load(Ordering::Relaxed)
     }
 
+    /// All of them, those that are over included.
     pub fn stored(&self) -> i64 {
         self.stored.load(Ordering::Relaxed)
     }
@@ -77,6 +80,7 @@ impl Registrations {
         self.polls().insert(id, now).is_some_and(|last| is_too_early(now.duration_since(last), interval))
     }
 
+    /// For the log of a process that is asked how it is.
     pub fn counts(&self) -> RegistrationCounts {
         RegistrationCounts { pending: self.pending(), stored: self.stored(), polls: self.polls().len(), waiting: self.waiters.count() }
     }

@@ -74,6 +74,7 @@ impl Claims {
         self.context.store.read(|rows| has_grants(rows, account)).await
     }
 
+    /// A tag over all the human was shown. It comes back with the decision, which counts only for what was seen.
     pub(crate) fn review_digest(&self, account: AccountId, request: &RegistrationRequest, attempt: &Attempt) -> String {
         let shown = serde_json::json!([
             account,
@@ -90,6 +91,11 @@ impl Claims {
     }
 
     /// Step 4, before the decision: what the human is asked. Only the account that entered the code gets it.
+    ///
+    /// # Errors
+    /// * [`Error::SignInNeeded`]: the session is over.
+    /// * [`Error::WrongCode`], [`Error::AlreadyDecided`]: as for [`Self::approve`].
+    /// * [`Error::Forbidden`]: as for [`check_hint`].
     pub async fn review(&self, session: &BrowserSession, id: RegistrationId, source: Source) -> Result<Review, Error> {
         let (now, account_id, token) = (self.context.runtime.now(), session.account, session.token);
         let (session, account, registration, grants, flagged) = self

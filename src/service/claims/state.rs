@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The ceremony between agent and human, and the agents that came of it.
 pub struct Claims {
+    /// Configuration, time, the secret and the store.
     pub(in crate::service) context: Arc<Context>,
     /// The delivered key is one of these.
     pub(in crate::service) keys: Arc<Keys>,

@@ -33,6 +33,7 @@ pub struct KeyFilter {
     pub limit: Option<usize>,
 }
 
+/// Keys of one page at most.
 pub const MAX_PAGE: usize = 100;
 
 const DEFAULT_PAGE: usize = 20;
@@ -45,6 +46,9 @@ const MAX_SEARCH: usize = 64;
 
 impl Keys {
     /// A page of keys, newest first. A key without `keys:read` sees itself and its descendants.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: a limit out of its range, a cursor that no page gave, or a search that is too long.
     pub async fn list_keys(&self, actor: &Actor, account: Option<AccountId>, filter: &KeyFilter) -> Result<KeyList, Error> {
         let limit = filter.limit.unwrap_or(DEFAULT_PAGE);
         if !(1..=MAX_PAGE).contains(&limit) {
@@ -108,6 +112,9 @@ impl Keys {
     }
 
     /// One key of the account, or 404 as for unknown ones.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: there is none that the actor may see.
     pub async fn get_key(&self, actor: &Actor, id: KeyId) -> Result<KeyView, Error> {
         let now = self.context.runtime.now();
         self.context
@@ -119,6 +126,10 @@ impl Keys {
             .await
     }
 
+    /// What the presented credential is and may do.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] when it was deleted since it was checked.
     pub async fn whoami(&self, caller: &Caller) -> Result<Whoami, Error> {
         let (now, id) = (self.context.runtime.now(), caller.account.id);
         let session = match &caller.who {

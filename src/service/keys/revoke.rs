@@ -18,6 +18,9 @@ use crate::{
 
 impl Keys {
     /// Revokes a key, those it was rotated from and everything made by any of them, in one commit. Holds from the moment this returns. Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: a reason that can't be shown. As for [`may_revoke`].
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId, reason: Option<String>, source: Source) -> Result<Revoked, Error> {
         self.revoke_key_once(actor, id, reason, source, Operation::default()).await
     }
@@ -32,6 +35,10 @@ impl Keys {
         })
     }
 
+    /// The same, for a call that may be sent twice.
+    ///
+    /// # Errors
+    /// As [`Self::revoke_key`].
     pub async fn revoke_key_once(
         &self,
         actor: &Actor,

@@ -16,6 +16,9 @@ use crate::{
 
 impl Keys {
     /// The one token a text holds, if that may be answered with "revoked": RFC 7009 does so for unknown ones, too.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] says what it is instead of a token: an answer of "revoked" would be believed.
     pub fn to_revoke<'a>(&self, text: &'a str) -> Result<&'a str, Error> {
         let wrong = |detail: &str| Err(Error::invalid("token", detail));
         let Said::Token(token) = pasted::said(text) else {

@@ -9,6 +9,9 @@ use crate::{
 
 impl Keys {
     /// What a key was used for on each of the last `days` days, oldest first, today last. For whoever may see the key.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: not 1 to 366 days. As [`Keys::get_key`].
     pub async fn key_usage(&self, actor: &Actor, id: KeyId, days: u16) -> Result<UsageDays, Error> {
         if !(1..=366).contains(&days) {
             return Err(Error::invalid("days", "must be 1 to 366"));

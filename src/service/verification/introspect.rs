@@ -15,6 +15,9 @@ impl Verifier {
     ///
     /// It takes nothing from the key's allowance and does not speak of it: a key over its limit is active, and 401
     /// would be the wrong answer to it. Limits are for `POST /v1/keys/verify`.
+    ///
+    /// # Errors
+    /// [`Error::InsufficientScope`]: the caller lacks `keys:verify`. [`Error::Invalid`]: the text holds a token and something else.
     pub async fn introspect(&self, caller: &Caller, token: &str) -> Result<Option<Introspection>, Error> {
         let need = Requirements { environment: Some(self.context.config.environment), ..Requirements::default() };
         let verdict = self.verify(caller, token, need).await.map_err(|error| match error {

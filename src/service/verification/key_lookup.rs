@@ -64,6 +64,9 @@ impl Verifier {
 
 impl Verifier {
     /// Refuses a text that is no key of ours but holds one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
     pub(crate) fn alone(&self, field: &str, text: &str) -> Result<(), Error> {
         let whole = pasted::bare(text);
         let is_one = ApiKey::presented(whole).is_some_and(|key| self.formats.iter().any(|format| format.could_be(&key)));

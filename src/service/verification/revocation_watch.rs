@@ -34,6 +34,9 @@ impl Verifier {
     }
 
     /// Asks again for a caller that was let in a while ago. Charges nothing and counts as no use.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`]: it is good no more.
     pub async fn still_good(&self, caller: &Caller) -> Result<(), Error> {
         let now = self.context.runtime.now();
         let lives = self.context.store.read(|rows| {

@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 impl Verifier {
     /// Step 2: lets a session in as its account, within the account's plan. Its environment is the deployment's.
+    ///
+    /// # Errors
+    /// * [`Error::Unauthorized`]: wrong, over, signed out, of a disabled account, or of another environment.
+    /// * [`Error::InsufficientScope`], [`Error::RateLimited`].
     pub(crate) async fn authenticate_session(&self, presented: &AccessToken, need: &Requirements) -> Result<Caller, Error> {
         let unknown = Error::Unauthorized { presented: true };
         let (Some(tokens), now) = (&self.session_tokens, self.context.runtime.now()) else { return Err(unknown) };
@@ -53,6 +57,9 @@ impl Verifier {
     }
 
     /// What a session is and may do.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`]: it was signed out.
     pub(crate) async fn session_view(&self, id: ProgramSessionId) -> Result<SessionView, Error> {
         let session =
             self.context.store.read(|rows| rows::program_session(rows, id)).await?.ok_or(Error::Unauthorized { presented: true })?;

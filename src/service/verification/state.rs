@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Whether a credential works now, and what it may do.
 pub struct Verifier {
+    /// Configuration, time, the secret and the store.
     pub(in crate::service) context: Arc<Context>,
     /// Every format a key of this store may have: what fits none is refused without a look-up.
     pub(in crate::service) formats: Vec<KeyFormat>,

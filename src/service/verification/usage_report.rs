@@ -18,6 +18,7 @@ use crate::{
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 
+/// Stored days with what is still in memory, for the days that were asked for.
 pub fn shown(mut days: BTreeMap<Date, Day>, pending: impl IntoIterator<Item = (Date, Day)>) -> UsageDays {
     for (date, day) in pending {
         if let Some(there) = days.get_mut(&date) {

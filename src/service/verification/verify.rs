@@ -137,11 +137,19 @@ impl Verifier {
 
     /// Lets a caller in, or says why not in the words a resource uses: unknown, revoked, expired, disabled and
     /// wrong-environment keys look the same.
+    ///
+    /// # Errors
+    /// * [`Error::Unauthorized`]: no credential, or one that does not work, whatever the reason.
+    /// * [`Error::InsufficientScope`]: it lacks a scope of `need`.
+    /// * [`Error::RateLimited`]: its allowance has no room for the cost.
     pub async fn authenticate(&self, presented: Option<&ApiKey>, need: &Requirements) -> Result<Caller, Error> {
         self.authenticate_from(presented, need, None).await
     }
 
     /// The same; where the use comes from is kept for the owner to see.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
     pub async fn authenticate_from(&self, presented: Option<&ApiKey>, need: &Requirements, from: Option<Source>) -> Result<Caller, Error> {
         let presented = presented.ok_or(Error::Unauthorized { presented: false })?;
         if let Some(token) = presented.as_access_token() {
@@ -163,6 +171,9 @@ impl Verifier {
     }
 
     /// Charges one more call of a caller that was let in a moment ago.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
     pub fn charge(&self, caller: &Caller, cost: u32) -> Result<(), Error> {
         let charged = match &caller.who {
             Principal::Key(key) => self.charged(key, cost).inspect_err(|_| {
@@ -183,6 +194,10 @@ impl Verifier {
 
     /// `POST /v1/keys/verify`: the verdict on somebody's key, for a caller with `keys:verify`.
     /// Somebody else's key is `NOT_FOUND`; nothing is charged or touched then.
+    ///
+    /// # Errors
+    /// * [`Error::InsufficientScope`]: the caller lacks `keys:verify`.
+    /// * [`Error::Invalid`]: the text holds a key and something else, or the cost is more than the key may ever use at once.
     pub async fn verify(&self, caller: &Caller, presented: &str, need: Requirements) -> Result<Verification, Error> {
         if !caller.has(KEYS_VERIFY) {
             return Err(Error::InsufficientScope { missing: KEYS_VERIFY.parse().into_iter().collect() });
@@ -194,6 +209,9 @@ impl Verifier {
     }
 
     /// The verdict for the operator's own command line.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], as for [`Self::verify`].
     pub async fn verify_as_operator(&self, presented: &str, need: Requirements) -> Result<Verification, Error> {
         self.verdict(presented, need, |_| true).await
     }
