@@ -9,7 +9,6 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -214,10 +213,6 @@ fn description(error: &Error) -> String {
 }
 
 /// The edge of a family: what went wrong gets its envelope.
-pub async fn wrap(State((app, family)): State<(App, ErrorFormat)>, response: Response) -> Response {
-    wrapped(&app, family, response)
-}
-
 pub fn wrapped(app: &App, family: ErrorFormat, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let Some(error) = parts.extensions.remove::<Error>() else { return Response::from_parts(parts, body) };

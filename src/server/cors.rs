@@ -7,8 +7,8 @@ use axum::{
 };
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
-/// Off but for the configured origins; never with credentials.
-pub fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>) -> Router<S> {
+/// What is called, for the configured origins and never with credentials; nothing where none are.
+pub fn with_cors(app: &App, called: impl FnOnce() -> Router) -> Option<Router> {
     /// What a page may read of an answer, beside what every page may.
     const READABLE: [HeaderName; 9] = [
         HeaderName::from_static("mcp-session-id"),
@@ -22,7 +22,7 @@ pub fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>)
         HeaderName::from_static("ratelimit-policy"),
     ];
     if app.context.config.http.cors_origins.is_empty() {
-        return router;
+        return None;
     }
     let origins = app.context.config.http.cors_origins.iter().filter_map(|origin| origin.parse().ok());
     let cors = CorsLayer::new()
@@ -30,5 +30,5 @@ pub fn with_cors<S: Clone + Send + Sync + 'static>(app: &App, router: Router<S>)
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(READABLE);
-    router.layer(cors)
+    Some(called().layer(cors))
 }

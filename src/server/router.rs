@@ -1,55 +1,41 @@
-//! Every route there is, in reading order, and what surrounds each family of them.
+//! Every route there is, in reading order. What surrounds them is the guard's.
 
 use crate::{
     config::settings::Config,
     http::{
         agent_auth::registration,
         discovery::metadata,
-        envelope::{self, ErrorFormat},
         extract::body::MAX_BODY_BYTES,
         functions, health,
         oauth::{introspect, register, token},
         openapi::document::Document,
-        password_grant, rate_limit_headers,
+        password_grant,
         routes::Routes,
         v1::{forward_auth, keys, portal_sessions, verify::verify_routes},
     },
-    server::{cors::with_cors, fallback, fast_path, guard},
+    server::fallback,
     service::{services, services::App},
 };
 use aide::axum::ApiRouter;
-use axum::{
-    Extension, Router,
-    extract::DefaultBodyLimit,
-    middleware::{from_fn_with_state, map_response_with_state},
-    routing::any,
-};
+use axum::{Extension, Router, extract::DefaultBodyLimit, routing::any};
 
-/// What is answered by routes: programs and pages, and of MCP what has routes.
-pub fn router(app: App, mcp: Router) -> Router {
+/// What is answered by routes, behind the guard: programs and pages, and of MCP what has routes.
+pub fn router(app: App, sse: Router) -> Router {
     let oauth = oauth_routes::<Router<App>>()
         // What is not there still belongs to the family, envelope and all.
         .route("/agent/{*rest}", any(fallback::no_route))
         .route("/oauth2/{*rest}", any(fallback::no_route))
-        .method_not_allowed_fallback(fallback::method_not_allowed)
-        .layer(axum::middleware::from_fn(rate_limit_headers::ratelimit_headers))
-        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
-        .layer(map_response_with_state((app.clone(), ErrorFormat::OAuth), envelope::wrap));
+        .method_not_allowed_fallback(fallback::method_not_allowed);
     let api = api_routes::<Router<App>>(&app.context.config)
         .fallback(fallback::no_route)
-        .method_not_allowed_fallback(fallback::method_not_allowed)
-        .layer(axum::middleware::from_fn(rate_limit_headers::ratelimit_headers))
-        .layer(from_fn_with_state(app.clone(), guard::no_credentials_in_query))
-        .layer(map_response_with_state((app.clone(), ErrorFormat::Api(app.context.config.profile)), envelope::wrap));
-    let programs = with_cors(&app, oauth.merge(api)).layer(from_fn_with_state(app.clone(), guard::known_caller));
-    programs
-        .merge(crate::web::router(&app).layer(from_fn_with_state(app.clone(), guard::known_host)))
+        .method_not_allowed_fallback(fallback::method_not_allowed);
+    oauth
+        .merge(api)
+        .merge(crate::web::router(&app))
         .layer(Extension(Document::new(routes)))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(app.clone())
-        .merge(with_cors(&app, mcp))
-        .layer(from_fn_with_state(app.clone(), guard::request_id))
-        .merge(fast_path::routes(&app))
+        .with_state(app)
+        .merge(sse)
 }
 
 /// Routes whose errors are in OAuth's words.

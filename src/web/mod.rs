@@ -44,6 +44,15 @@ use axum::{
     routing::{get, post},
 };
 
+/// Whether a path is a page's, or that of what pages are made of: the first part of it is known here.
+pub fn is_page(path: &str) -> bool {
+    let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
+    matches!(
+        first,
+        "" | "activity" | "admin" | "claim" | "connect" | "docs" | "login" | "logout" | "portal" | "settings" | "setup" | "signup"
+    ) || matches!(path, "/style.css" | "/mark.svg" | "/brand.css" | "/logo")
+}
+
 /// Every page. `app` is what the layer around them looks humans up with.
 pub fn router(app: &App) -> Router<App> {
     Router::new()

@@ -34,6 +34,21 @@ async fn every_route_of_programs_is_documented() {
     assert!(missing.is_empty(), "not documented: {missing:?}");
 }
 
+/// By their paths the guard knows which hosts may ask, and what a refusal looks like.
+#[tokio::test]
+async fn every_page_is_known_as_one_by_its_path_and_nothing_else_is() {
+    let app = app().await;
+    let router = format!("{:?}", countersign::server::entry::Front::new(app.service.clone()).router);
+    let paths: Vec<_> = router.split('"').filter(|word| word.starts_with('/') && !word.contains('*')).collect();
+    assert!(paths.contains(&"/claim/{registration}") && paths.contains(&"/docs") && paths.contains(&"/style.css"), "{paths:?}");
+    let programs = routed(&app);
+    let others = ["/healthz", "/readyz", "/openapi.json", "/sse", "/messages"];
+    for path in paths {
+        let is_program = programs.iter().any(|it| it == path) || others.contains(&path);
+        assert_ne!(countersign::web::is_page(path), is_program, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn every_documented_call_is_there() {
     let app = app().await;
