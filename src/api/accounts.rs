@@ -56,6 +56,17 @@ pub struct AccountList {
     pub next_cursor: Option<String>,
 }
 
+/// What may be changed in an account from outside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountChange {
+    Plan(String),
+    VerifyEmail,
+    /// Ends its sessions; its keys are `DISABLED` from that moment.
+    Disable,
+    Enable,
+}
+
 /// What `POST /v1/portal_sessions` answers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PortalOpened {

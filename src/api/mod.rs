@@ -7,6 +7,7 @@ pub mod error;
 pub mod error_catalogue;
 pub mod keys;
 pub mod next_step;
+pub mod restored;
 pub mod usage;
 pub mod values;
 pub mod verification;

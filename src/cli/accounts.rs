@@ -1,7 +1,10 @@
 //! `accounts`: the people who approve.
 
 use crate::{
-    api::{accounts::AccountView, values::Revealed},
+    api::{
+        accounts::{AccountChange, AccountView},
+        values::Revealed,
+    },
     cli::{
         connection::{Connection, unexpected},
         failure::{CommandResult, Failure},
@@ -9,7 +12,6 @@ use crate::{
         settings::Global,
     },
     instance::control::request::{ControlRequest, ControlResponse},
-    service::admin::accounts::Change,
 };
 use clap::{Args, Subcommand};
 use std::io::IsTerminal;
@@ -85,7 +87,7 @@ pub struct Which {
 }
 
 impl Which {
-    async fn change(self, global: &Global, change: Change, done: &str) -> Result<(), Failure> {
+    async fn change(self, global: &Global, change: AccountChange, done: &str) -> Result<(), Failure> {
         let call = ControlRequest::ChangeAccount { account: self.account, change };
         let ControlResponse::Account(account) = Connection::ask(global, call).await? else { return Err(unexpected()) };
         if self.json { print::json(&account) } else { print::line(&format!("{} {done}", account.email)) }
@@ -120,17 +122,17 @@ impl Accounts {
             }
             Self::SetPlan { which, plan } => {
                 let done = format!("is on the plan {plan}");
-                which.change(global, Change::Plan(plan), &done).await?;
+                which.change(global, AccountChange::Plan(plan), &done).await?;
             }
-            Self::VerifyEmail { which } => which.change(global, Change::VerifyEmail, "is verified").await?,
+            Self::VerifyEmail { which } => which.change(global, AccountChange::VerifyEmail, "is verified").await?,
             Self::Disable { which, yes } => {
                 let question = format!("Sign {} out and refuse all of its keys?", which.account);
                 if !yes && !prompt::confirmed(&question)? {
                     return Err(Failure::failed("nothing was disabled"));
                 }
-                which.change(global, Change::Disable, "is disabled: signed out, and its keys are refused").await?;
+                which.change(global, AccountChange::Disable, "is disabled: signed out, and its keys are refused").await?;
             }
-            Self::Enable { which } => which.change(global, Change::Enable, "is enabled: its keys work again").await?,
+            Self::Enable { which } => which.change(global, AccountChange::Enable, "is enabled: its keys work again").await?,
             Self::List { search, json } => {
                 let session = Connection::open(global, false).await?;
                 let accounts = session.accounts(&search).await;

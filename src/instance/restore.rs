@@ -1,6 +1,7 @@
 //! A backup into an empty directory: whole, or not at all.
 
 use crate::{
+    api::restored::Restored,
     config::settings::Config,
     domain::server_secret::Purpose,
     instance::{
@@ -10,7 +11,7 @@ use crate::{
         secret_file::{self, SecretError},
     },
     platform::{private_files::private_dir, runtime::Runtime},
-    service::admin::restore::{RestoreError, Restored, fill},
+    service::admin::restore::{RestoreError, fill},
     store::{
         backup::{self, BackupError, Manifest},
         open,

@@ -2,12 +2,16 @@
 
 use crate::support::*;
 use countersign::{
-    api::{accounts::AccountView, error::Error, verification::Code},
+    api::{
+        accounts::{AccountChange, AccountView},
+        error::Error,
+        verification::Code,
+    },
     domain::activity::EventKind,
-    service::admin::accounts::{AccountFilter, Change},
+    service::admin::accounts::AccountFilter,
 };
 
-async fn change(app: &TestApp, name: &str, change: Change) -> AccountView {
+async fn change(app: &TestApp, name: &str, change: AccountChange) -> AccountView {
     // What happens in one millisecond has no order.
     app.clock.advance_ms(1);
     app.service.admin.change_account(name, change, None).await.expect("the change is made")
@@ -20,7 +24,7 @@ async fn a50_disabling_an_account_ends_its_sessions_and_refuses_its_keys_at_once
     let ada = app.human_again(app.service.accounts.account_by_email("ada@example.com").await.unwrap().id).await;
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     app.call(&key).await.unwrap();
-    change(&app, "ada@example.com", Change::Disable).await;
+    change(&app, "ada@example.com", AccountChange::Disable).await;
     assert_eq!(app.verdict(&key).await, Code::Disabled);
     assert_err!(app.call(&key).await, Error::Unauthorized { presented: true });
     assert_eq!(browser.visit("/settings/keys").await.location(), "/login?return_to=%2Fsettings%2Fkeys");
@@ -33,8 +37,8 @@ async fn enabling_brings_the_keys_back_and_no_session() {
     let mut browser = app.signed_in("ada@example.com").await;
     let ada = app.human_again(app.service.accounts.account_by_email("ada@example.com").await.unwrap().id).await;
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
-    change(&app, "ada@example.com", Change::Disable).await;
-    change(&app, "ada@example.com", Change::Enable).await;
+    change(&app, "ada@example.com", AccountChange::Disable).await;
+    change(&app, "ada@example.com", AccountChange::Enable).await;
     assert_eq!(app.verdict(&key).await, Code::Valid);
     assert_eq!(browser.visit("/settings/keys").await.status, 303);
     assert_eq!(app.activity(ada.account).await[..2], [EventKind::AccountEnabled, EventKind::AccountDisabled]);
@@ -46,7 +50,7 @@ async fn an_agent_approved_by_a_disabled_account_gets_no_key() {
     let ada = app.human("ada@example.com").await;
     let agent = app.register().await;
     app.approve(&ada, &agent).await;
-    change(&app, "ada@example.com", Change::Disable).await;
+    change(&app, "ada@example.com", AccountChange::Disable).await;
     assert_err!(app.poll(&agent).await, Error::AccessDenied);
 }
 
@@ -56,9 +60,9 @@ async fn a_plan_holds_from_the_next_call_and_must_exist() {
     let ada = app.human("ada@example.com").await;
     let key = app.key(&ada, &["audience:read"]).await.key.expose().to_owned();
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 10);
-    change(&app, "ada@example.com", Change::Plan("pro".to_owned())).await;
+    change(&app, "ada@example.com", AccountChange::Plan("pro".to_owned())).await;
     assert_eq!(app.call(&key).await.unwrap().ratelimit.unwrap().limit, 100);
-    let unknown = app.service.admin.change_account("ada@example.com", Change::Plan("gold".to_owned()), None).await;
+    let unknown = app.service.admin.change_account("ada@example.com", AccountChange::Plan("gold".to_owned()), None).await;
     assert_err!(unknown, Error::Invalid { field, detail } if field == "plan" && detail.contains("enterprise, free, pro"));
 }
 
@@ -67,8 +71,8 @@ async fn saying_it_twice_is_told_once() {
     let app = app().await;
     let ada = app.human("ada@example.com").await;
     for _ in 0..2 {
-        change(&app, "ada@example.com", Change::VerifyEmail).await;
-        change(&app, "ada@example.com", Change::Plan("pro".to_owned())).await;
+        change(&app, "ada@example.com", AccountChange::VerifyEmail).await;
+        change(&app, "ada@example.com", AccountChange::Plan("pro".to_owned())).await;
     }
     assert_eq!(app.activity(ada.account).await, [EventKind::PlanChanged { plan: "pro".to_owned() }, EventKind::EmailVerified]);
 }

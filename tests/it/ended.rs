@@ -3,11 +3,10 @@
 
 use crate::support::*;
 use countersign::{
-    api::{claims::Registered, error::Error, keys::Created},
+    api::{accounts::AccountChange, claims::Registered, error::Error, keys::Created},
     domain::{secret::SessionToken, server_secret::Purpose, session::BrowserSession, source::Source},
     service::{
         accounts::portal::PortalUser,
-        admin::accounts::Change,
         caller::Actor,
         claims::decide::Decision,
         keys::{edit::Edit, rotate::Rotate},
@@ -199,10 +198,10 @@ async fn a92_no_form_does_anything_that_is_finished_after_its_session_ended() {
         };
         assert_eq!(world.held_back(form, everywhere).await, (401, true), "signed out everywhere: {}", form.path);
         let disabled = async |world: &World, _: &BrowserSession| {
-            world.app.service.admin.change_account("alice@example.com", Change::Disable, None).await.unwrap();
+            world.app.service.admin.change_account("alice@example.com", AccountChange::Disable, None).await.unwrap();
         };
         assert_eq!(world.held_back(form, disabled).await, (401, true), "disabled: {}", form.path);
-        world.app.service.admin.change_account("alice@example.com", Change::Enable, None).await.unwrap();
+        world.app.service.admin.change_account("alice@example.com", AccountChange::Enable, None).await.unwrap();
         let expired = async |world: &World, session: &BrowserSession| {
             let row = BrowserSession { seen_at: session.seen_at - BrowserSession::MAX_IDLE, ..session.clone() };
             world.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
@@ -282,7 +281,7 @@ async fn a92_each_change_looks_for_its_session_in_its_own_transaction() {
         ("sign out", s.accounts.sign_out_everywhere(session, here).await),
         ("again", s.accounts.sign_in_again(session, Some(password(PASSWORD)), here).await.map(drop)),
         ("password", s.accounts.change_password(session, password(PASSWORD), password("another horse battery"), here).await.map(drop)),
-        ("account", s.admin.change_account(&bob.account.to_string(), Change::VerifyEmail, Some(session)).await.map(drop)),
+        ("account", s.admin.change_account(&bob.account.to_string(), AccountChange::VerifyEmail, Some(session)).await.map(drop)),
     ];
     for (what, outcome) in outcomes {
         assert!(matches!(outcome, Err(Error::SignInNeeded)), "{what}: {outcome:?}");

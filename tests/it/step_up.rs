@@ -2,10 +2,9 @@
 
 use crate::support::*;
 use countersign::{
-    api::error::Error,
+    api::{accounts::AccountChange, error::Error},
     domain::{id::KeyId, session::BrowserSession, source::Source},
     service::{
-        admin::accounts::Change,
         caller::Actor,
         keys::{edit::Edit, list::KeyFilter, rotate::Rotate},
     },
@@ -100,16 +99,16 @@ async fn a94_what_an_operator_gives_an_account_is_asked_like_a_key() {
     let name = bob.account.to_string();
     let change = |change| app.service.admin.change_account(&name, change, Some(&operator.session));
     app.advance(STALE);
-    for gives in [Change::Plan("pro".to_owned()), Change::VerifyEmail] {
+    for gives in [AccountChange::Plan("pro".to_owned()), AccountChange::VerifyEmail] {
         assert_err!(change(gives.clone()).await, Error::PasswordNeeded);
         app.service.admin.change_account(&name, gives, None).await.unwrap();
     }
-    change(Change::Plan("free".to_owned())).await.unwrap();
-    change(Change::VerifyEmail).await.unwrap();
-    change(Change::Disable).await.unwrap();
-    assert_err!(change(Change::Enable).await, Error::PasswordNeeded);
+    change(AccountChange::Plan("free".to_owned())).await.unwrap();
+    change(AccountChange::VerifyEmail).await.unwrap();
+    change(AccountChange::Disable).await.unwrap();
+    assert_err!(change(AccountChange::Enable).await, Error::PasswordNeeded);
     app.service.accounts.sign_in_again(&operator.session, Some(password(PASSWORD)), operator.source).await.unwrap();
-    change(Change::Enable).await.unwrap();
+    change(AccountChange::Enable).await.unwrap();
 }
 
 #[tokio::test]

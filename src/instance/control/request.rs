@@ -6,7 +6,7 @@
 
 use crate::{
     api::{
-        accounts::{AccountList, AccountView},
+        accounts::{AccountChange, AccountList, AccountView},
         agents::{AgentList, AgentsRevoked},
         claims::{Delivered, NewAttempt, Registered},
         keys::{Created, Issued, KeyList, KeyView, Revoked},
@@ -19,7 +19,6 @@ use crate::{
         registration::poll::MAX_WAIT_SECONDS,
     },
     instance::control::status::InstanceStatus,
-    service::admin::accounts::Change,
     store::backup::Manifest,
 };
 use serde::{Deserialize, Serialize};
@@ -91,7 +90,7 @@ pub enum ControlRequest {
     /// `account`: its id, e-mail or external id.
     ChangeAccount {
         account: String,
-        change: Change,
+        change: AccountChange,
     },
     CreateKey {
         /// The owner's e-mail.

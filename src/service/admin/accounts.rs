@@ -3,7 +3,7 @@
 
 use crate::{
     api::{
-        accounts::{AccountList, AccountView},
+        accounts::{AccountChange, AccountList, AccountView},
         error::Error,
     },
     config::settings::Config,
@@ -24,7 +24,6 @@ use crate::{
     },
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 /// Accounts of one page at most.
 pub const MAX_PAGE: usize = 100;
@@ -43,17 +42,6 @@ pub struct AccountFilter {
     pub cursor: Option<String>,
     /// 1 to [`MAX_PAGE`].
     pub limit: Option<usize>,
-}
-
-/// What may be changed in an account from outside.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    Plan(String),
-    VerifyEmail,
-    /// Ends its sessions; its keys are `DISABLED` from that moment.
-    Disable,
-    Enable,
 }
 
 impl Admin {
@@ -112,9 +100,9 @@ impl Admin {
     /// * [`Error::NotFound`]: no account has this name.
     /// * [`Error::Invalid`]: no such plan. As [`must_be_fresh`].
     /// * [`Error::Forbidden`]: an operator would disable itself. [`Error::NoRoute`]: the session's account is no operator any more.
-    pub async fn change_account(&self, name: &str, change: Change, by: Option<&BrowserSession>) -> Result<AccountView, Error> {
+    pub async fn change_account(&self, name: &str, change: AccountChange, by: Option<&BrowserSession>) -> Result<AccountView, Error> {
         let change = match change {
-            Change::Plan(plan) => Change::Plan(self.accounts.known_plan(plan)?),
+            AccountChange::Plan(plan) => AccountChange::Plan(self.accounts.known_plan(plan)?),
             other => other,
         };
         let (now, random, name, config) =
@@ -134,7 +122,7 @@ impl Admin {
                 {
                     must_be_fresh(session, operator, now)?;
                 }
-                if matches!(change, Change::Disable) && by.as_ref().is_some_and(|(_, operator)| operator.id == account.id) {
+                if matches!(change, AccountChange::Disable) && by.as_ref().is_some_and(|(_, operator)| operator.id == account.id) {
                     // Nobody would be left who could undo it from a page.
                     return Err(Error::Forbidden {
                         detail: "you can't disable your own account here: countersign accounts disable".to_owned(),
@@ -151,35 +139,35 @@ impl Admin {
 }
 
 /// Whether the account may do more after a change. Who can't be compared is taken to get more.
-fn gives(config: &Config, account: &Account, change: &Change) -> bool {
+fn gives(config: &Config, account: &Account, change: &AccountChange) -> bool {
     let rate = |plan: &String| config.plans.get(plan).map(|plan| plan.requests_per_minute);
     match change {
-        Change::Plan(plan) => account.plan != *plan && rate(&account.plan).zip(rate(plan)).is_none_or(|(was, is)| is > was),
-        Change::VerifyEmail => !account.email_verified,
-        Change::Enable => account.disabled_at.is_some(),
-        Change::Disable => false,
+        AccountChange::Plan(plan) => account.plan != *plan && rate(&account.plan).zip(rate(plan)).is_none_or(|(was, is)| is > was),
+        AccountChange::VerifyEmail => !account.email_verified,
+        AccountChange::Enable => account.disabled_at.is_some(),
+        AccountChange::Disable => false,
     }
 }
 
-fn apply(rows: &mut dyn Write, account: &mut Account, change: &Change, now: Timestamp) -> Result<Option<EventKind>, Error> {
+fn apply(rows: &mut dyn Write, account: &mut Account, change: &AccountChange, now: Timestamp) -> Result<Option<EventKind>, Error> {
     Ok(match change {
-        Change::Plan(plan) if account.plan != *plan => {
+        AccountChange::Plan(plan) if account.plan != *plan => {
             account.plan = plan.clone();
             Some(EventKind::PlanChanged { plan: plan.clone() })
         }
-        Change::VerifyEmail if !account.email_verified => {
+        AccountChange::VerifyEmail if !account.email_verified => {
             account.email_verified = true;
             Some(EventKind::EmailVerified)
         }
-        Change::Disable if account.disabled_at.is_none() => {
+        AccountChange::Disable if account.disabled_at.is_none() => {
             account.disabled_at = Some(now);
             end_sessions(rows, account.id)?;
             Some(EventKind::AccountDisabled)
         }
-        Change::Enable if account.disabled_at.is_some() => {
+        AccountChange::Enable if account.disabled_at.is_some() => {
             account.disabled_at = None;
             Some(EventKind::AccountEnabled)
         }
-        Change::Plan(_) | Change::VerifyEmail | Change::Disable | Change::Enable => None,
+        AccountChange::Plan(_) | AccountChange::VerifyEmail | AccountChange::Disable | AccountChange::Enable => None,
     })
 }

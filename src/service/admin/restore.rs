@@ -5,6 +5,7 @@
 //! somebody who may say so says so.
 
 use crate::{
+    api::restored::Restored,
     domain::{
         account::Account,
         grant::Grant,
@@ -28,7 +29,6 @@ use crate::{
     },
 };
 use jiff::Timestamp;
-use serde::Serialize;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -40,20 +40,6 @@ const BATCH: usize = 500;
 
 /// Entries of the journal that a start looks at: more than a store can lose at its end without noticing.
 const LAST: usize = 1_000;
-
-/// What came of it.
-#[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Restored {
-    pub rows: u64,
-    /// Changes of the journal that were made again.
-    pub taken_away: usize,
-    /// Keys that wait for `keys resume`.
-    pub suspended: u64,
-    /// Passwords that are void.
-    pub passwords_void: u64,
-    /// Approvals whose key was not fetched before the backup.
-    pub approvals_ended: u64,
-}
 
 /// Why a backup can't be restored. The message says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -2,14 +2,14 @@
 
 use crate::{
     api::{
-        accounts::{AccountList, AccountView},
+        accounts::{AccountChange, AccountList, AccountView},
         agents::AgentList,
         error::Error,
         keys::KeyList,
     },
     domain::id::AccountId,
     service::{
-        admin::accounts::{AccountFilter, Change, MAX_PAGE},
+        admin::accounts::{AccountFilter, MAX_PAGE},
         caller::Actor,
         keys::list::KeyFilter,
         services::App,
@@ -191,12 +191,12 @@ fn keys_table(list: &KeyList, now: Timestamp) -> Markup {
 }
 
 /// One change, and back to the account's page. What gives the account something may take the password first.
-async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change: Change, title: &str) -> PageResult {
+async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change: AccountChange, title: &str) -> PageResult {
     let (Operator(mut human), id) = (operator, account_id(id)?);
     let back = format!("/admin/accounts/{id}");
     let plan = match &change {
-        Change::Plan(plan) => plan.clone(),
-        Change::VerifyEmail | Change::Disable | Change::Enable => String::new(),
+        AccountChange::Plan(plan) => plan.clone(),
+        AccountChange::VerifyEmail | AccountChange::Disable | AccountChange::Enable => String::new(),
     };
     let carried: &[(&str, &str)] = if plan.is_empty() { &[] } else { &[("plan", &plan)] };
     let changed = match step_up::take(app, &mut human, &mut form).await {
@@ -210,20 +210,20 @@ async fn change(app: &App, operator: Operator, id: &str, mut form: Form, change:
 }
 
 pub async fn set_plan(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
-    let plan = Change::Plan(form.text("plan").to_owned());
+    let plan = AccountChange::Plan(form.text("plan").to_owned());
     change(&app, operator, &id, form, plan, "Change the plan").await
 }
 
 pub async fn verify_email(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
-    change(&app, operator, &id, form, Change::VerifyEmail, "Mark the e-mail as verified").await
+    change(&app, operator, &id, form, AccountChange::VerifyEmail, "Mark the e-mail as verified").await
 }
 
 pub async fn disable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
-    change(&app, operator, &id, form, Change::Disable, "Disable the account").await
+    change(&app, operator, &id, form, AccountChange::Disable, "Disable the account").await
 }
 
 pub async fn enable(State(app): State<App>, operator: Operator, Path(id): Path<String>, form: Form) -> PageResult {
-    change(&app, operator, &id, form, Change::Enable, "Enable the account").await
+    change(&app, operator, &id, form, AccountChange::Enable, "Enable the account").await
 }
 
 pub async fn confirm_disable(State(app): State<App>, Operator(human): Operator, Path(id): Path<String>) -> PageResult {
