@@ -13,7 +13,7 @@ use crate::{
         registration::poll::{PollPace, is_too_early},
     },
     platform::huge_pages,
-    store::{changes::Changed, table::Table},
+    store::changes::Changed,
 };
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp};
@@ -66,7 +66,7 @@ impl ClaimCache {
     pub fn forget(&self, changed: &Changed<'_>) {
         // Saving a registration writes its claim token's entry anew.
         let tokens: Option<Vec<_>> = match changed {
-            Changed::Rows(rows) => Some(rows.iter().filter_map(|row| fingerprint(Table::ClaimTokens.own(&row.key)?)).collect()),
+            Changed::Rows(rows) => Some(rows.iter().filter_map(|row| fingerprint(row.claim_token()?)).collect()),
             Changed::Everything(_) => None,
         };
         if tokens.as_ref().is_some_and(Vec::is_empty) {

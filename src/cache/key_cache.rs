@@ -20,7 +20,11 @@ use crate::{
         rate_limit::RateLimitKey,
         scope::ScopeSet,
     },
-    store::{access::Read, changes::Changed, error::StoreError, rows, table::Table},
+    store::{
+        access::Read,
+        changes::{Changed, ChangedRow},
+        error::StoreError,
+    },
 };
 use dashmap::{DashMap, DashSet};
 use fastbloom::AtomicBloomFilter;
@@ -80,21 +84,21 @@ impl KeyLimits {
 }
 
 /// Reads what a key's calls count against: its own limit and its ancestors', one row each.
-pub fn limits_of(rows: &dyn Read, key: &Key) -> Result<KeyLimits, StoreError> {
+pub fn limits_of(tx: &dyn Read, key: &Key) -> Result<KeyLimits, StoreError> {
     let root = key.root.unwrap_or(key.id);
-    let lineage = if root == key.id { key.requests_per_minute } else { rows::key(rows, root)?.and_then(|root| root.requests_per_minute) };
+    let lineage = if root == key.id { key.requests_per_minute } else { tx.keys().get(root)?.and_then(|root| root.requests_per_minute) };
     let (mut own, mut next) = (Vec::new(), Some(key.clone()));
     while let Some(key) = next {
         if let Some(limit) = key.requests_per_minute {
             let mut first = key.clone();
-            while let Some(before) = first.replaces.map(|id| rows::key(rows, id)).transpose()?.flatten() {
+            while let Some(before) = first.replaces.map(|id| tx.keys().get(id)).transpose()?.flatten() {
                 first = before;
             }
             if first.id != root {
                 own.push((first.id, limit));
             }
         }
-        next = key.parent.map(|id| rows::key(rows, id)).transpose()?.flatten();
+        next = key.parent.map(|id| tx.keys().get(id)).transpose()?.flatten();
     }
     Ok(KeyLimits { lineage, own })
 }
@@ -188,9 +192,8 @@ impl KeyCache {
             return true;
         };
         // Saving a key writes its hash's entry anew.
-        let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(Table::KeyHashes.own(&row.key)?)).collect();
-        let accounts: HashSet<_> =
-            rows.iter().filter_map(|row| std::str::from_utf8(Table::Accounts.own(&row.key)?).ok()?.parse().ok()).collect();
+        let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(row.key_hash()?)).collect();
+        let accounts: HashSet<_> = rows.iter().filter_map(ChangedRow::account).collect();
         if keys.is_empty() && accounts.is_empty() {
             return false;
         }
@@ -223,7 +226,7 @@ impl KeyCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::changes::ChangedRow;
+    use crate::store::table::Table;
 
     fn held() -> (KeyCache, Digest) {
         (

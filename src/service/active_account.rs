@@ -3,10 +3,10 @@
 use crate::{
     api::error::Error,
     domain::{account::Account, id::AccountId},
-    store::{access::Read, rows},
+    store::access::Read,
 };
 
 /// An account that may act: there, and not disabled.
-pub fn active_account(rows: &(impl Read + ?Sized), id: AccountId) -> Result<Account, Error> {
-    rows::account(rows, id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
+pub fn active_account(tx: &dyn Read, id: AccountId) -> Result<Account, Error> {
+    tx.accounts().get(id)?.filter(|account| account.disabled_at.is_none()).ok_or(Error::SignInNeeded)
 }

@@ -14,7 +14,7 @@ use crate::{
         active_account::active_account,
         fresh_sign_in::{must_be_fresh, signed_in},
     },
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -48,27 +48,27 @@ impl Actor {
 
     /// The actor as the store knows it now: between a request's start and its transaction a key may have been narrowed
     /// or revoked, and a session may have ended.
-    pub(super) fn now(&self, rows: &dyn Read, now: Timestamp) -> Result<Self, Error> {
+    pub(super) fn now(&self, tx: &dyn Read, now: Timestamp) -> Result<Self, Error> {
         let gone = || Error::Unauthorized { presented: true };
         let key = match self {
             Self::Operator => return Ok(self.clone()),
-            Self::Owner { session, .. } => return signed_in(rows, *session, now).map(|_| self.clone()),
+            Self::Owner { session, .. } => return signed_in(tx, *session, now).map(|_| self.clone()),
             Self::Program { account, session } => {
-                let session = rows::program_session(rows, *session)?.filter(|session| session.is_live(now) && session.account == *account);
-                active_account(rows, session.ok_or_else(gone)?.account).map_err(|_| gone())?;
+                let session = tx.program_sessions().get(*session)?.filter(|session| session.is_live(now) && session.account == *account);
+                active_account(tx, session.ok_or_else(gone)?.account).map_err(|_| gone())?;
                 return Ok(self.clone());
             }
             Self::Key(key) => key,
         };
-        let row = rows::key(rows, key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
-        let account = active_account(rows, row.account).map_err(|_| gone())?;
+        let row = tx.keys().get(key.id)?.filter(|key| key.is_active(now)).ok_or_else(gone)?;
+        let account = active_account(tx, row.account).map_err(|_| gone())?;
         Ok(Self::Key(Arc::new(key.renewed(&row, Arc::new(account.facts())))))
     }
 
     /// Whether it may give somebody a right at this moment: a human whose sign-in is fresh.
-    pub(super) fn may_give(&self, rows: &dyn Read, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn may_give(&self, tx: &dyn Read, now: Timestamp) -> Result<(), Error> {
         let Self::Owner { session, .. } = self else { return Ok(()) };
-        let (session, account) = signed_in(rows, *session, now)?;
+        let (session, account) = signed_in(tx, *session, now)?;
         must_be_fresh(&session, &account, now)
     }
 }

@@ -4,15 +4,14 @@ use crate::{
     api::error::Error,
     domain::{account::Account, digest::Digest, session::BrowserSession},
     service::active_account::active_account,
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::Timestamp;
 
 /// The session of this token's hash with its account, as both are now.
-pub fn signed_in(rows: &(impl Read + ?Sized), token: Digest, now: Timestamp) -> Result<(BrowserSession, Account), Error> {
-    let session =
-        rows::load::<BrowserSession>(rows, token.as_bytes())?.filter(|session| session.is_live(now)).ok_or(Error::SignInNeeded)?;
-    let account = active_account(rows, session.account)?;
+pub fn signed_in(tx: &dyn Read, token: Digest, now: Timestamp) -> Result<(BrowserSession, Account), Error> {
+    let session = tx.browser_sessions().get(&token)?.filter(|session| session.is_live(now)).ok_or(Error::SignInNeeded)?;
+    let account = active_account(tx, session.account)?;
     Ok((session, account))
 }
 

@@ -2,24 +2,12 @@
 
 use crate::{
     api::error::Error,
-    domain::{
-        idempotency::IdempotencyRecord,
-        operation::OperationRecord,
-        program_session::ProgramSession,
-        registration::transitions::Registration,
-        session::{BrowserSession, PortalSession},
-        throttle::ThrottleCounter,
-    },
+    domain::registration::transitions::Registration,
     service::{
         accounts::state::Accounts, claims::state::Claims, context::Context, latest_time::LatestTime, redelivery::end_redelivery_of_key,
         verification::state::Verifier,
     },
-    store::{
-        access::{Order, Read},
-        error::StoreError,
-        rows,
-        table::Table,
-    },
+    store::{declaration::sweep_all, error::StoreError},
 };
 use std::sync::Arc;
 
@@ -68,24 +56,22 @@ impl Housekeeping {
         let swept = self
             .context
             .store
-            .write(move |rows| {
-                let due = rows::due_by(rows, Table::DueRegistrations, now, limit)?;
+            .write(move |tx| {
                 let mut swept = 0;
-                for key in &due {
-                    let Some(registration) = rows::load::<Registration>(rows, key)?.filter(|r| r.due_at() <= now) else { continue };
+                for registration in tx.registrations().due(now, limit)?.into_iter().filter(|registration| registration.due_at() <= now) {
                     let before = registration.clone();
                     if let Registration::Delivered { key, .. } = &before {
-                        end_redelivery_of_key(rows, *key)?;
+                        end_redelivery_of_key(tx, *key)?;
                     }
                     if let Registration::Approved { approval, .. } = &before
-                        && let Some(mut grant) = rows::grant(rows, approval.grant)?
+                        && let Some(mut grant) = tx.grants().get(approval.grant)?
                     {
                         grant.ended_at.get_or_insert(now);
-                        rows::save(rows, &grant)?;
+                        tx.save(&grant)?;
                     }
                     match registration.sweep(now) {
-                        Some(next) => rows::save(rows, &next)?,
-                        None => rows::erase(rows, &before),
+                        Some(next) => tx.save(&next)?,
+                        None => tx.erase(&before),
                     }
                     swept += 1;
                 }
@@ -106,12 +92,11 @@ impl Housekeeping {
         let forgotten = self
             .context
             .store
-            .write(move |rows| {
+            .write(move |tx| {
                 let mut forgotten = 0;
-                for (_, row) in (rows as &dyn Read).scan(Table::Registrations, &[], None, Order::Ascending, BATCH)? {
-                    let registration: Registration = rows::decode(&row)?;
+                for registration in tx.registrations().oldest(BATCH)? {
                     if registration.is_over() && forgotten < surplus {
-                        rows::erase(rows, &registration);
+                        tx.erase(&registration);
                         forgotten += 1;
                     }
                 }
@@ -123,51 +108,7 @@ impl Housekeeping {
 
     async fn sweep_rows(&self, limit: usize) -> Result<bool, Error> {
         let now = self.context.runtime.now();
-        let found = self
-            .context
-            .store
-            .write(move |rows| {
-                let sessions = rows::due_by(rows, Table::DueSessions, now, limit)?;
-                for key in &sessions {
-                    if let Some(session) = rows::load::<BrowserSession>(rows, key)? {
-                        rows::erase(rows, &session);
-                    }
-                }
-                let programs = rows::due_by(rows, Table::DueProgramSessions, now, limit)?;
-                for key in &programs {
-                    if let Some(session) = rows::load::<ProgramSession>(rows, key)? {
-                        rows::erase(rows, &session);
-                    }
-                }
-                let counters = rows::due_by(rows, Table::DueCounters, now, limit)?;
-                for key in &counters {
-                    if let Some(counter) = rows::load::<ThrottleCounter>(rows, key)? {
-                        rows::erase(rows, &counter);
-                    }
-                }
-                let operations = rows::due_by(rows, Table::DueOperations, now, limit)?;
-                for key in &operations {
-                    if let Some(operation) = rows::load::<OperationRecord>(rows, key)? {
-                        rows::erase(rows, &operation);
-                    }
-                }
-                let done = rows::due_by(rows, Table::DueDone, now, limit)?;
-                for key in &done {
-                    if let Some(done) = rows::load::<IdempotencyRecord>(rows, key)? {
-                        rows::erase(rows, &done);
-                    }
-                }
-                let tickets = rows::due_by(rows, Table::DuePortalSessions, now, limit)?;
-                for key in &tickets {
-                    if let Some(portal) = rows::load::<PortalSession>(rows, key)? {
-                        rows::erase(rows, &portal);
-                    }
-                }
-                let most = [sessions.len(), programs.len(), counters.len(), operations.len(), done.len(), tickets.len()];
-                Ok::<_, Error>(most.into_iter().max().unwrap_or(0))
-            })
-            .await?;
-        Ok(found == limit)
+        self.context.store.write(move |tx| sweep_all(tx, now, limit).map_err(Error::from)).await
     }
 
     /// Does what is due every few seconds, until the process ends. Counts are written every second: of limits, that is

@@ -16,16 +16,12 @@ use crate::{
         id::KeyId,
         idempotency::{IDEMPOTENCY_RETENTION, IdempotencyKey, IdempotencyRecord, OPERATION_RETENTION, Outcome},
         key_stream::KeyStream,
-        operation::OperationRecord,
         server_secret::Purpose,
         time::after,
     },
     platform::runtime::{Clock, Entropy, Runtime},
     service::context::Context,
-    store::{
-        access::{Read, Write},
-        rows,
-    },
+    store::access::{Read, Write},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -100,14 +96,14 @@ struct FirstTime {
 impl Note {
     /// The key this request made before, if it is a retry. Asked once the caller is known to be allowed to ask. `drawn` is the
     /// key that an operation draws.
-    pub fn made(&self, rows: &(impl Read + ?Sized), drawn: KeyId) -> Result<Option<KeyId>, Error> {
+    pub fn made(&self, tx: &dyn Read, drawn: KeyId) -> Result<Option<KeyId>, Error> {
         let Some(named) = &self.0 else { return Ok(None) };
         match named.operation {
             Some(FirstTime { done: Some(_), .. }) => Ok(Some(drawn)),
             // Two at once: the second comes again, and then draws what the first drew.
-            Some(_) if named.found(rows)?.is_some() => Err(Error::Unavailable),
+            Some(_) if named.found(tx)?.is_some() => Err(Error::Unavailable),
             Some(_) => Ok(None),
-            None => match named.found(rows)? {
+            None => match named.found(tx)? {
                 Some((done, body)) if done.body == body => Ok(Some(done.key)),
                 Some(_) => Err(Error::IdempotencyKeyReused),
                 None => Ok(None),
@@ -119,26 +115,26 @@ impl Note {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when another call did the same operation meanwhile: sent again, it finds what that one did.
-    pub fn put(&self, rows: &mut dyn Write, outcome: Outcome) -> Result<(), Error> {
+    pub fn put(&self, tx: &mut dyn Write, outcome: Outcome) -> Result<(), Error> {
         let Some(named) = &self.0 else { return Ok(()) };
         let Some((name, body)) = named.hashes.first().copied() else { return Err(Error::Internal) };
         let record = match (named.operation, outcome) {
-            (Some(_), _) if named.found(&*rows)?.is_some() => return Err(Error::Unavailable),
+            (Some(_), _) if named.found(tx)?.is_some() => return Err(Error::Unavailable),
             (Some(first), outcome) => IdempotencyRecord::of_operation(name, first.at, outcome),
             (None, Outcome::Key { key }) => IdempotencyRecord::of_request(name, body, key, after(named.began, IDEMPOTENCY_RETENTION)),
             (None, Outcome::Drawn | Outcome::Account { .. } | Outcome::Revoked { .. }) => {
                 return Err(Error::internal("only what makes a key is done once by `Idempotency-Key`"));
             }
         };
-        Ok(rows::save(rows, &record)?)
+        Ok(tx.save(&record)?)
     }
 }
 
 impl Named {
     /// The row of the first time, and the hash of what is asked for now under the same secret.
-    fn found(&self, rows: &(impl Read + ?Sized)) -> Result<Option<(IdempotencyRecord, Digest)>, Error> {
+    fn found(&self, tx: &dyn Read) -> Result<Option<(IdempotencyRecord, Digest)>, Error> {
         for (name, body) in &self.hashes {
-            if let Some(done) = rows::load::<IdempotencyRecord>(rows, name.as_bytes())?.filter(|done| done.ends_at > self.began) {
+            if let Some(done) = tx.idempotency_records().get(name)?.filter(|done| done.ends_at > self.began) {
                 return Ok(Some((done, *body)));
             }
         }
@@ -146,15 +142,15 @@ impl Named {
     }
 
     /// Under which name an operation was carried out, when, and what it did.
-    fn first_time(&self, rows: &(impl Read + ?Sized)) -> Result<Option<(Digest, Timestamp, Outcome)>, Error> {
-        if let Some((done, _)) = self.found(rows)?
+    fn first_time(&self, tx: &dyn Read) -> Result<Option<(Digest, Timestamp, Outcome)>, Error> {
+        if let Some((done, _)) = self.found(tx)?
             && let Some((at, outcome)) = done.operation()
         {
             return Ok(Some((done.request, at, outcome)));
         }
         // What a version before did is not done again.
         for (name, _) in &self.hashes {
-            let done = rows::load::<OperationRecord>(rows, name.as_bytes())?;
+            let done = tx.operations().get(name)?;
             if let Some(done) = done.filter(|done| after(done.at, OPERATION_RETENTION) > self.began) {
                 return Ok(Some((done.id, done.at, done.outcome)));
             }
@@ -171,7 +167,7 @@ impl Context {
         let hashes: Vec<_> = self.secret.hashes(Purpose::Operation, &name).map(|id| (id, id)).collect();
         let mut named = Named { hashes, began, operation: Some(FirstTime { at: began, done: None }) };
         let before = named.clone();
-        let before = self.store.read(|rows| before.first_time(rows)).await?;
+        let before = self.store.read(|tx| before.first_time(tx)).await?;
         let (id, at, done) = match before {
             Some((id, at, outcome)) => (id, at, Some(outcome)),
             None => (self.secret.hash(Purpose::Operation, &name), began, None),

@@ -11,7 +11,7 @@
 use crate::{
     domain::time::after,
     platform::runtime::Runtime,
-    store::{access::Read, error::StoreError, handle::Store, rows, table},
+    store::{access::Read, error::StoreError, handle::Store, tables::settings::CLOCK},
 };
 use jiff::{SignedDuration, SignedDurationRound, Timestamp, Unit};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,8 +23,8 @@ const NOTE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// What the last process noted.
-pub fn noted(rows: &dyn Read) -> Result<Option<Timestamp>, StoreError> {
-    Ok(rows::meta::<i64>(rows, table::CLOCK)?.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+pub fn noted(tx: &dyn Read) -> Result<Option<Timestamp>, StoreError> {
+    Ok(tx.setting::<i64>(CLOCK)?.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
 }
 
 /// Keeps it.
@@ -83,7 +83,7 @@ impl LatestTime {
 
     async fn write_time(&self, now: Timestamp) -> Result<(), StoreError> {
         let now = now.as_millisecond();
-        self.store.write(move |rows| rows::save_meta(rows, table::CLOCK, &now)).await?;
+        self.store.write(move |tx| tx.save_setting(CLOCK, &now)).await?;
         self.noted.store(now, Ordering::Release);
         Ok(())
     }

@@ -13,12 +13,7 @@ use crate::{
     config::settings::Plan,
     domain::{rate_limit::RateLimitKey, source::Source},
     platform::runtime::Runtime,
-    store::{
-        access::{Order, Read},
-        error::StoreError,
-        rows,
-        table::Table,
-    },
+    store::{access::Read, error::StoreError},
 };
 use dashmap::DashMap;
 use governor::{
@@ -294,14 +289,8 @@ impl PlanLimits {
 }
 
 /// The allowances the last process left behind.
-pub fn stored_limits(rows: &dyn Read) -> Result<Vec<(RateLimitKey, u64)>, StoreError> {
-    let found = rows.scan(Table::RateLimits, &[], None, Order::Ascending, usize::MAX - 1)?;
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let key = String::from_utf8_lossy(&key);
-        let key = key.parse().map_err(|_| StoreError::Corrupt(format!("a rate limit of {key}")))?;
-        Ok((key, rows::decode(&value)?))
-    };
-    found.into_iter().map(read).collect()
+pub fn stored_limits(tx: &dyn Read) -> Result<Vec<(RateLimitKey, u64)>, StoreError> {
+    Ok(tx.rate_limits().all()?.into_iter().map(|stored| (stored.of, stored.tat)).collect())
 }
 
 /// A limit on polls with claim tokens nobody issued: 60 a minute per source.

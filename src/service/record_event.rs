@@ -6,18 +6,18 @@ use crate::{
         id::{AccountId, EventId},
         source::Source,
     },
-    store::{access::Write, error::StoreError, rows},
+    store::{access::Write, error::StoreError},
 };
 use jiff::Timestamp;
 
 /// Adds a line to an account's activity.
 pub fn record(
-    rows: &mut dyn Write,
+    tx: &mut dyn Write,
     account: AccountId,
     source: Option<Source>,
     what: EventKind,
     now: Timestamp,
     random: [u8; 16],
 ) -> Result<(), StoreError> {
-    rows::save(rows, &Event { id: EventId::new(now, random), account, at: now, source, what })
+    tx.save(&Event { id: EventId::new(now, random), account, at: now, source, what })
 }

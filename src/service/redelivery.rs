@@ -3,23 +3,23 @@
 use crate::{
     api::error::Error,
     domain::id::{KeyId, RegistrationId},
-    store::{access::Write, rows},
+    store::access::Write,
 };
 
 /// The first use of a key, or its end: the delivery can't be repeated any more.
-pub fn end_redelivery_of_registration(rows: &mut dyn Write, registration: RegistrationId) -> Result<(), Error> {
-    if let Some(registration) = rows::registration(rows, registration)? {
-        rows::save(rows, &registration.end_redelivery())?;
+pub fn end_redelivery_of_registration(tx: &mut dyn Write, registration: RegistrationId) -> Result<(), Error> {
+    if let Some(registration) = tx.registrations().get(registration)? {
+        tx.save(&registration.end_redelivery())?;
     }
     Ok(())
 }
 
 /// The salt is erased with the registration; the key forgets that it could be had again.
-pub fn end_redelivery_of_key(rows: &mut dyn Write, key: KeyId) -> Result<(), Error> {
-    if let Some(mut key) = rows::key(rows, key)?
+pub fn end_redelivery_of_key(tx: &mut dyn Write, key: KeyId) -> Result<(), Error> {
+    if let Some(mut key) = tx.keys().get(key)?
         && key.redeliverable.take().is_some()
     {
-        rows::save(rows, &key)?;
+        tx.save(&key)?;
     }
     Ok(())
 }

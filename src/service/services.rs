@@ -24,7 +24,7 @@ use crate::{
         usage_log::UsageLog,
         verification::state::Verifier,
     },
-    store::{error::StoreError, handle::Store, rows},
+    store::{error::StoreError, handle::Store},
 };
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -58,26 +58,26 @@ impl Services {
         let made = || format!("pub_{}", KeyStream::fresh(runtime.bytes()).letters(32));
         let fresh = if sessions.password_grant { made() } else { String::new() };
         let (formats, publishable_key) = store
-            .write(move |rows| {
+            .write(move |tx| {
                 // All that keys were ever made with must be there; newer ones are remembered from now on.
-                let stored: Vec<String> = rows::meta(rows, "secrets")?.unwrap_or_default();
+                let stored: Vec<String> = tx.setting("secrets")?.unwrap_or_default();
                 if let Some(missing) = stored.iter().find(|id| !ids.contains(id)) {
                     return Err(OpenError::WrongSecret { stored: missing.clone(), given: ids.join(", ") });
                 }
                 if stored != ids {
-                    rows::save_meta(rows, "secrets", &ids)?;
+                    tx.save_setting("secrets", &ids)?;
                 }
-                let mut formats: Vec<KeyFormat> = rows::meta(rows, "key_formats")?.unwrap_or_default();
+                let mut formats: Vec<KeyFormat> = tx.setting("key_formats")?.unwrap_or_default();
                 if !formats.contains(&format) {
                     formats.push(format.clone());
-                    rows::save_meta(rows, "key_formats", &formats)?;
+                    tx.save_setting("key_formats", &formats)?;
                 }
-                let publishable_key = match rows::meta::<String>(rows, "publishable_key")? {
+                let publishable_key = match tx.setting::<String>("publishable_key")? {
                     _ if !sessions.password_grant => String::new(),
                     _ if !sessions.publishable_key.is_empty() => sessions.publishable_key.clone(),
                     Some(made) => made,
                     None => {
-                        rows::save_meta(rows, "publishable_key", &fresh)?;
+                        tx.save_setting("publishable_key", &fresh)?;
                         fresh.clone()
                     }
                 };
@@ -104,9 +104,9 @@ impl Services {
             }
         });
         let (limits, noted) = store
-            .read(|rows| {
-                registrations.count(rows)?;
-                Ok::<_, StoreError>((rate_limit::stored_limits(rows)?, latest_time::noted(rows)?))
+            .read(|tx| {
+                registrations.count(tx)?;
+                Ok::<_, StoreError>((rate_limit::stored_limits(tx)?, latest_time::noted(tx)?))
             })
             .await?;
         let rate_limits = PlanLimits::new(&config.plans, meters.clone(), &runtime);
@@ -168,7 +168,7 @@ impl Services {
 
     /// Whether the store answers and the process is not about to end.
     pub async fn ready(&self) -> bool {
-        !self.draining.is_cancelled() && self.context.store.read(|rows| rows::meta::<u32>(rows, "schema").map(|_| ())).await.is_ok()
+        !self.draining.is_cancelled() && self.context.store.read(|tx| tx.setting::<u32>("schema").map(|_| ())).await.is_ok()
     }
 
     /// Why the store failed, while it waits to be opened again.

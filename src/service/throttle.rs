@@ -6,25 +6,24 @@ use crate::{
     store::{
         access::{Read, Write},
         error::StoreError,
-        rows,
     },
 };
 use jiff::Timestamp;
 
 /// The first of `limits` that is used up, as the error its guesser gets.
-pub fn check_throttles(rows: &dyn Read, limits: &[Throttle], now: Timestamp, detail: &str) -> Result<(), Error> {
+pub fn check_throttles(tx: &dyn Read, limits: &[Throttle], now: Timestamp, detail: &str) -> Result<(), Error> {
     for limit in limits {
-        if rows::charged(rows, limit, now)? >= limit.max {
+        if tx.throttles().charged(limit, now)? >= limit.max {
             return Err(Error::TooMany { detail: detail.to_owned(), retry_after: limit.retry_after(now) });
         }
     }
     Ok(())
 }
 
-pub fn is_any_throttled(rows: &dyn Read, limits: &[Throttle], now: Timestamp) -> Result<bool, StoreError> {
-    limits.iter().try_fold(false, |depleted, limit| Ok(depleted || rows::charged(rows, limit, now)? >= limit.max))
+pub fn is_any_throttled(tx: &dyn Read, limits: &[Throttle], now: Timestamp) -> Result<bool, StoreError> {
+    limits.iter().try_fold(false, |depleted, limit| Ok(depleted || tx.throttles().charged(limit, now)? >= limit.max))
 }
 
-pub fn charge_throttles(rows: &mut dyn Write, limits: &[Throttle], now: Timestamp) -> Result<(), StoreError> {
-    limits.iter().try_for_each(|limit| rows::charge(rows, limit, now))
+pub fn charge_throttles(tx: &mut dyn Write, limits: &[Throttle], now: Timestamp) -> Result<(), StoreError> {
+    limits.iter().try_for_each(|limit| tx.charge(limit, now))
 }

@@ -3,10 +3,9 @@
 use crate::{
     domain::usage::Day,
     store::{
-        access::{Order, Read, Write},
+        access::{Read, Write},
         error::StoreError,
-        rows,
-        table::Table,
+        tables::usage_days::UsageDay,
     },
 };
 use jiff::{ToSpan, civil::Date};
@@ -18,41 +17,32 @@ pub const RETENTION_DAYS: i64 = 400;
 /// The subject of the rows that sum all keys.
 pub const EVERYBODY: &str = "all";
 
-fn row(subject: &str, date: Date) -> Vec<u8> {
-    rows::entry(&[subject, &date.to_string()])
-}
-
 /// Adds to a subject's day.
-pub fn add_day(rows: &mut dyn Write, subject: &str, date: Date, day: &Day) -> Result<(), StoreError> {
-    let key = row(subject, date);
-    let stored = rows.get(Table::UsageDays, &key)?;
+pub fn add_day(tx: &mut dyn Write, subject: &str, date: Date, day: &Day) -> Result<(), StoreError> {
+    let stored = tx.usage_days().get(subject, date)?;
     if stored.is_none() {
-        forget_old_days(rows, subject, date)?;
+        forget_old_days(tx, subject, date)?;
     }
-    let mut total: Day = stored.map(|bytes| rows::decode(&bytes)).transpose()?.unwrap_or_default();
-    total.add(day);
-    rows.put(Table::UsageDays, &key, rows::encode(&total)?);
-    Ok(())
+    let mut total = stored.unwrap_or_else(|| UsageDay { subject: subject.to_owned(), date, day: Day::default() });
+    total.day.add(day);
+    tx.save(&total)
 }
 
 /// A day's first row takes the place of the oldest.
-fn forget_old_days(rows: &mut dyn Write, subject: &str, today: Date) -> Result<(), StoreError> {
+fn forget_old_days(tx: &mut dyn Write, subject: &str, today: Date) -> Result<(), StoreError> {
     let Ok(oldest) = today.checked_sub(RETENTION_DAYS.days()) else { return Ok(()) };
-    for (key, _) in rows.scan(Table::UsageDays, &rows::entry(&[subject, ""]), None, Order::Ascending, 8)? {
-        if key < row(subject, oldest) {
-            rows.remove(Table::UsageDays, &key);
-        }
+    for old in tx.usage_days().oldest(subject, 8)?.rows.iter().filter(|stored| stored.date < oldest) {
+        tx.erase(old);
     }
     Ok(())
 }
 
 /// The last `count` days of a subject, oldest first, days without use included.
-pub fn last_days(rows: &dyn Read, subject: &str, today: Date, count: u16) -> Result<BTreeMap<Date, Day>, StoreError> {
+pub fn last_days(tx: &dyn Read, subject: &str, today: Date, count: u16) -> Result<BTreeMap<Date, Day>, StoreError> {
     let mut days = BTreeMap::new();
     for back in 0..i64::from(count) {
         let Ok(date) = today.checked_sub(back.days()) else { continue };
-        let stored = rows.get(Table::UsageDays, &row(subject, date))?;
-        days.insert(date, stored.map(|bytes| rows::decode(&bytes)).transpose()?.unwrap_or_default());
+        days.insert(date, tx.usage_days().get(subject, date)?.map(|stored| stored.day).unwrap_or_default());
     }
     Ok(days)
 }

@@ -9,7 +9,14 @@
 
 use crate::{
     domain::seal::{Seal, Seals},
-    store::{access::Rows, engine::Pages, error::StoreError, journal::Head, table::Table},
+    store::{
+        access::{self, Rows},
+        declaration::is_backed_up,
+        engine::Pages,
+        error::StoreError,
+        journal::Head,
+        table::Table,
+    },
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -146,7 +153,7 @@ fn write_files(
             return Err(BackupError::Unfit("the backup was stopped".to_owned()));
         }
         for (key, value) in page {
-            if !Table::of(&key)?.is_backed_up() {
+            if !is_backed_up(Table::of(&key)?) {
                 continue;
             }
             let too_long = |_| BackupError::Unfit("a row is too long".to_owned());
@@ -178,6 +185,20 @@ fn create(path: &Path) -> Result<File, BackupError> {
 
 fn hash(text: &[u8]) -> String {
     blake3::hash(text).to_hex().to_string()
+}
+
+/// Puts a page of rows into a store: those that this version backs up.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a table that this version does not know.
+pub fn put(tx: &mut dyn access::Write, page: &Rows) -> Result<(), StoreError> {
+    for (full_key, value) in page {
+        let table = Table::of(full_key)?;
+        if is_backed_up(table) {
+            tx.put(table, &full_key[1..], value.clone());
+        }
+    }
+    Ok(())
 }
 
 /// The manifest of a backup whose checksums and seal are all right. `accept_unsealed`: one without a seal is believed.

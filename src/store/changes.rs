@@ -15,7 +15,7 @@ pub struct ChangedRow {
 
 /// What a commit changed.
 pub enum Changed<'a> {
-    /// All rows it changed but counts ([`Table::is_count`](crate::store::table::Table::is_count)).
+    /// All rows it changed but counts ([`is_written_behind`](crate::store::declaration::is_written_behind)).
     Rows(&'a [ChangedRow]),
     /// The store failed and was opened again: anything may be different from what was told. What it holds now.
     Everything(&'a dyn Read),

@@ -1,43 +1,33 @@
-//! Whether a store hangs together: every row reads, and rows and index entries lead to each other.
+//! Whether a store hangs together: every row of every table reads, and rows and index entries lead to each other.
 
-use crate::{
-    domain::{
-        account::Account,
-        activity::Event,
-        grant::Grant,
-        key::Key,
-        registration::transitions::Registration,
-        session::BrowserSession,
-        throttle::ThrottleCounter,
-        usage::{Day, Usage},
-    },
-    store::{
-        access::{Order, Read},
-        error::StoreError,
-        rows::{self, Row},
-        table::Table,
-    },
+use crate::store::{
+    access::Read,
+    declaration::{DECLARATIONS, Declaration, RowFault},
+    error::StoreError,
+    table::Table,
+    walk,
 };
-use serde::de::DeserializeOwned;
-
-const PAGE: usize = 1000;
 
 /// Faults that are told one by one; the rest is counted.
-const TOLD: usize = 20;
+const MAX_TOLD: usize = 20;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Rows and index entries that were looked at.
     pub rows: u64,
+    /// Those that are wrong.
     pub faults: u64,
     /// The first of them, in words, without what the rows hold.
     pub told: Vec<String>,
+    /// How many rows each table has, indexes left out.
+    pub tables: Vec<(Table, u64)>,
 }
 
 impl Report {
     fn fault(&mut self, table: Table, key: &[u8], what: &str) {
         self.faults += 1;
-        if self.told.len() < TOLD {
+        if self.told.len() < MAX_TOLD {
             let shown = match std::str::from_utf8(key) {
                 Ok(text) if text.chars().all(|c| c.is_ascii_graphic()) => text.to_owned(),
                 _ => format!("({} bytes)", key.len()),
@@ -47,78 +37,49 @@ impl Report {
     }
 }
 
-/// Looks at everything. An error means that the store can't even be read.
-pub fn check(rows: &dyn Read) -> Result<Report, StoreError> {
-    use crate::store::table::Table::{
-        AccountGrants, AccountKeys, AccountSessions, Children, ClaimTokens, CrowdedPending, DueCounters, DueRegistrations, DueSessions,
-        Emails, Handles, KeyHashes, Pending, Pickups, UserCodes,
-    };
+/// Looks at everything.
+///
+/// # Errors
+/// Where the store can't even be read.
+pub fn check(tx: &dyn Read) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    of_type::<Account>(rows, &[Emails], &mut report)?;
-    of_type::<BrowserSession>(rows, &[AccountSessions, DueSessions], &mut report)?;
-    of_type::<Key>(rows, &[KeyHashes, AccountKeys, Children], &mut report)?;
-    of_type::<Grant>(rows, &[AccountGrants], &mut report)?;
-    of_type::<Event>(rows, &[], &mut report)?;
-    of_type::<ThrottleCounter>(rows, &[DueCounters], &mut report)?;
-    of_type::<Registration>(rows, &[ClaimTokens, UserCodes, Pickups, Handles, Pending, CrowdedPending, DueRegistrations], &mut report)?;
-    values::<Usage>(rows, Table::Usage, &mut report)?;
-    values::<Day>(rows, Table::UsageDays, &mut report)?;
+    for declared in &DECLARATIONS {
+        rows(tx, declared, &mut report)?;
+        for index in declared.indexes {
+            entries(tx, declared, *index, &mut report)?;
+        }
+    }
     Ok(report)
 }
 
-fn values<T: DeserializeOwned>(rows: &dyn Read, table: Table, report: &mut Report) -> Result<(), StoreError> {
-    each(rows, table, report, |key, value, report| {
-        if rows::decode::<T>(value).is_err() {
-            report.fault(table, key, "can't be read");
-        }
-        Ok(())
-    })
-}
-
-fn of_type<R: Row>(rows: &dyn Read, indexes: &[Table], report: &mut Report) -> Result<(), StoreError> {
-    each(rows, R::TABLE, report, |key, value, report| {
-        let Ok(row) = rows::decode::<R>(value) else {
-            report.fault(R::TABLE, key, "can't be read");
-            return Ok(());
-        };
-        if row.key() != key {
-            report.fault(R::TABLE, key, "lies under another row's key");
-        }
-        for (index, entry) in row.index() {
-            if rows.get(index, &entry)?.as_deref() != Some(key) {
-                report.fault(R::TABLE, key, &format!("is not found through {index:?}"));
+fn rows(tx: &dyn Read, declared: &Declaration, report: &mut Report) -> Result<(), StoreError> {
+    let (table, before) = (declared.table, report.rows);
+    walk::each(tx, table, |key, value| {
+        report.rows += 1;
+        match (declared.entries)(key, value) {
+            Err(RowFault::Unreadable) => report.fault(table, key, "can't be read"),
+            Err(RowFault::Misplaced) => report.fault(table, key, "lies under another row's key"),
+            Ok(entries) => {
+                for (index, entry) in entries {
+                    if tx.get(index, &entry)?.as_deref() != Some(key) {
+                        report.fault(table, key, &format!("is not found through {index:?}"));
+                    }
+                }
             }
         }
         Ok(())
     })?;
-    for index in indexes {
-        each(rows, *index, report, |entry, key, report| {
-            let row = rows.get(R::TABLE, key)?.and_then(|value| rows::decode::<R>(&value).ok());
-            if !row.is_some_and(|row| row.index().iter().any(|(table, known)| table == index && known == entry)) {
-                report.fault(*index, entry, "leads to no such row");
-            }
-            Ok(())
-        })?;
-    }
+    report.tables.push((table, report.rows - before));
     Ok(())
 }
 
-fn each(
-    rows: &dyn Read,
-    table: Table,
-    report: &mut Report,
-    mut look: impl FnMut(&[u8], &[u8], &mut Report) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut after = None::<Vec<u8>>;
-    loop {
-        let page = rows.scan(table, &[], after.as_deref(), Order::Ascending, PAGE)?;
-        for (key, value) in &page {
-            report.rows += 1;
-            look(key, value, report)?;
+fn entries(tx: &dyn Read, declared: &Declaration, index: Table, report: &mut Report) -> Result<(), StoreError> {
+    walk::each(tx, index, |entry, key| {
+        report.rows += 1;
+        let row = tx.get(declared.table, key)?.and_then(|value| (declared.entries)(key, &value).ok());
+        if !row.is_some_and(|known| known.iter().any(|(table, its)| *table == index && its == entry)) {
+            report.fault(index, entry, "leads to no such row");
         }
-        if page.len() < PAGE {
-            return Ok(());
-        }
-        after = page.into_iter().next_back().map(|(key, _)| key);
-    }
+        Ok(())
+    })
 }

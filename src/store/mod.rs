@@ -4,9 +4,9 @@
 //! * a write is a pure closure over one transaction; it may be run again, and either all of it happens or nothing;
 //! * transactions are serializable, so *look, decide, change* inside one closure is safe against races;
 //! * a write that returned `Ok` is on disk: a kill or a power cut loses nothing acknowledged but counts
-//!   ([`Table::is_count`](table::Table::is_count));
+//!   ([`is_written_behind`](declaration::is_written_behind));
 //! * a read returns nothing that a crash could still take back;
-//! * indexes change in the transaction that changes their row ([`rows`]), and every list is paged;
+//! * indexes change in the transaction that changes their row ([`row::save`]), and every list is paged;
 //! * on a disk that is nearly full, changes that take rights away go on when others are refused ([`Write::takes_away`](access::Write::takes_away));
 //! * a failing disk takes writes away and, once there is room again, gives them back without a restart;
 //! * a job that panics, one that reads as well as one that writes, fails alone: nothing of it is kept, and the others of
@@ -16,13 +16,15 @@ pub mod access;
 pub mod backup;
 pub mod changes;
 pub mod check;
+pub mod declaration;
 pub mod engine;
 pub mod error;
 pub mod handle;
 pub mod journal;
 pub mod open;
-pub mod row_keys;
-pub mod rows;
+pub mod row;
 pub mod sled;
 pub mod table;
+pub mod tables;
+pub mod tx;
 pub mod walk;

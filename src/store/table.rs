@@ -1,23 +1,9 @@
-//! The tables.
+//! The names and numbers of the tables. What each holds is declared in [`tables`](crate::store::tables).
 
 use crate::store::error::StoreError;
 
-/// The setting that holds the latest time seen.
-pub const CLOCK: &str = "clock";
-
-/// The setting that holds how long the journal was when it was last written to.
-pub const JOURNAL: &str = "journal";
-
-/// Whether a table's rows are part of a backup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backup {
-    Kept,
-    /// What must not come back: codes, sessions and counters of another day.
-    Never,
-}
-
 macro_rules! tables {
-    ($($(#[$doc:meta])* $name:ident = $number:literal $backup:ident,)+) => {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)+) => {
         /// The tables. The number is the first byte of every stored key: frozen.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
@@ -26,82 +12,103 @@ macro_rules! tables {
         }
 
         impl Table {
+            /// Every table there is.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
-
-            pub fn is_backed_up(self) -> bool {
-                match self {
-                    $(Self::$name => Backup::$backup == Backup::Kept,)+
-                }
-            }
         }
     };
 }
 
 tables! {
-    Meta = 1 Kept,
-    Registrations = 2 Never,
-    ClaimTokens = 3 Never,
-    UserCodes = 4 Never,
-    Pickups = 5 Never,
-    Handles = 6 Never,
+    /// Settings of the whole store.
+    Meta = 1,
+    /// What agents asked for.
+    Registrations = 2,
+    /// Registrations by the hash of their claim token.
+    ClaimTokens = 3,
+    /// Pending registrations by the hash of their user code.
+    UserCodes = 4,
+    /// Registrations by the hash of their pickup token.
+    Pickups = 5,
+    /// Registrations by the hash of the handle their agent keeps.
+    Handles = 6,
     /// Pending registrations, oldest first.
-    Pending = 7 Never,
-    /// Pending registrations of those who asked more than once in an hour: most often first, then oldest first.
-    CrowdedPending = 38 Never,
+    Pending = 7,
     /// Registrations by the second at which a sweep has something to do.
-    DueRegistrations = 8 Never,
-    DuePortalSessions = 9 Never,
-    Accounts = 10 Kept,
-    Emails = 11 Kept,
-    Sessions = 12 Never,
-    AccountSessions = 13 Never,
-    DueSessions = 14 Never,
-    ProgramSessions = 15 Never,
-    AccountProgramSessions = 16 Never,
-    DueProgramSessions = 17 Never,
-    ExternalIds = 18 Kept,
-    PortalSessions = 19 Never,
-    Keys = 20 Kept,
-    KeyHashes = 21 Kept,
-    AccountKeys = 22 Kept,
-    Children = 23 Kept,
-    Usage = 24 Kept,
+    DueRegistrations = 8,
+    /// Portal sessions by the second at which they end.
+    DuePortalSessions = 9,
+    /// Accounts of humans.
+    Accounts = 10,
+    /// Accounts by e-mail address.
+    Emails = 11,
+    /// Browsers that are signed in, by the hash of their cookie.
+    Sessions = 12,
+    /// The same by account.
+    AccountSessions = 13,
+    /// The same by the second at which they end.
+    DueSessions = 14,
+    /// Programs that signed in with an account's password.
+    ProgramSessions = 15,
+    /// The same by account.
+    AccountProgramSessions = 16,
+    /// The same by the second at which they end.
+    DueProgramSessions = 17,
+    /// Accounts by the name a service has for them.
+    ExternalIds = 18,
+    /// Sign-in links of a service's portal, by the hash of their ticket.
+    PortalSessions = 19,
+    /// API keys.
+    Keys = 20,
+    /// Keys by their hash.
+    KeyHashes = 21,
+    /// Keys by account.
+    AccountKeys = 22,
+    /// Keys by the key that made them.
+    Children = 23,
+    /// What a key was used for in its whole life.
+    Usage = 24,
     /// Requests that are done once, by the hash of their name: calls of local programs, and those with an `Idempotency-Key`.
-    Done = 25 Never,
-    DueDone = 26 Never,
+    Done = 25,
+    /// The same by the second at which they are forgotten.
+    DueDone = 26,
     /// What a key was used for, a row a key and day.
-    UsageDays = 27 Kept,
+    UsageDays = 27,
     /// When allowances are whole again.
-    RateLimits = 28 Never,
+    RateLimits = 28,
     /// How often agents asked and humans decided, a row a day and kind.
-    Tallies = 29 Kept,
-    Grants = 30 Kept,
-    AccountGrants = 31 Kept,
+    Tallies = 29,
+    /// What was approved.
+    Grants = 30,
+    /// The same by account.
+    AccountGrants = 31,
     /// Where accounts were signed in to.
-    KnownPlaces = 37 Never,
-    Events = 40 Kept,
-    Counters = 50 Never,
-    DueCounters = 51 Never,
-    FlaggedSources = 52 Kept,
+    KnownPlaces = 37,
+    /// Pending registrations of those who asked more than once in an hour: most often first, then oldest first.
+    CrowdedPending = 38,
+    /// The activity of accounts.
+    Events = 40,
+    /// How often limits were charged.
+    Counters = 50,
+    /// The same by the second at which their window ends.
+    DueCounters = 51,
+    /// Sources a human disowned a request from.
+    FlaggedSources = 52,
     /// Calls of local programs that a version before carried out, for an hour. Only read.
-    Operations = 60 Never,
-    DueOperations = 61 Never,
+    Operations = 60,
+    /// The same by the second at which they are forgotten.
+    DueOperations = 61,
 }
 
 impl Table {
-    /// Whether a stored key is of a row that is written behind the requests it counts, the latest time seen among them. A kill loses none of those; a power
-    /// cut may take back the last, so nobody waits for them to be on disk.
-    pub fn is_count(full_key: &[u8]) -> bool {
-        let table = [Self::Usage, Self::UsageDays, Self::RateLimits].iter().any(|table| table.own(full_key).is_some());
-        table || Self::Meta.own(full_key) == Some(CLOCK.as_bytes())
-    }
-
     /// The row's key, if a stored key is one of this table.
     pub fn own(self, full_key: &[u8]) -> Option<&[u8]> {
         full_key.split_first().filter(|(table, _)| **table == self as u8).map(|(_, key)| key)
     }
 
     /// The table a stored key belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a number that is none: a newer version made it.
     pub fn of(full_key: &[u8]) -> Result<Self, StoreError> {
         let number = full_key.first().copied().unwrap_or_default();
         let unknown = || StoreError::Corrupt(format!("there is a row of table {number}, which this version does not know"));

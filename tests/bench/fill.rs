@@ -23,13 +23,7 @@ use countersign::{
     },
     instance::secret_file,
     platform::runtime::Runtime,
-    store::{
-        error::StoreError,
-        handle::Store,
-        rows::{self, Row},
-        sled::engine::SledEngine,
-        table::Table,
-    },
+    store::{error::StoreError, handle::Store, row::Row, sled::engine::SledEngine, table::Table},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -203,7 +197,7 @@ fn add<R: Row>(row: &R, rows: &mut Rows, hashes: &mut Rows) -> Result<(), StoreE
         let to = if matches!(table, Table::KeyHashes | Table::ClaimTokens | Table::UserCodes) { &mut *hashes } else { &mut *rows };
         to.push((table as u8, entry, row.key()));
     }
-    rows.push((R::TABLE as u8, row.key(), rows::encode(row)?));
+    rows.push((R::TABLE as u8, row.key(), row.value()?));
     Ok(())
 }
 

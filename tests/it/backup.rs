@@ -8,7 +8,7 @@ use crate::support::{
     process::{Home, ME, asking, mode},
     *,
 };
-use countersign::store::{handle::Store, rows};
+use countersign::store::handle::Store;
 use serde_json::Value;
 use std::{
     fs,
@@ -74,8 +74,8 @@ async fn a_backup_while_others_write_is_one_moment() {
     home.data_with("[plans.free]\nrequests_per_minute = 1000000000\n");
     let (_, boss) = home.key("keys:write,audience:read");
     home.edit_store(|rows| {
-        let owner = rows::account_by_email(rows, &ME.parse().unwrap())?.unwrap().id;
-        (0..5000).try_for_each(|n| rows::save(rows, &key_row(owner, n)))
+        let owner = rows.accounts().by_email(&ME.parse().unwrap())?.unwrap().id;
+        (0..5000).try_for_each(|n| rows.save(&key_row(owner, n)))
     })
     .await;
     let server = home.serve().await;
@@ -108,8 +108,8 @@ async fn a_backup_while_others_write_is_one_moment() {
     let bare = home.bare();
     bare.run(&["restore", &home.path("b"), "--accept-resurrection"], "").ok();
     let store = Store::new(Arc::new(reopen(&bare.data())));
-    let owner = store.read(|rows| rows::account_by_email(rows, &ME.parse().unwrap())).await.unwrap().unwrap().id;
-    let keys = store.read(|rows| rows::account_keys(rows, owner)).await.unwrap();
+    let owner = store.read(|rows| rows.accounts().by_email(&ME.parse().unwrap())).await.unwrap().unwrap().id;
+    let keys = store.read(|rows| rows.keys().of_account(owner)).await.unwrap();
     for writer in 0..4 {
         let prefix = format!("{writer}.");
         let mut held: Vec<u32> =

@@ -10,7 +10,6 @@ use countersign::{
         source::Source,
     },
     service::{caller::Requirements, claims::decide::Decision},
-    store::rows,
 };
 
 #[tokio::test]
@@ -76,7 +75,7 @@ async fn a37_the_first_use_ends_redelivery_and_erases_the_salt() {
     assert!(salt(&app, agent.registration_id).await.is_some());
     app.call(key.access_token.expose()).await.unwrap();
     assert_eq!(salt(&app, agent.registration_id).await, None);
-    let row = app.store.read(|rows| rows::key(rows, key.key_id)).await.unwrap().unwrap();
+    let row = app.store.read(|rows| rows.keys().get(key.key_id)).await.unwrap().unwrap();
     assert_eq!(row.redeliverable, None, "later uses write nothing");
     assert_err!(app.poll_with(&agent, &verifier()).await, Error::InvalidGrant);
 }
@@ -233,7 +232,7 @@ async fn a_pickup_token_is_worth_nothing_after_a_poll_took_the_key() {
     let key = app.poll(&agent).await.unwrap();
     assert_err!(app.service.claims.pickup(pickup, Source::Local).await, Error::InvalidGrant);
     app.call(key.access_token.expose()).await.unwrap();
-    assert_eq!(app.store.read(|rows| rows::account_keys(rows, human.account)).await.unwrap().len(), 1);
+    assert_eq!(app.store.read(|rows| rows.keys().of_account(human.account)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn a100_a_verification_writes_nothing_and_an_idle_minute_a_row() {
     let human = app.human("alice@example.com").await;
     let short = app.service.keys.create_key(human.actor(), human.account, lives(HOUR), human.source).await.unwrap();
     app.service.housekeeping.purge().await.unwrap();
-    let noted = async |app: &TestApp| app.store.read(|rows| countersign::store::rows::meta::<i64>(rows, "clock")).await.unwrap();
+    let noted = async |app: &TestApp| app.store.read(|rows| rows.setting::<i64>("clock")).await.unwrap();
     let first = noted(&app).await;
     app.advance(59);
     for _ in 0..5 {

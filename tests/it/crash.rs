@@ -6,7 +6,7 @@ use crate::support::{
     process::{Home, ME, Server, asking, text},
     *,
 };
-use countersign::store::{handle::Store, rows};
+use countersign::store::handle::Store;
 use serde_json::json;
 use std::{
     collections::{HashMap, HashSet},
@@ -178,10 +178,10 @@ async fn a71_killed_again_and_again_under_load_nothing_acknowledged_is_lost_and_
     home.data_with("[plans.free]\nrequests_per_minute = 1000000000\n[claim]\ncode_ttl = \"1d\"\nregistration_ttl = \"1d\"\n");
     let (_, boss) = home.key("keys:write,keys:revoke,audience:read");
     let store = Store::new(Arc::new(reopen(&home.data())));
-    let owner = store.read(|rows| rows::account_by_email(rows, &ME.parse().unwrap())).await.unwrap().unwrap().id;
+    let owner = store.read(|rows| rows.accounts().by_email(&ME.parse().unwrap())).await.unwrap().unwrap().id;
     for first in (0..many).step_by(1000) {
         let range = first..many.min(first + 1000);
-        store.write(move |rows| range.clone().try_for_each(|n| rows::save(rows, &key_row(owner, n)))).await.unwrap();
+        store.write(move |rows| range.clone().try_for_each(|n| rows.save(&key_row(owner, n)))).await.unwrap();
     }
     store.close().await;
     drop(store);
@@ -216,6 +216,6 @@ async fn a71_killed_again_and_again_under_load_nothing_acknowledged_is_lost_and_
     println!("{kills} kills, {acknowledged} acknowledged changes, {many} keys beside them");
     assert!(acknowledged > kills as usize, "the load did something: {acknowledged}");
     let store = Store::new(Arc::new(reopen(&home.data())));
-    let keys = store.read(|rows| rows::account_keys(rows, owner)).await.unwrap();
+    let keys = store.read(|rows| rows.keys().of_account(owner)).await.unwrap();
     assert_eq!(keys.iter().filter(|key| key.shown == SEED).count(), many as usize);
 }

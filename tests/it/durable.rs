@@ -10,7 +10,7 @@ use countersign::{
         server_secret::Purpose,
     },
     service::admin::migrations::{self, SCHEMA},
-    store::{error::StoreError, handle::Store, rows, table::Table},
+    store::{error::StoreError, handle::Store, table::Table},
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -163,9 +163,9 @@ async fn the_doctor_finds_rows_and_index_entries_that_lead_nowhere() {
 async fn a75_an_older_program_refuses_newer_data_and_says_so() {
     let home = Home::new();
     let (_, key) = home.key("audience:read");
-    home.edit_store(|rows| rows::save_meta(rows, "schema", &(SCHEMA + 1))).await;
+    home.edit_store(|rows| rows.save_setting("schema", &(SCHEMA + 1))).await;
     home.run(&["serve"], "").ended(1).says("newer countersign");
-    home.edit_store(|rows| rows::save_meta(rows, "schema", &SCHEMA)).await;
+    home.edit_store(|rows| rows.save_setting("schema", &SCHEMA)).await;
     assert_eq!(home.verdict(&key), "VALID", "nothing was touched");
 }
 
@@ -174,10 +174,10 @@ async fn a75_data_of_the_first_form_moves_forward_and_its_keys_go_on() {
     let home = Home::new();
     let (_, key) = home.key("audience:read");
     home.edit_store(|rows| {
-        let secrets: Vec<String> = rows::meta(rows, "secrets")?.unwrap();
-        rows.remove(Table::Meta, b"secrets");
-        rows::save_meta(rows, "secret", &secrets[0])?;
-        rows::save_meta(rows, "schema", &1)
+        let secrets: Vec<String> = rows.setting("secrets")?.unwrap();
+        rows.erase_setting("secrets");
+        rows.save_setting("secret", &secrets[0])?;
+        rows.save_setting("schema", &1)
     })
     .await;
     assert_eq!(home.verdict(&key), "VALID");
@@ -202,7 +202,7 @@ async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
     let put = |rows: &mut dyn countersign::store::access::Write| {
         (0..5u8).for_each(|n| rows.put(Table::Usage, &[n], b"x".to_vec()));
         rows.put(Table::Counters, b"stop", Vec::new());
-        rows::save_meta(rows, "schema", &1)
+        rows.save_setting("schema", &1)
     };
     store.write(put).await.unwrap();
     assert!(migrations::migrate(&store, STEPS).await.is_err());
@@ -214,7 +214,7 @@ async fn a_migration_goes_on_after_the_batch_a_kill_stopped_it_at() {
     migrations::migrate(&store, STEPS).await.unwrap();
     let values = store.read(|rows| rows.scan(Table::Usage, &[], None, Ascending, 9)).await.unwrap();
     assert!(values.len() == 5 && values.iter().all(|(_, value)| value == b"x!"), "each row once: {values:?}");
-    assert_eq!(store.read(|rows| rows::meta::<u32>(rows, "schema")).await.unwrap(), Some(2));
+    assert_eq!(store.read(|rows| rows.setting::<u32>("schema")).await.unwrap(), Some(2));
 }
 
 // On disk before the reply.

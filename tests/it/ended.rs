@@ -11,7 +11,7 @@ use countersign::{
         claims::decide::Decision,
         keys::{edit::Edit, rotate::Rotate},
     },
-    store::{access::Order, rows, table::Table},
+    store::{access::Order, table::Table},
 };
 use std::{collections::BTreeSet, net::SocketAddr, path::Path};
 use tokio::{
@@ -128,7 +128,7 @@ impl World {
             source: Source::Local,
         };
         let row = session.clone();
-        self.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
+        self.app.store.write(move |rows| rows.save(&row)).await.unwrap();
         (token.expose().to_owned(), session)
     }
 
@@ -169,7 +169,7 @@ impl World {
         stream.write_all(head.as_bytes()).await.unwrap();
         let (hash, now) = (session.token, self.app.service.context.runtime.now());
         loop {
-            let seen = self.app.store.read(|rows| rows::load::<BrowserSession>(rows, hash.as_bytes())).await.unwrap();
+            let seen = self.app.store.read(|rows| rows.browser_sessions().get(&hash)).await.unwrap();
             if seen.is_some_and(|session| session.seen_at == now) {
                 break;
             }
@@ -204,7 +204,7 @@ async fn a92_no_form_does_anything_that_is_finished_after_its_session_ended() {
         world.app.service.admin.change_account("alice@example.com", AccountChange::Enable, None).await.unwrap();
         let expired = async |world: &World, session: &BrowserSession| {
             let row = BrowserSession { seen_at: session.seen_at - BrowserSession::MAX_IDLE, ..session.clone() };
-            world.app.store.write(move |rows| rows::save(rows, &row)).await.unwrap();
+            world.app.store.write(move |rows| rows.save(&row)).await.unwrap();
         };
         assert_eq!(world.held_back(form, expired).await, (401, true), "expired: {}", form.path);
     }

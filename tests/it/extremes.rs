@@ -153,15 +153,12 @@ async fn a88_an_approval_for_ever_and_a_day_that_was_stored_before_is_delivered(
         app.store
             .write(move |rows| {
                 let Some(countersign::domain::registration::transitions::Registration::Approved { request, mut approval, pickup }) =
-                    countersign::store::rows::registration(rows, id)?
+                    rows.registrations().get(id)?
                 else {
                     return Ok(());
                 };
                 approval.key_lifetime = Some(seconds);
-                countersign::store::rows::save(
-                    rows,
-                    &countersign::domain::registration::transitions::Registration::Approved { request, approval, pickup },
-                )
+                rows.save(&countersign::domain::registration::transitions::Registration::Approved { request, approval, pickup })
             })
             .await
             .unwrap();

@@ -8,7 +8,6 @@ use countersign::{
     store::{
         access::{Order, Read},
         error::StoreError,
-        rows,
         table::Table,
     },
 };
@@ -34,7 +33,7 @@ fn data(answer: &Answer) -> Value {
 }
 
 async fn keys_of(app: &TestApp, human: &Human) -> usize {
-    app.store.read(|rows| rows::account_keys(rows, human.account)).await.unwrap().len()
+    app.store.read(|rows| rows.keys().of_account(human.account)).await.unwrap().len()
 }
 
 #[tokio::test]
@@ -200,11 +199,11 @@ async fn a_name_that_the_version_before_remembered_is_still_one() {
     app.store
         .write(|tx| {
             for (name, row) in (tx as &dyn Read).scan(Table::Done, &[], None, Order::Ascending, 10)? {
-                let now: Value = rows::decode(&row)?;
+                let now: Value = countersign::store::row::decode(&row)?;
                 let before = ["request", "body", "key", "ends_at"].map(|member| (member, now[member].clone()));
                 let before = Value::from_iter(before);
                 assert_eq!(before, now, "the version before reads what is written now");
-                tx.put(Table::Done, &name, rows::encode(&before)?);
+                tx.put(Table::Done, &name, countersign::store::row::encode(&before)?);
             }
             Ok::<_, StoreError>(())
         })

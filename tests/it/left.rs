@@ -200,7 +200,7 @@ async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
     let (http, human) = (app.http(), app.human("alice@example.com").await);
     let boss = app.key(&human, &["audience:read", "keys:write", "keys:revoke"]).await.key.expose().to_owned();
     let (mut active, body) = (1, json!({"name": "k", "scopes": ["audience:read"]}));
-    let keys = async || app.store.read(|rows| countersign::store::rows::account_keys(rows, human.account)).await.unwrap();
+    let keys = async || app.store.read(|rows| rows.keys().of_account(human.account)).await.unwrap();
     let made =
         async |round: u32| (http.post("/v1/keys").bearer(&boss).json(&body).header("idempotency-key", &format!("round {round}")), round);
     let look = async |round: u32, answer: Option<Answer>| {
@@ -229,7 +229,7 @@ async fn a91_changes_of_keys_that_are_left_are_made_or_not() {
         let look = async |key: countersign::api::keys::Created, _: Option<Answer>| {
             // What verification keeps in memory is what is stored.
             let id = key.view.id;
-            let row = app.store.read(|rows| countersign::store::rows::key(rows, id)).await.unwrap().unwrap();
+            let row = app.store.read(|rows| rows.keys().get(id)).await.unwrap().unwrap();
             let works = app.call(key.key.expose()).await.is_ok();
             assert_eq!(works, row.is_active(app.service.context.runtime.now()), "{method} {rest}");
             app.service.keys.revoke_key(&human.actor(), id, None, human.source).await.expect("it is revoked");

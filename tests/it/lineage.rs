@@ -19,7 +19,6 @@ use countersign::{
         caller::{Actor, Requirements},
         keys::{create::NewKey, edit::Edit, rotate::Rotate},
     },
-    store::rows,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -37,15 +36,15 @@ async fn rotate(app: &TestApp, id: KeyId, grace: i64) -> Result<Issued, Error> {
 }
 
 async fn row(app: &TestApp, id: KeyId) -> Key {
-    app.store.read(|rows| rows::key(rows, id)).await.unwrap().unwrap()
+    app.store.read(|rows| rows.keys().get(id)).await.unwrap().unwrap()
 }
 
 /// Puts a key below another, as one that an older version let a key make in its grace.
 async fn reparent(app: &TestApp, child: KeyId, parent: KeyId) {
     let put = move |rows: &mut dyn countersign::store::access::Write| {
-        let mut key = rows::key(rows, child)?.unwrap();
+        let mut key = rows.keys().get(child)?.unwrap();
         key.parent = Some(parent);
-        rows::save(rows, &key)
+        rows.save(&key)
     };
     app.store.write(put).await.unwrap();
 }
@@ -125,9 +124,9 @@ async fn a89_a_dead_key_in_the_middle_of_a_chain_stops_no_taking() {
     let new = rotate(&tree.app, tree.b.view.id, 0).await.unwrap();
     let (a, b) = (tree.a.view.id, tree.b.view.id);
     let living_a = move |rows: &mut dyn countersign::store::access::Write| {
-        let mut key = rows::key(rows, a)?.unwrap();
+        let mut key = rows.keys().get(a)?.unwrap();
         key.revoked = None;
-        rows::save(rows, &key)
+        rows.save(&key)
     };
     tree.app.store.write(living_a).await.unwrap();
     assert_eq!(
@@ -230,9 +229,9 @@ async fn a89_all_that_a_restore_suspended_is_resumed_in_whatever_order_it_was_ma
     let ids = [tree.a.view.id, tree.b.view.id, tree.c.view.id, tree.d.view.id, tree.e.view.id, f.view.id];
     let suspend = move |rows: &mut dyn countersign::store::access::Write| {
         ids.iter().try_for_each(|id| {
-            let mut key = rows::key(rows, *id)?.unwrap();
+            let mut key = rows.keys().get(*id)?.unwrap();
             (key.disabled_at, key.disabled_reason) = (Some(key.created_at), Some(countersign::domain::key::RESTORED.to_owned()));
-            rows::save(rows, &key)
+            rows.save(&key)
         })
     };
     tree.app.store.write(suspend).await.unwrap();
@@ -256,9 +255,9 @@ async fn a89_a_restore_brings_nothing_back_to_the_predecessor_and_what_it_made()
     assert!(server.stopped().await.success());
     let (old, young) = (a.parse::<KeyId>().unwrap(), child.parse::<KeyId>().unwrap());
     home.edit_store(move |rows| {
-        let mut key = rows::key(rows, young)?.unwrap();
+        let mut key = rows.keys().get(young)?.unwrap();
         key.parent = Some(old);
-        rows::save(rows, &key)
+        rows.save(&key)
     })
     .await;
     home.run(&["backup", backup.to_str().unwrap()], "").ok();
@@ -368,7 +367,7 @@ impl Wood {
 
     async fn rows(&self) -> BTreeMap<KeyId, Key> {
         let account = self.human.account;
-        let keys = self.app.store.read(|rows| rows::account_keys(rows, account)).await.unwrap();
+        let keys = self.app.store.read(|rows| rows.keys().of_account(account)).await.unwrap();
         keys.into_iter().map(|key| (key.id, key)).collect()
     }
 }

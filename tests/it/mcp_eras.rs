@@ -435,7 +435,7 @@ async fn a97_a_code_that_was_entered_once_is_followed_by_a_fresh_one_of_the_same
         assert_eq!(client.done("register_agent", ask.clone()).await["user_code"], asked["user_code"], "{version}");
         let (id, now) = (asked["registration_id"].as_str().unwrap().parse().unwrap(), app.service.context.runtime.now());
         let spent = app.stored(id).await.unwrap().spend_code(now);
-        app.store.write(move |rows| countersign::store::rows::save(rows, &spent)).await.unwrap();
+        app.store.write(move |rows| rows.save(&spent)).await.unwrap();
         assert_eq!(
             client.done("poll_claim", json!({"claim_id": asked["claim_id"], "wait_seconds": 0})).await["status"],
             "expired",

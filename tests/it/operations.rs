@@ -18,7 +18,6 @@ use countersign::{
     store::{
         access::{Order, Read},
         error::StoreError,
-        rows,
         table::Table,
     },
 };
@@ -50,11 +49,11 @@ impl TestApp {
         self.store
             .write(|tx| {
                 for (_, row) in (tx as &dyn Read).scan(Table::Done, &[], None, Order::Ascending, 100)? {
-                    let done: IdempotencyRecord = rows::decode(&row)?;
+                    let done: IdempotencyRecord = countersign::store::row::decode(&row)?;
                     let (at, outcome) = done.operation().unwrap();
                     let outcome = if let Outcome::Key { .. } = outcome { Outcome::Drawn } else { outcome };
-                    rows::erase(tx, &done);
-                    rows::save(tx, &OperationRecord { id: done.request, at, outcome })?;
+                    tx.erase(&done);
+                    tx.save(&OperationRecord { id: done.request, at, outcome })?;
                 }
                 Ok::<_, StoreError>(())
             })

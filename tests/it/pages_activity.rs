@@ -7,7 +7,7 @@ use countersign::{
         id::{AccountId, EventId},
     },
     service::accounts::activity::{ActivityFilter, MOST},
-    store::{error::StoreError, rows},
+    store::error::StoreError,
 };
 use jiff::SignedDuration;
 
@@ -21,7 +21,7 @@ async fn write_lines(app: &TestApp, account: AccountId, count: i64, age: SignedD
             Event { id: EventId::new(at, runtime.bytes()), account, at, source: None, what: EventKind::SignedIn }
         })
         .collect();
-    app.store.write(move |rows| lines.iter().try_for_each(|line| rows::save(rows, line))).await.map_err(|error: StoreError| error).unwrap();
+    app.store.write(move |rows| lines.iter().try_for_each(|line| rows.save(line))).await.map_err(|error: StoreError| error).unwrap();
 }
 
 async fn count(app: &TestApp, account: AccountId) -> usize {

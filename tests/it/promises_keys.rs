@@ -205,9 +205,9 @@ async fn an_enterprise_contract_sets_a_keys_own_limit() {
     let id = made.view.id;
     app.store
         .write(move |rows| {
-            let mut key: Key = countersign::store::rows::key(rows, id)?.expect("the key is there");
+            let mut key: Key = rows.keys().get(id)?.expect("the key is there");
             key.requests_per_minute = Some(5000);
-            countersign::store::rows::save(rows, &key)
+            rows.save(&key)
         })
         .await
         .map_err(|error: countersign::store::error::StoreError| error)

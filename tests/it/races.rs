@@ -7,7 +7,6 @@ use countersign::{
         id::{AccountId, KeyId},
         source::Source,
     },
-    store::rows,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +15,7 @@ use std::{
 use tokio::sync::Barrier;
 
 async fn keys_of(app: &TestApp, account: AccountId) -> Vec<KeyId> {
-    let keys = app.store.read(|rows| rows::account_keys(rows, account)).await.unwrap();
+    let keys = app.store.read(|rows| rows.keys().of_account(account)).await.unwrap();
     keys.into_iter().map(|key| key.id).collect()
 }
 
@@ -200,7 +199,7 @@ async fn a26_a27_a34_a_thousand_ceremonies_each_have_one_outcome() {
             *outcomes.entry(done.unwrap()).or_insert(0) += 1;
         }
         // No more keys than approvals, ever.
-        let grants = app.store.read(|rows| rows::account_grants(rows, human.account)).await.unwrap();
+        let grants = app.store.read(|rows| rows.grants().of_account(human.account)).await.unwrap();
         let keys = keys_of(&app, human.account).await;
         assert_eq!(keys.len(), grants.len());
         assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), grants.into_iter().filter_map(|grant| grant.key).collect());

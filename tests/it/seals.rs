@@ -4,7 +4,7 @@
 use crate::support::process::Home;
 use countersign::store::{
     backup::{BackupError, Manifest, read},
-    table::{self, Table},
+    tables::settings::JOURNAL,
 };
 use serde_json::{Value, json};
 use std::{
@@ -235,7 +235,7 @@ async fn a_backup_and_a_journal_of_an_earlier_version_restore_and_go_on() {
     unsealed(&home.beside("b"));
     fs::write(home.beside("journal"), unsealed_journal(&entries(&home.beside("journal")))).unwrap();
     home.edit_store(|rows| {
-        rows.remove(Table::Meta, table::JOURNAL.as_bytes());
+        rows.erase_setting(JOURNAL);
         Ok(())
     })
     .await;

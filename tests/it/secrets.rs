@@ -19,7 +19,6 @@ use countersign::{
         },
         keys::list::KeyFilter,
     },
-    store::rows,
 };
 use std::{
     fmt::Debug,
@@ -284,7 +283,7 @@ async fn a75_a_store_of_a_newer_version_is_refused() {
         service::{errors::OpenError, services::Services},
     };
     let app = app().await;
-    app.store.write(|rows| rows::save_meta(rows, "schema", &999u32)).await.map_err(|e: countersign::store::error::StoreError| e).unwrap();
+    app.store.write(|rows| rows.save_setting("schema", &999u32)).await.map_err(|e: countersign::store::error::StoreError| e).unwrap();
     let runtime = Runtime::new(app.clock.clone(), Arc::new(Seeded::new(1)));
     let opened = Services::open(app.service.context.config.clone(), app.store.clone(), server_secret(), runtime).await;
     assert!(matches!(opened, Err(OpenError::NewerSchema { data: 999, .. })));

@@ -3,12 +3,11 @@
 use crate::support::*;
 use countersign::{
     api::{accounts::AccountChange, error::Error},
-    domain::{id::KeyId, session::BrowserSession, source::Source},
+    domain::{id::KeyId, source::Source},
     service::{
         caller::Actor,
         keys::{edit::Edit, list::KeyFilter, rotate::Rotate},
     },
-    store::rows,
 };
 
 const NEW: &str = "/settings/keys/new";
@@ -244,8 +243,8 @@ async fn a94_a_wrong_password_is_counted_and_a_session_that_ended_is_not_made_fr
     assert_err!(again("not the password").await, Error::WrongPassword);
     let token = human.session.token;
     let end = move |rows: &mut dyn countersign::store::access::Write| {
-        let session = rows::load::<BrowserSession>(rows, token.as_bytes())?.unwrap();
-        rows::erase(rows, &session);
+        let session = rows.browser_sessions().get(&token)?.unwrap();
+        rows.erase(&session);
         Ok::<_, countersign::store::error::StoreError>(())
     };
     app.store.write(end).await.unwrap();

@@ -10,7 +10,6 @@ use countersign::{
         engine::Engine,
         error::StoreError,
         handle::Store,
-        rows,
         sled::engine::SledEngine,
         table::Table,
     },
@@ -133,8 +132,8 @@ async fn a_thousand_increments_from_fifty_tasks_count_a_thousand<E: Opens>(dir: 
                 for _ in 0..20 {
                     store
                         .write(|rows| {
-                            let n: u64 = rows::meta(rows, "n")?.unwrap_or(0);
-                            rows::save_meta(rows, "n", &(n + 1))
+                            let n: u64 = rows.setting("n")?.unwrap_or(0);
+                            rows.save_setting("n", &(n + 1))
                         })
                         .await
                         .unwrap();
@@ -143,7 +142,7 @@ async fn a_thousand_increments_from_fifty_tasks_count_a_thousand<E: Opens>(dir: 
         })
         .collect();
     futures::future::join_all(tasks).await.into_iter().for_each(|done| done.unwrap());
-    assert_eq!(store.read(|rows| rows::meta::<u64>(rows, "n")).await.unwrap(), Some(1000));
+    assert_eq!(store.read(|rows| rows.setting::<u64>("n")).await.unwrap(), Some(1000));
 }
 
 async fn a_single_use_row_is_taken_by_one_of_fifty<E: Opens>(dir: &TempDir) {
@@ -373,25 +372,25 @@ async fn indexes_follow_their_row<E: Opens>(dir: &TempDir) {
     let (p, c, m) = (parent.clone(), child.clone(), moved.clone());
     store
         .write(move |rows| {
-            rows::save(rows, &p)?;
-            rows::save(rows, &c)?;
-            rows::save(rows, &m)
+            rows.save(&p)?;
+            rows.save(&c)?;
+            rows.save(&m)
         })
         .await
         .unwrap();
     let found = store
         .read(|rows| {
             Ok::<_, StoreError>((
-                rows::key_by_hash(rows, &child.hash)?.is_none(),
-                rows::key_by_hash(rows, &moved.hash)?.map(|key| key.id),
-                rows::account_keys(rows, account)?.len(),
-                rows::children(rows, parent.id)?.len(),
+                rows.keys().by_hash(&child.hash)?.is_none(),
+                rows.keys().by_hash(&moved.hash)?.map(|key| key.id),
+                rows.keys().of_account(account)?.len(),
+                rows.keys().children(parent.id)?.len(),
             ))
         })
         .await
         .unwrap();
     assert_eq!(found, (true, Some(child.id), 2, 1));
-    change(&store, move |rows| rows::erase(rows, &moved)).await.unwrap();
+    change(&store, move |rows| rows.erase(&moved)).await.unwrap();
     let left = store
         .read(|rows| {
             let mut left = 0;
@@ -431,16 +430,14 @@ async fn pages_of_an_index_follow_one_another_without_gap_or_repeat() {
     let dir = TempDir::new().unwrap();
     let store = store::<SledEngine>(dir.path());
     let account = AccountId::new(Timestamp::UNIX_EPOCH, [1; 16]);
-    store.write(move |rows| (0..25).try_for_each(|n| rows::save(rows, &key_row(account, n)))).await.unwrap();
-    let prefix = rows::entry(&[&account.to_string(), ""]);
-    let (mut after, mut ids) = (None::<Vec<u8>>, Vec::new());
+    store.write(move |rows| (0..25).try_for_each(|n| rows.save(&key_row(account, n)))).await.unwrap();
+    let (mut after, mut ids) = (None, Vec::new());
     loop {
-        let page =
-            store.read(|rows| rows::page::<Key>(rows, Table::AccountKeys, &prefix, after.as_deref(), Order::Descending, 10)).await.unwrap();
+        let page = store.read(|tx| tx.keys().list(Some(account), after, 10)).await.unwrap();
         ids.extend(page.rows.into_iter().map(|key| key.id));
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
+        after = ids.last().copied();
+        if page.is_last {
+            break;
         }
     }
     assert!(ids.len() == 25 && ids.is_sorted_by(|a, b| a > b));

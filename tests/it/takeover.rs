@@ -8,7 +8,7 @@ use countersign::{
         request::{ControlRequest, ControlResponse},
     },
     platform::runtime::Runtime,
-    store::{access::Order, error::StoreError, handle::Store, rows, sled::engine::SledEngine, table::Table},
+    store::{access::Order, error::StoreError, handle::Store, sled::engine::SledEngine, table::Table},
 };
 use serde_json::{Value, json};
 use std::{
@@ -165,13 +165,13 @@ async fn however_often_the_owner_dies_no_call_is_lost_and_nothing_is_done_twice(
             let pending = rows.scan(Table::Pending, &[], None, Order::Ascending, usize::MAX)?;
             let mut names = Vec::new();
             for (_, id) in &pending {
-                let found: countersign::domain::registration::transitions::Registration = rows::load(rows, id)?.unwrap();
+                let found: countersign::domain::registration::transitions::Registration = countersign::store::row::load(rows, id)?.unwrap();
                 names.push((String::from_utf8(id.clone()).unwrap(), found.request().agent_name.to_string()));
             }
             let keys = rows.scan(Table::Keys, &[], None, Order::Ascending, usize::MAX)?;
             let mut made = Vec::new();
             for (id, _) in keys {
-                made.push(rows::load::<countersign::domain::key::Key>(rows, id)?.unwrap().name.to_string());
+                made.push(countersign::store::row::load::<countersign::domain::key::Key>(rows, id)?.unwrap().name.to_string());
             }
             Ok::<_, StoreError>((names, made))
         })

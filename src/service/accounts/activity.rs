@@ -8,12 +8,7 @@ use crate::{
         time::before,
     },
     service::accounts::state::{Accounts, Steps},
-    store::{
-        access::{Order, Read},
-        error::StoreError,
-        rows,
-        table::Table,
-    },
+    store::{access::Read, error::StoreError},
 };
 use jiff::SignedDuration;
 use std::sync::PoisonError;
@@ -61,24 +56,18 @@ impl Accounts {
     /// # Errors
     /// [`Error::Invalid`] for a cursor that no page gave.
     pub async fn activity(&self, account: AccountId, filter: &ActivityFilter) -> Result<Activity, Error> {
-        let prefix = rows::entry(&[&account.to_string(), ""]);
         let after = match &filter.cursor {
-            Some(text) => {
-                let id: EventId = text.parse().map_err(|_| Error::invalid("cursor", "is not one this server gave"))?;
-                Some([prefix.clone(), id.to_string().into_bytes()].concat())
-            }
+            Some(text) => Some(text.parse().map_err(|_| Error::invalid("cursor", "is not one this server gave"))?),
             None => None,
         };
         let scanned = if filter.topic.is_some() { SCAN } else { PAGE + 1 };
         self.context
             .store
-            .read(|rows| {
-                let page = rows.scan(Table::Events, &prefix, after.as_deref(), Order::Descending, scanned)?;
-                let more = page.len() == scanned;
+            .read(|tx| {
+                let page = tx.events().of_account(account, after, scanned)?;
                 let mut lines: Vec<Line> = Vec::new();
                 let mut last = None;
-                for (key, _) in page {
-                    let Some(event) = rows::load::<Event>(rows, key)? else { continue };
+                for event in page.rows {
                     let fits = filter.topic.is_none_or(|topic| event.what.is_about(topic));
                     if fits && lines.len() == PAGE {
                         // Another one exists: the page ends before it.
@@ -86,41 +75,40 @@ impl Accounts {
                     }
                     last = Some(event.id.to_string());
                     if fits {
-                        lines.push(Line { key_name: key_name(rows, &event.what)?, event });
+                        lines.push(Line { key_name: key_name(tx, &event.what)?, event });
                     }
                 }
-                Ok(Activity { lines, next_cursor: last.filter(|_| more) })
+                Ok(Activity { lines, next_cursor: last.filter(|_| !page.is_last) })
             })
             .await
     }
 
     /// Forgets lines that are too old or too many, a stride at a time.
     pub(crate) async fn sweep_activity(&self) -> Result<(), Error> {
-        let mut steps = self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let oldest = EventId::new(before(self.context.runtime.now(), KEPT), [0; 16]).to_string();
-        let page = self.context.store.read(|rows| rows.scan(Table::Events, &[], steps.after.as_deref(), Order::Descending, STRIDE)).await?;
+        let mut steps = *self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = EventId::new(before(self.context.runtime.now(), KEPT), [0; 16]);
+        let page = self.context.store.read(|tx| tx.events().names(steps.after, STRIDE)).await?;
         let mut over = Vec::new();
-        for (key, _) in &page {
-            let Some(bar) = key.iter().position(|byte| *byte == b'|') else { continue };
-            if steps.account != key[..bar] {
-                steps = Steps { after: None, account: key[..bar].to_vec(), seen: 0 };
+        for (account, id) in &page {
+            if steps.account != Some(*account) {
+                steps = Steps { after: None, account: Some(*account), seen: 0 };
             }
             steps.seen += 1;
-            if steps.seen > MOST || &key[bar + 1..] < oldest.as_bytes() {
-                over.push(key.clone());
+            if steps.seen > MOST || *id < oldest {
+                over.push((*account, *id));
             }
         }
         if !over.is_empty() {
             self.context
                 .store
-                .write(move |rows| {
-                    over.iter().for_each(|key| rows.remove(Table::Events, key));
+                .write(move |tx| {
+                    over.iter().for_each(|(account, id)| tx.erase_event(*account, *id));
                     Ok::<_, StoreError>(())
                 })
                 .await?;
         }
         steps = match page.last() {
-            Some((key, _)) if page.len() == STRIDE => Steps { after: Some(key.clone()), ..steps },
+            Some(last) if page.len() == STRIDE => Steps { after: Some(*last), ..steps },
             _ => Steps::default(),
         };
         *self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner) = steps;
@@ -128,9 +116,9 @@ impl Accounts {
     }
 }
 
-fn key_name(rows: &dyn Read, what: &EventKind) -> Result<Option<String>, StoreError> {
+fn key_name(tx: &dyn Read, what: &EventKind) -> Result<Option<String>, StoreError> {
     match what {
-        EventKind::WrongEnvironment { key } => Ok(rows::key(rows, *key)?.map(|key| key.name.to_string())),
+        EventKind::WrongEnvironment { key } => Ok(tx.keys().get(*key)?.map(|key| key.name.to_string())),
         _ => Ok(None),
     }
 }

@@ -19,7 +19,6 @@ use crate::{
         record_event::record,
         throttle::{charge_throttles, check_throttles},
     },
-    store::rows,
 };
 
 /// An account to be made.
@@ -83,7 +82,7 @@ impl Accounts {
         let password = self.judged(lane, &source, new.password, email.clone()).await?;
         let Turn { runtime, note, done } = self.context.begin(new.operation).await?;
         if let Some(Outcome::Account { account }) = done {
-            return self.context.store.read(|rows| rows::account(rows, account)).await?.ok_or_else(|| Error::not_found("account"));
+            return self.context.store.read(|tx| tx.accounts().get(account)).await?.ok_or_else(|| Error::not_found("account"));
         }
         let place = self.hash_queue.place(lane, &source).await?;
         let hash = self.hash_new(place, password, runtime.bytes()).await?;
@@ -92,15 +91,15 @@ impl Accounts {
         let random = runtime.bytes();
         self.context
             .store
-            .write(move |rows| {
-                if first && rows::meta::<bool>(rows, OPERATOR)? == Some(true) {
+            .write(move |tx| {
+                if first && tx.setting::<bool>(OPERATOR)? == Some(true) {
                     return Err(Error::WrongCode);
                 }
-                if rows::account_by_email(rows, &email)?.is_some() {
+                if tx.accounts().by_email(&email)?.is_some() {
                     return Err(Error::Conflict { detail: "an account with this e-mail exists".to_owned() });
                 }
                 if operator {
-                    rows::save_meta(rows, OPERATOR, &true)?;
+                    tx.save_setting(OPERATOR, &true)?;
                 }
                 let account = Account {
                     id,
@@ -113,9 +112,9 @@ impl Accounts {
                     created_at: now,
                     disabled_at: None,
                 };
-                rows::save(rows, &account)?;
-                record(rows, id, None, EventKind::SignedUp, now, random)?;
-                note.put(rows, Outcome::Account { account: id })?;
+                tx.save(&account)?;
+                record(tx, id, None, EventKind::SignedUp, now, random)?;
+                note.put(tx, Outcome::Account { account: id })?;
                 Ok::<_, Error>(account)
             })
             .await
@@ -135,9 +134,9 @@ impl Accounts {
         let (now, limits) = (self.context.runtime.now(), Throttle::signups(&source));
         self.context
             .store
-            .write(move |rows| {
-                check_throttles(rows, &limits, now, "too many sign-ups from this address: wait an hour")?;
-                Ok::<_, Error>(charge_throttles(rows, &limits, now)?)
+            .write(move |tx| {
+                check_throttles(tx, &limits, now, "too many sign-ups from this address: wait an hour")?;
+                Ok::<_, Error>(charge_throttles(tx, &limits, now)?)
             })
             .await?;
         let account = self.create(NewAccount::of(email, password, source)).await?;
@@ -150,6 +149,6 @@ impl Accounts {
     /// [`Error::Invalid`] for what is no e-mail, [`Error::NotFound`] where nobody has it.
     pub async fn account_by_email(&self, email: &str) -> Result<Account, Error> {
         let email: Email = email.parse().map_err(|error| Error::invalid("account", format!("is {error}")))?;
-        self.context.store.read(|rows| rows::account_by_email(rows, &email)).await?.ok_or_else(|| Error::not_found("account"))
+        self.context.store.read(|tx| tx.accounts().by_email(&email)).await?.ok_or_else(|| Error::not_found("account"))
     }
 }

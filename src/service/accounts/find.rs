@@ -8,28 +8,28 @@ use crate::{
         name::{Email, ExternalId},
     },
     service::accounts::state::Accounts,
-    store::{access::Read, error::StoreError, rows},
+    store::{access::Read, error::StoreError},
 };
 use jiff::Timestamp;
 
 /// Ids, e-mails and external ids are told apart by what each can be; one that could be two is taken as the first.
-pub fn named(rows: &(impl Read + ?Sized), name: &str) -> Result<Option<Account>, StoreError> {
+pub fn named(tx: &dyn Read, name: &str) -> Result<Option<Account>, StoreError> {
     if let Ok(id) = name.parse::<AccountId>() {
-        return rows::account(rows, id);
+        return tx.accounts().get(id);
     }
     if let Ok(email) = name.parse::<Email>()
-        && let Some(account) = rows::account_by_email(rows, &email)?
+        && let Some(account) = tx.accounts().by_email(&email)?
     {
         return Ok(Some(account));
     }
     match name.parse::<ExternalId>() {
-        Ok(id) => rows::account_by_external_id(rows, &id),
+        Ok(id) => tx.accounts().by_external_id(&id),
         Err(_) => Ok(None),
     }
 }
 
-pub fn view(rows: &(impl Read + ?Sized), account: &Account, now: Timestamp) -> Result<AccountView, StoreError> {
-    let active = rows::account_keys(rows, account.id)?.iter().filter(|key| key.is_active(now)).count();
+pub fn view(tx: &dyn Read, account: &Account, now: Timestamp) -> Result<AccountView, StoreError> {
+    let active = tx.keys().of_account(account.id)?.iter().filter(|key| key.is_active(now)).count();
     Ok(AccountView::new(account, active))
 }
 
@@ -48,9 +48,9 @@ impl Accounts {
         let now = self.context.runtime.now();
         self.context
             .store
-            .read(|rows| {
-                let account = named(rows, name)?.ok_or_else(|| Error::not_found("account"))?;
-                Ok(view(rows, &account, now)?)
+            .read(|tx| {
+                let account = named(tx, name)?.ok_or_else(|| Error::not_found("account"))?;
+                Ok(view(tx, &account, now)?)
             })
             .await
     }

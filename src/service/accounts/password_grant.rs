@@ -23,7 +23,6 @@ use crate::{
         caller::{Caller, Principal},
         record_event::record,
     },
-    store::rows,
 };
 use jsonwebtoken::jwk::Jwk;
 use subtle::ConstantTimeEq;
@@ -74,15 +73,15 @@ impl Programs<'_> {
         self.accounts
             .context
             .store
-            .write(move |rows| {
-                still_proven(rows, &known)?;
-                let open = rows::account_program_sessions(rows, account)?;
+            .write(move |tx| {
+                still_proven(tx, &known)?;
+                let open = tx.program_sessions().of_account(account)?;
                 for oldest in open.iter().take((open.len() + 1).saturating_sub(ProgramSession::MAX_PER_ACCOUNT)) {
-                    rows::erase(rows, oldest);
+                    tx.erase(oldest);
                 }
-                rows::save(rows, &row)?;
-                remember_place(rows, account, &source, now)?;
-                Ok::<_, Error>(record(rows, account, Some(source), EventKind::ProgramSignedIn { session: id }, now, random)?)
+                tx.save(&row)?;
+                remember_place(tx, account, &source, now)?;
+                Ok::<_, Error>(record(tx, account, Some(source), EventKind::ProgramSignedIn { session: id }, now, random)?)
             })
             .await?;
         self.pair(&session)
@@ -99,17 +98,17 @@ impl Programs<'_> {
         let (secret, presented) = (context.secret.clone(), Revealed::new(presented));
         let session = context
             .store
-            .write(move |rows| {
-                let session = rows::program_session(rows, id)?.filter(|session| session.is_live(now)).ok_or(Error::InvalidRefreshToken)?;
+            .write(move |tx| {
+                let session = tx.program_sessions().get(id)?.filter(|session| session.is_live(now)).ok_or(Error::InvalidRefreshToken)?;
                 if !secret.refresh_token(id, &session.salt, generation).is(presented.expose()) {
                     return Err(Error::InvalidRefreshToken);
                 }
-                let account = active_account(rows, session.account).map_err(|_| Error::InvalidRefreshToken)?.id;
+                let account = active_account(tx, session.account).map_err(|_| Error::InvalidRefreshToken)?.id;
                 match session.clone().refresh(generation, now) {
-                    Refreshed::Next(next) => rows::save(rows, &next).map(|()| Some(next)).map_err(Error::from),
+                    Refreshed::Next(next) => tx.save(&next).map(|()| Some(next)).map_err(Error::from),
                     Refreshed::Reused => {
-                        rows::erase(rows, &session);
-                        record(rows, account, Some(source), EventKind::RefreshReused { session: id }, now, random)?;
+                        tx.erase(&session);
+                        record(tx, account, Some(source), EventKind::RefreshReused { session: id }, now, random)?;
                         // An error would take the erasure back.
                         Ok(None)
                     }
@@ -148,11 +147,11 @@ impl Accounts {
         let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
         self.context
             .store
-            .write(move |rows| {
-                rows.takes_away();
-                let Some(session) = rows::program_session(rows, id)? else { return Ok(()) };
-                rows::erase(rows, &session);
-                record(rows, session.account, Some(source), EventKind::ProgramSignedOut { session: id }, now, random)
+            .write(move |tx| {
+                tx.takes_away();
+                let Some(session) = tx.program_sessions().get(id)? else { return Ok(()) };
+                tx.erase(&session);
+                record(tx, session.account, Some(source), EventKind::ProgramSignedOut { session: id }, now, random)
             })
             .await?;
         Ok(())
@@ -165,7 +164,7 @@ impl Accounts {
         let id = match (access, RefreshToken::names(token)) {
             (Some(access), _) => tokens.read(&access, self.context.runtime.now()).map(|(id, _)| id),
             (None, Some((id, generation))) => {
-                let session = self.context.store.read(|rows| rows::program_session(rows, id)).await?;
+                let session = self.context.store.read(|tx| tx.program_sessions().get(id)).await?;
                 session
                     .filter(|session| self.context.secret.refresh_token(id, &session.salt, generation).is(token))
                     .map(|session| session.id)

@@ -12,7 +12,6 @@ use crate::{
         },
         idempotency::{Operation, Turn},
     },
-    store::rows,
 };
 use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 
@@ -75,13 +74,13 @@ impl Accounts {
         let hash = self.hash_new(place, password, runtime.bytes()).await?;
         self.context
             .store
-            .write(move |rows| {
-                let mut account = rows::account(rows, id)?.ok_or_else(|| Error::not_found("account"))?;
+            .write(move |tx| {
+                let mut account = tx.accounts().get(id)?.ok_or_else(|| Error::not_found("account"))?;
                 account.password = Some(hash.clone());
-                rows::save(rows, &account)?;
-                end_sessions(rows, id)?;
-                note.put(rows, Outcome::Account { account: id })?;
-                Ok::<_, Error>(view(rows, &account, now)?)
+                tx.save(&account)?;
+                end_sessions(tx, id)?;
+                note.put(tx, Outcome::Account { account: id })?;
+                Ok::<_, Error>(view(tx, &account, now)?)
             })
             .await
     }

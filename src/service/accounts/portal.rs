@@ -25,7 +25,7 @@ use crate::{
         caller::{Actor, Caller, Principal},
         record_event::record,
     },
-    store::{access::Read, rows},
+    store::access::Read,
 };
 
 /// Where a human lands when the service says nothing else.
@@ -88,28 +88,28 @@ impl Accounts {
         let actor = caller.actor();
         self.context
             .store
-            .write(move |rows| {
+            .write(move |tx| {
                 // The key as it is by now, after the body came.
-                let Actor::Key(key) = actor.now(rows, now)? else { return Err(Error::internal("a portal session without a key")) };
+                let Actor::Key(key) = actor.now(tx, now)? else { return Err(Error::internal("a portal session without a key")) };
                 if !key.account.operator || !key.scopes.has(KEYS_WRITE) {
                     return Err(Error::InsufficientScope { missing: KEYS_WRITE.parse().into_iter().collect() });
                 }
-                let (mut account, found) = match whose(rows, &known)? {
+                let (mut account, found) = match whose(tx, &known)? {
                     Some((account, found)) => (account, Some(found)),
                     None => (newcomer(new_id, &known, now), None),
                 };
-                let told = bring_up_to_date(rows, &mut account, &known)?;
-                rows::save(rows, &account)?;
+                let told = bring_up_to_date(tx, &mut account, &known)?;
+                tx.save(&account)?;
                 let events = match found {
                     None => vec![EventKind::SignedUp],
                     Some(Found::ByEmail) => [vec![EventKind::Linked], told].concat(),
                     Some(Found::ByExternalId) => told,
                 };
                 for (what, random) in events.into_iter().zip(randoms) {
-                    record(rows, account.id, None, what, now, random)?;
+                    record(tx, account.id, None, what, now, random)?;
                 }
                 let portal = PortalSession { ticket: hash, account: account.id, return_to: return_to.clone(), expires_at };
-                Ok::<_, Error>(rows::save(rows, &portal)?)
+                Ok::<_, Error>(tx.save(&portal)?)
             })
             .await?;
         Ok(PortalOpened {
@@ -125,7 +125,7 @@ impl Accounts {
     pub async fn portal(&self, ticket: &PortalTicket) -> Result<(Account, PagePath), Error> {
         let hash = self.portal_hash(ticket);
         let now = self.context.runtime.now();
-        self.context.store.read(|rows| live(rows, &hash, now).map(|(account, portal)| (account, portal.return_to))).await
+        self.context.store.read(|tx| live(tx, &hash, now).map(|(account, portal)| (account, portal.return_to))).await
     }
 
     /// Signs the human in. The ticket is gone in the same commit: of two who come with it one is late.
@@ -139,10 +139,10 @@ impl Accounts {
         let return_to = self
             .context
             .store
-            .write(move |rows| {
-                let (account, portal) = live(rows, &hash, now)?;
-                rows::erase(rows, &portal);
-                begin(rows, &session_of(account.id, session_hash, source, now), random)?;
+            .write(move |tx| {
+                let (account, portal) = live(tx, &hash, now)?;
+                tx.erase(&portal);
+                begin(tx, &session_of(account.id, session_hash, source, now), random)?;
                 Ok::<_, Error>(portal.return_to)
             })
             .await?;
@@ -163,10 +163,10 @@ enum Found {
 
 /// The account of a service's user. By its e-mail only where both sides have verified it: else a service's user could
 /// name somebody's address and get their keys, or somebody could sign up here with a stranger's address and wait.
-fn whose(rows: &dyn Read, known: &Known) -> Result<Option<(Account, Found)>, Error> {
-    let found = match rows::account_by_external_id(rows, &known.external_id)? {
+fn whose(tx: &dyn Read, known: &Known) -> Result<Option<(Account, Found)>, Error> {
+    let found = match tx.accounts().by_external_id(&known.external_id)? {
         Some(account) => Some((account, Found::ByExternalId)),
-        None => rows::account_by_email(rows, &known.email)?.map(|account| (account, Found::ByEmail)),
+        None => tx.accounts().by_email(&known.email)?.map(|account| (account, Found::ByEmail)),
     };
     let Some((account, how)) = found else { return Ok(None) };
     if account.operator {
@@ -206,10 +206,10 @@ fn newcomer(id: AccountId, known: &Known, now: jiff::Timestamp) -> Account {
 }
 
 /// What the service says now. An address that was verified stays so for as long as it is the same.
-fn bring_up_to_date(rows: &dyn Read, account: &mut Account, known: &Known) -> Result<Vec<EventKind>, Error> {
+fn bring_up_to_date(tx: &dyn Read, account: &mut Account, known: &Known) -> Result<Vec<EventKind>, Error> {
     let mut told = Vec::new();
     account.external_id = Some(known.external_id.clone());
-    let holder = rows::account_by_email(rows, &known.email)?;
+    let holder = tx.accounts().by_email(&known.email)?;
     if holder.is_some_and(|holder| holder.id != account.id) {
         return Err(Error::Conflict { detail: "the e-mail belongs to another account".to_owned() });
     }

@@ -7,21 +7,19 @@ use crate::{
     store::{
         access::{Read, Write},
         error::StoreError,
-        rows,
-        table::Table,
     },
 };
 
-pub fn live(rows: &(impl Read + ?Sized), ticket: &Digest, now: jiff::Timestamp) -> Result<(Account, PortalSession), Error> {
+pub fn live(tx: &dyn Read, ticket: &Digest, now: jiff::Timestamp) -> Result<(Account, PortalSession), Error> {
     let over = || Error::not_found("sign-in link");
-    let portal = rows::load::<PortalSession>(rows, ticket.as_bytes())?.filter(|portal| now < portal.expires_at).ok_or_else(over)?;
-    let account = active_account(rows, portal.account).map_err(|_| over())?;
+    let portal = tx.portal_sessions().get(ticket)?.filter(|portal| now < portal.expires_at).ok_or_else(over)?;
+    let account = active_account(tx, portal.account).map_err(|_| over())?;
     if account.operator { Err(over()) } else { Ok((account, portal)) }
 }
 
 /// Voids the tickets an account's human has not used yet, within the caller's transaction. There are few: a minute's.
-pub fn end_tickets(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
-    let open: Vec<PortalSession> = rows::all(rows, Table::DuePortalSessions, &[])?;
-    open.iter().filter(|portal| portal.account == account).for_each(|portal| rows::erase(rows, portal));
+pub fn end_tickets(tx: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    let open = tx.portal_sessions().open()?;
+    open.iter().filter(|portal| portal.account == account).for_each(|portal| tx.erase(portal));
     Ok(())
 }

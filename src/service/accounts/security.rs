@@ -19,7 +19,7 @@ use crate::{
         fresh_sign_in::signed_in,
         record_event::record,
     },
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::Timestamp;
 
@@ -49,9 +49,9 @@ impl Accounts {
     /// [`Error::SignInNeeded`]: the asking one is over.
     pub async fn browsers(&self, session: &BrowserSession) -> Result<Vec<Browser>, Error> {
         let now = self.context.runtime.now();
-        let read = |rows: &dyn Read| {
-            signed_in(rows, session.token, now)?;
-            Ok::<_, Error>(sessions_of(rows, session.account)?)
+        let read = |tx: &dyn Read| {
+            signed_in(tx, session.token, now)?;
+            Ok::<_, Error>(sessions_of(tx, session.account)?)
         };
         let mut sessions = self.context.store.read(read).await?;
         sessions.retain(|session| session.is_live(now));
@@ -72,16 +72,16 @@ impl Accounts {
     /// [`Error::NotFound`]: the account has no such browser. [`Error::SignInNeeded`]: the asking one is over.
     pub async fn end_browser(&self, session: &BrowserSession, id: &str, source: Source) -> Result<(), Error> {
         let (account, token) = (session.account, session.token);
-        let sessions = self.context.store.read(|rows| sessions_of(rows, account)).await?;
+        let sessions = self.context.store.read(|tx| sessions_of(tx, account)).await?;
         let ended = sessions.into_iter().find(|other| self.browser_id(other) == id).ok_or_else(|| Error::not_found("session"))?;
         let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
         self.context
             .store
-            .write(move |rows| {
-                rows.takes_away();
-                signed_in(rows, token, now)?;
-                rows::erase(rows, &ended);
-                Ok::<_, Error>(record(rows, account, Some(source), EventKind::BrowserSignedOut, now, random)?)
+            .write(move |tx| {
+                tx.takes_away();
+                signed_in(tx, token, now)?;
+                tx.erase(&ended);
+                Ok::<_, Error>(record(tx, account, Some(source), EventKind::BrowserSignedOut, now, random)?)
             })
             .await
     }
@@ -94,10 +94,10 @@ impl Accounts {
         let (now, random, account, token) = (self.context.runtime.now(), self.context.runtime.bytes(), session.account, session.token);
         self.context
             .store
-            .write(move |rows| {
-                signed_in(rows, token, now)?;
-                end_sessions(rows, account)?;
-                Ok::<_, Error>(record(rows, account, Some(source), EventKind::SignedOutEverywhere, now, random)?)
+            .write(move |tx| {
+                signed_in(tx, token, now)?;
+                end_sessions(tx, account)?;
+                Ok::<_, Error>(record(tx, account, Some(source), EventKind::SignedOutEverywhere, now, random)?)
             })
             .await
     }
@@ -117,7 +117,7 @@ impl Accounts {
         source: Source,
     ) -> Result<SessionToken, Error> {
         let (of, at) = (session.token, self.context.runtime.now());
-        let (_, account) = self.context.store.read(|rows| signed_in(rows, of, at)).await?;
+        let (_, account) = self.context.store.read(|tx| signed_in(tx, of, at)).await?;
         if account.password.is_none() {
             return Err(Error::Conflict { detail: "this account has no password: it signs in elsewhere".to_owned() });
         }
@@ -131,15 +131,15 @@ impl Accounts {
         let next = session_of(account.id, self.session_hash(&token), source, now);
         self.context
             .store
-            .write(move |rows| {
-                signed_in(rows, of, now)?;
+            .write(move |tx| {
+                signed_in(tx, of, now)?;
                 // Somebody else was faster: what was proven is no longer the password.
-                let mut account = still_proven(rows, &account)?;
+                let mut account = still_proven(tx, &account)?;
                 account.password = Some(hash.clone());
-                rows::save(rows, &account)?;
-                end_sessions(rows, account.id)?;
-                record(rows, account.id, Some(source), EventKind::PasswordChanged, now, randoms[0])?;
-                Ok::<_, Error>(begin(rows, &next, randoms[1])?)
+                tx.save(&account)?;
+                end_sessions(tx, account.id)?;
+                record(tx, account.id, Some(source), EventKind::PasswordChanged, now, randoms[0])?;
+                Ok::<_, Error>(begin(tx, &next, randoms[1])?)
             })
             .await?;
         Ok(token)

@@ -13,8 +13,6 @@ use crate::{
     store::{
         access::{Read, Write},
         error::StoreError,
-        rows,
-        table::Table,
     },
 };
 use jiff::Timestamp;
@@ -31,9 +29,9 @@ impl Accounts {
         let found = self
             .context
             .store
-            .read(|rows| {
-                let Some(session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? else { return Ok(None) };
-                Ok::<_, Error>(active_account(rows, session.account).ok().map(|account| (session, account)))
+            .read(|tx| {
+                let Some(session) = tx.browser_sessions().get(&hash)? else { return Ok(None) };
+                Ok::<_, Error>(active_account(tx, session.account).ok().map(|account| (session, account)))
             })
             .await?;
         if found.as_ref().is_some_and(|(session, _)| !session.is_live(now)) {
@@ -45,10 +43,10 @@ impl Accounts {
         {
             self.context
                 .store
-                .write(move |rows| {
-                    if let Some(mut session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? {
+                .write(move |tx| {
+                    if let Some(mut session) = tx.browser_sessions().get(&hash)? {
                         session.seen_at = now;
-                        rows::save(rows, &session)?;
+                        tx.save(&session)?;
                     }
                     Ok::<_, Error>(())
                 })
@@ -62,10 +60,10 @@ impl Accounts {
         let hash = self.session_hash(token);
         self.context
             .store
-            .write(move |rows| {
-                rows.takes_away();
-                if let Some(session) = rows::load::<BrowserSession>(rows, hash.as_bytes())? {
-                    rows::erase(rows, &session);
+            .write(move |tx| {
+                tx.takes_away();
+                if let Some(session) = tx.browser_sessions().get(&hash)? {
+                    tx.erase(&session);
                 }
                 Ok::<_, Error>(())
             })
@@ -88,23 +86,23 @@ pub fn session_of(account: AccountId, token: Digest, source: Source, now: Timest
 }
 
 /// Ends all of an account's program sessions, within the caller's transaction: a new password, "sign out everywhere".
-pub(super) fn end_all(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
-    for session in rows::account_program_sessions(rows, account)? {
-        rows::erase(rows, &session);
+pub(super) fn end_all(tx: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    for session in tx.program_sessions().of_account(account)? {
+        tx.erase(&session);
     }
     Ok(())
 }
 
-pub fn sessions_of(rows: &(impl Read + ?Sized), account: AccountId) -> Result<Vec<BrowserSession>, StoreError> {
-    rows::all(rows, Table::AccountSessions, &rows::entry(&[&account.to_string(), ""]))
+pub fn sessions_of(tx: &dyn Read, account: AccountId) -> Result<Vec<BrowserSession>, StoreError> {
+    tx.browser_sessions().of_account(account)
 }
 
 /// Ends all that is signed in to an account, within the caller's transaction.
-pub fn end_sessions(rows: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
-    rows.takes_away();
-    for session in sessions_of(rows, account)? {
-        rows::erase(rows, &session);
+pub fn end_sessions(tx: &mut dyn Write, account: AccountId) -> Result<(), StoreError> {
+    tx.takes_away();
+    for session in sessions_of(tx, account)? {
+        tx.erase(&session);
     }
-    end_tickets(rows, account)?;
-    end_all(rows, account)
+    end_tickets(tx, account)?;
+    end_all(tx, account)
 }

@@ -20,7 +20,7 @@ use crate::{
         errors::OpenError,
         throttle::{charge_throttles, check_throttles},
     },
-    store::{error::StoreError, rows},
+    store::error::StoreError,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -29,7 +29,7 @@ const SETUP_TTL: SignedDuration = SignedDuration::from_hours(1);
 impl Accounts {
     /// Whether somebody runs this deployment already.
     pub async fn has_operator(&self) -> Result<bool, StoreError> {
-        Ok(self.context.store.read(|rows| rows::meta::<bool>(rows, OPERATOR)).await?.unwrap_or(false))
+        Ok(self.context.store.read(|tx| tx.setting::<bool>(OPERATOR)).await?.unwrap_or(false))
     }
 
     /// A set-up code, if there is no operator yet: for the first start to print.
@@ -69,9 +69,9 @@ impl Accounts {
         let (right, limits) = (taken.is_some(), Throttle::setup_codes(&source, round));
         self.context
             .store
-            .write(move |rows| {
-                check_throttles(rows, &limits, now, "too many wrong set-up codes: wait an hour, or restart the server")?;
-                if right { Ok(Ok(())) } else { charge_throttles(rows, &limits, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
+            .write(move |tx| {
+                check_throttles(tx, &limits, now, "too many wrong set-up codes: wait an hour, or restart the server")?;
+                if right { Ok(Ok(())) } else { charge_throttles(tx, &limits, now).map(|()| Err(Error::WrongCode)).map_err(Error::from) }
             })
             .await??;
         let account = self.create(NewAccount { operator: true, first: true, ..NewAccount::of(email, password, source) }).await?;

@@ -1,9 +1,6 @@
 //! The one-time code that makes the operator account, in memory.
 
-use crate::{
-    domain::digest::Digest,
-    store::{changes::Changed, rows, table::Table},
-};
+use crate::{domain::digest::Digest, store::changes::Changed};
 use jiff::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,8 +41,8 @@ impl Setup {
     /// holds even where whoever set up left before the answer.
     pub fn follow(&self, changed: &Changed<'_>) {
         let operator = match changed {
-            Changed::Rows(rows) => rows.iter().any(|row| Table::Meta.own(&row.key) == Some(OPERATOR.as_bytes())),
-            Changed::Everything(rows) => rows::meta::<bool>(*rows, OPERATOR).is_ok_and(|is| is == Some(true)),
+            Changed::Rows(rows) => rows.iter().any(|row| row.is_setting(OPERATOR)),
+            Changed::Everything(rows) => rows.setting::<bool>(OPERATOR).is_ok_and(|is| is == Some(true)),
         };
         if operator {
             *self.state() = State::Closed;

@@ -33,7 +33,6 @@ use crate::{
     store::{
         access::{Read, Write},
         error::StoreError,
-        rows,
     },
 };
 use jiff::Timestamp;
@@ -56,10 +55,10 @@ impl Accounts {
         let known = self
             .context
             .store
-            .read(|rows| {
-                let known = is_known_at(rows, &email, &source, now)?;
-                check_throttles(rows, &Throttle::logins(email.as_str(), &source, known), now, TOO_MANY)?;
-                check_throttles(rows, &[Throttle::refused_logins(email.as_str(), &source, known)], now, TOO_MANY)?;
+            .read(|tx| {
+                let known = is_known_at(tx, &email, &source, now)?;
+                check_throttles(tx, &Throttle::logins(email.as_str(), &source, known), now, TOO_MANY)?;
+                check_throttles(tx, &[Throttle::refused_logins(email.as_str(), &source, known)], now, TOO_MANY)?;
                 Ok::<_, Error>(known)
             })
             .await?;
@@ -71,11 +70,11 @@ impl Accounts {
         let account = self
             .context
             .store
-            .write(move |rows| {
-                check_throttles(rows, &limits, now, TOO_MANY)?;
-                check_throttles(rows, &refused, now, TOO_MANY)?;
-                charge_throttles(rows, &limits, now)?;
-                Ok::<_, Error>(rows::account_by_email(rows, &whose)?.filter(|account| account.disabled_at.is_none()))
+            .write(move |tx| {
+                check_throttles(tx, &limits, now, TOO_MANY)?;
+                check_throttles(tx, &refused, now, TOO_MANY)?;
+                charge_throttles(tx, &limits, now)?;
+                Ok::<_, Error>(tx.accounts().by_email(&whose)?.filter(|account| account.disabled_at.is_none()))
             })
             .await?;
         let right = password_matches(place, account.as_ref(), password).await?;
@@ -87,9 +86,9 @@ impl Accounts {
         let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
         self.context
             .store
-            .write(move |rows| {
-                rows::charge(rows, &wrong, now)?;
-                id.map_or(Ok(()), |id| record(rows, id, Some(source), EventKind::SignInRefused, now, random))
+            .write(move |tx| {
+                tx.charge(&wrong, now)?;
+                id.map_or(Ok(()), |id| record(tx, id, Some(source), EventKind::SignInRefused, now, random))
             })
             .await?;
         Err(Error::WrongPassword)
@@ -112,16 +111,16 @@ impl Accounts {
         let now = self.context.runtime.now();
         self.context
             .store
-            .write(move |rows| {
-                check_throttles(rows, &limits, now, TOO_MANY)?;
-                Ok::<_, Error>(rows::charge(rows, &limits[0], now)?)
+            .write(move |tx| {
+                check_throttles(tx, &limits, now, TOO_MANY)?;
+                Ok::<_, Error>(tx.charge(&limits[0], now)?)
             })
             .await?;
         if password_matches(place, Some(account), password).await? {
             return Ok(());
         }
         let now = self.context.runtime.now();
-        self.context.store.write(move |rows| rows::charge(rows, &wrong, now)).await?;
+        self.context.store.write(move |tx| tx.charge(&wrong, now)).await?;
         Err(Error::WrongPassword)
     }
 
@@ -133,9 +132,9 @@ impl Accounts {
         let proven = proven.clone();
         self.context
             .store
-            .write(move |rows| {
-                still_proven(rows, &proven)?;
-                Ok::<_, Error>(begin(rows, &session, random)?)
+            .write(move |tx| {
+                still_proven(tx, &proven)?;
+                Ok::<_, Error>(begin(tx, &session, random)?)
             })
             .await?;
         Ok(token)
@@ -143,35 +142,35 @@ impl Accounts {
 }
 
 /// What was proven may no longer be the password: the account as it is now, if it is.
-pub fn still_proven(rows: &dyn Read, proven: &Account) -> Result<Account, Error> {
-    let account = active_account(rows, proven.id).map_err(|_| Error::WrongPassword)?;
+pub fn still_proven(tx: &dyn Read, proven: &Account) -> Result<Account, Error> {
+    let account = active_account(tx, proven.id).map_err(|_| Error::WrongPassword)?;
     if account.password == proven.password { Ok(account) } else { Err(Error::WrongPassword) }
 }
 
 /// Begins a browser's session, within the caller's transaction.
-pub fn begin(rows: &mut dyn Write, session: &BrowserSession, random: [u8; 16]) -> Result<(), StoreError> {
-    rows::save(rows, session)?;
-    remember_place(rows, session.account, &session.source, session.created_at)?;
-    record(rows, session.account, Some(session.source), EventKind::SignedIn, session.created_at, random)
+pub fn begin(tx: &mut dyn Write, session: &BrowserSession, random: [u8; 16]) -> Result<(), StoreError> {
+    tx.save(session)?;
+    remember_place(tx, session.account, &session.source, session.created_at)?;
+    record(tx, session.account, Some(session.source), EventKind::SignedIn, session.created_at, random)
 }
 
 /// Notes that an account was signed in to from there.
-pub fn remember_place(rows: &mut dyn Write, account: AccountId, source: &Source, now: Timestamp) -> Result<(), StoreError> {
-    let mut places = rows::known_places(rows, account)?.unwrap_or_else(|| KnownPlaces::none(account));
+pub fn remember_place(tx: &mut dyn Write, account: AccountId, source: &Source, now: Timestamp) -> Result<(), StoreError> {
+    let mut places = tx.known_places().of_account(account)?.unwrap_or_else(|| KnownPlaces::none(account));
     places.add(source, now);
-    rows::save(rows, &places)
+    tx.save(&places)
 }
 
 /// Whether the account was signed in to from there before. This computer is known to every account, also to those that
 /// are none.
-fn is_known_at(rows: &dyn Read, email: &Email, source: &Source, now: Timestamp) -> Result<bool, StoreError> {
+fn is_known_at(tx: &dyn Read, email: &Email, source: &Source, now: Timestamp) -> Result<bool, StoreError> {
     if source.is_this_computer() {
         return Ok(true);
     }
-    let Some(account) = rows::account_by_email(rows, email)? else { return Ok(false) };
-    let remembered = rows::known_places(rows, account.id)?.is_some_and(|places| places.hold(source, now));
+    let Some(account) = tx.accounts().by_email(email)? else { return Ok(false) };
+    let remembered = tx.known_places().of_account(account.id)?.is_some_and(|places| places.hold(source, now));
     // Sessions from before places were remembered.
-    let open = || sessions_of(rows, account.id);
+    let open = || sessions_of(tx, account.id);
     Ok(remembered || open()?.iter().any(|session| session.is_live(now) && KnownPlaces::are_one(&session.source, source)))
 }
 

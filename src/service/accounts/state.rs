@@ -1,10 +1,13 @@
 //! What accounts take beside the store.
 
-use crate::service::{
-    access_token::SessionTokens,
-    accounts::{hash_queue::Hashing, setup_code::Setup},
-    context::Context,
-    latest_time::LatestTime,
+use crate::{
+    domain::id::{AccountId, EventId},
+    service::{
+        access_token::SessionTokens,
+        accounts::{hash_queue::Hashing, setup_code::Setup},
+        context::Context,
+        latest_time::LatestTime,
+    },
 };
 use std::sync::{Arc, Mutex};
 
@@ -27,9 +30,9 @@ pub struct Accounts {
 #[derive(Default)]
 pub struct ActivitySweep(pub(super) Mutex<Steps>);
 
-#[derive(Default, Clone)]
+#[derive(Default, Clone, Copy)]
 pub struct Steps {
-    pub(super) after: Option<Vec<u8>>,
-    pub(super) account: Vec<u8>,
+    pub(super) after: Option<(AccountId, EventId)>,
+    pub(super) account: Option<AccountId>,
     pub(super) seen: usize,
 }

@@ -15,7 +15,6 @@ use crate::{
         accounts::state::Accounts,
         fresh_sign_in::{must_be_fresh, signed_in},
     },
-    store::rows,
 };
 
 impl Accounts {
@@ -32,7 +31,7 @@ impl Accounts {
         source: Source,
     ) -> Result<BrowserSession, Error> {
         let (token, now) = (session.token, self.context.runtime.now());
-        let (session, account) = self.context.store.read(|rows| signed_in(rows, token, now)).await?;
+        let (session, account) = self.context.store.read(|tx| signed_in(tx, token, now)).await?;
         let stale = must_be_fresh(&session, &account, now);
         let password = match (stale, password) {
             (Ok(()), _) => return Ok(session),
@@ -43,10 +42,10 @@ impl Accounts {
         let now = self.context.runtime.now();
         self.context
             .store
-            .write(move |rows| {
-                let (mut session, _) = signed_in(rows, token, now)?;
+            .write(move |tx| {
+                let (mut session, _) = signed_in(tx, token, now)?;
                 session.authenticated_at = now;
-                rows::save(rows, &session)?;
+                tx.save(&session)?;
                 Ok::<_, Error>(session)
             })
             .await

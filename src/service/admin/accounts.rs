@@ -17,11 +17,7 @@ use crate::{
         fresh_sign_in::{must_be_fresh, signed_in},
         record_event::record,
     },
-    store::{
-        access::{Order, Write},
-        rows,
-        table::Table,
-    },
+    store::access::Write,
 };
 use jiff::Timestamp;
 
@@ -66,26 +62,23 @@ impl Admin {
         let now = self.context.runtime.now();
         self.context
             .store
-            .read(|rows| {
+            .read(|tx| {
                 let (mut accounts, mut looked_at) = (Vec::new(), 0);
                 let mut after = cursor;
                 loop {
-                    let at = after.map(|id| id.to_string().into_bytes());
-                    let page = rows.scan(Table::Accounts, &[], at.as_deref(), Order::Descending, MAX_PAGE)?;
-                    let end = page.len() < MAX_PAGE;
-                    for (key, _) in page {
-                        let Some(account) = rows::load::<Account>(rows, key)? else { continue };
+                    let page = tx.accounts().list(after, MAX_PAGE)?;
+                    for account in page.rows {
                         let fits = fits(&account);
                         // One that is left over shows that there is another page.
                         if fits && accounts.len() == limit || looked_at == SCAN {
                             return Ok(AccountList { accounts, next_cursor: after.map(|id| id.to_string()) });
                         }
                         if fits {
-                            accounts.push(view(rows, &account, now)?);
+                            accounts.push(view(tx, &account, now)?);
                         }
                         (after, looked_at) = (Some(account.id), looked_at + 1);
                     }
-                    if end {
+                    if page.is_last {
                         return Ok::<_, Error>(AccountList { accounts, next_cursor: None });
                     }
                 }
@@ -110,13 +103,13 @@ impl Admin {
         let by = by.map(|session| session.token);
         self.context
             .store
-            .write(move |rows| {
+            .write(move |tx| {
                 // An operator who is none any more finds what everybody finds there.
-                let by = by.map(|session| signed_in(rows, session, now)).transpose()?;
+                let by = by.map(|session| signed_in(tx, session, now)).transpose()?;
                 if by.as_ref().is_some_and(|(_, operator)| !operator.operator) {
                     return Err(Error::NoRoute);
                 }
-                let mut account = named(rows, &name)?.ok_or_else(|| Error::not_found("account"))?;
+                let mut account = named(tx, &name)?.ok_or_else(|| Error::not_found("account"))?;
                 if let Some((session, operator)) = &by
                     && gives(&config, &account, &change)
                 {
@@ -128,11 +121,11 @@ impl Admin {
                         detail: "you can't disable your own account here: countersign accounts disable".to_owned(),
                     });
                 }
-                if let Some(what) = apply(rows, &mut account, &change, now)? {
-                    rows::save(rows, &account)?;
-                    record(rows, account.id, None, what, now, random)?;
+                if let Some(what) = apply(tx, &mut account, &change, now)? {
+                    tx.save(&account)?;
+                    record(tx, account.id, None, what, now, random)?;
                 }
-                Ok::<_, Error>(view(rows, &account, now)?)
+                Ok::<_, Error>(view(tx, &account, now)?)
             })
             .await
     }
@@ -149,7 +142,7 @@ fn gives(config: &Config, account: &Account, change: &AccountChange) -> bool {
     }
 }
 
-fn apply(rows: &mut dyn Write, account: &mut Account, change: &AccountChange, now: Timestamp) -> Result<Option<EventKind>, Error> {
+fn apply(tx: &mut dyn Write, account: &mut Account, change: &AccountChange, now: Timestamp) -> Result<Option<EventKind>, Error> {
     Ok(match change {
         AccountChange::Plan(plan) if account.plan != *plan => {
             account.plan = plan.clone();
@@ -161,7 +154,7 @@ fn apply(rows: &mut dyn Write, account: &mut Account, change: &AccountChange, no
         }
         AccountChange::Disable if account.disabled_at.is_none() => {
             account.disabled_at = Some(now);
-            end_sessions(rows, account.id)?;
+            end_sessions(tx, account.id)?;
             Some(EventKind::AccountDisabled)
         }
         AccountChange::Enable if account.disabled_at.is_some() => {

@@ -17,12 +17,10 @@ use crate::{
         record_event::record,
     },
     store::{
-        access::Order,
         backup::{self, BackupError, Manifest},
         check::{self, Report},
         error::StoreError,
-        rows,
-        table::Table,
+        row,
     },
 };
 use std::path::PathBuf;
@@ -38,7 +36,7 @@ impl Admin {
     /// [`Error::Conflict`] says what is wrong with the directory.
     pub async fn backup(&self, dir: PathBuf) -> Result<Manifest, Error> {
         let id = blake3::Hash::from_bytes(self.context.runtime.bytes()).to_hex()[..32].to_owned();
-        let snapshot = self.context.store.snapshot(rows::encode(&JournalEntry::Backup { id: id.clone() })?).await?;
+        let snapshot = self.context.store.snapshot(row::encode(&JournalEntry::Backup { id: id.clone() })?).await?;
         let manifest = Manifest::new(SCHEMA, id, self.context.runtime.now(), snapshot.journal, self.context.secret.ids());
         let seals = self.context.secret.seals(Purpose::SealBackup);
         let stop = CancellationToken::new();
@@ -54,7 +52,7 @@ impl Admin {
 
     /// Looks at every row, for `doctor`. Takes as long as reading the whole store does.
     pub async fn check(&self) -> Result<Report, StoreError> {
-        self.context.store.read(|rows| check::check(rows)).await
+        self.context.store.read(|tx| check::check(tx)).await
     }
 
     /// Lets a disabled key work again; without `id` all that a restore suspended. Returns how many.
@@ -67,16 +65,16 @@ impl Admin {
         let (now, random, actor) = (self.context.runtime.now(), self.context.runtime.bytes(), actor.clone());
         self.context
             .store
-            .write(move |rows| {
-                let actor = actor.now(rows, now)?;
-                let mut key = rows::key(rows, id)?.filter(|key| actor.may_resume(key)).ok_or_else(|| Error::not_found("key"))?;
+            .write(move |tx| {
+                let actor = actor.now(tx, now)?;
+                let mut key = tx.keys().get(id)?.filter(|key| actor.may_resume(key)).ok_or_else(|| Error::not_found("key"))?;
                 if key.disabled_at.is_none() {
                     return Ok(0);
                 }
-                may_enable(rows, &actor, &key, now)?;
+                may_enable(tx, &actor, &key, now)?;
                 key.resume();
-                rows::save(rows, &key)?;
-                record(rows, key.account, Some(source), EventKind::KeyResumed { key: id, name: key.name }, now, random)?;
+                tx.save(&key)?;
+                record(tx, key.account, Some(source), EventKind::KeyResumed { key: id, name: key.name }, now, random)?;
                 Ok::<_, Error>(1)
             })
             .await
@@ -94,21 +92,20 @@ impl Admin {
     }
 
     async fn resume_those_that_may(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
-        let (mut after, mut resumed) = (None::<Vec<u8>>, 0);
+        let (mut after, mut resumed) = (None, 0);
         loop {
-            let page = self.context.store.read(|rows| rows.scan(Table::Keys, &[], after.as_deref(), Order::Ascending, BATCH)).await?;
-            for (_, bytes) in &page {
-                let key = rows::decode::<Key>(bytes)?;
-                if key.disabled_reason.as_deref() == Some(RESTORED) && actor.may_resume(&key) {
+            let page = self.context.store.read(|tx| tx.keys().oldest_first(after, BATCH)).await?;
+            for key in &page.rows {
+                if key.disabled_reason.as_deref() == Some(RESTORED) && actor.may_resume(key) {
                     resumed += match Box::pin(self.resume_keys(actor, Some(key.id), source)).await {
                         Err(Error::Conflict { .. }) => 0,
                         done => done?,
                     };
                 }
             }
-            match page.into_iter().next_back() {
-                Some((last, _)) => after = Some(last),
-                None => return Ok(resumed),
+            match page.rows.last() {
+                Some(last) if !page.is_last => after = Some(last.id),
+                _ => return Ok(resumed),
             }
         }
     }

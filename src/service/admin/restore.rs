@@ -18,14 +18,15 @@ use crate::{
         errors::OpenError,
     },
     store::{
-        access::{Order, Write},
+        access::Write,
         backup::{self, BackupError, Manifest},
         check,
         error::StoreError,
         handle::Store,
         journal::{self, Head},
-        rows::{self, Row},
-        table::{self, Table},
+        row,
+        tables::settings::JOURNAL,
+        walk::edit_all,
     },
 };
 use jiff::Timestamp;
@@ -114,7 +115,7 @@ pub fn losses(manifest: &Manifest, journal: &Path, seals: Option<&Seals>) -> Res
 /// Compares the journal with what the store knows of it. One whose end was cut off, or another in its place, is noted as a
 /// gap in it: no backup made before is restored as if nothing were missing.
 pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Timestamp) -> Result<(), StoreError> {
-    let Some(known) = store.read(|rows| rows::meta::<Head>(rows, table::JOURNAL)).await? else { return Ok(()) };
+    let Some(known) = store.read(|tx| tx.setting::<Head>(JOURNAL)).await? else { return Ok(()) };
     let lines = journal::read(journal, Some(seals))?;
     if journal::goes_on_from(&lines, &known) {
         return Ok(());
@@ -131,10 +132,10 @@ pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Ti
         );
     }
     store
-        .write(move |rows| {
-            rows.remove(Table::Meta, table::JOURNAL.as_bytes());
+        .write(move |tx| {
+            tx.erase_setting(JOURNAL);
             if gap {
-                rows.note(rows::encode(&JournalEntry::Gap { at: now })?);
+                tx.note(row::encode(&JournalEntry::Gap { at: now })?);
             }
             Ok::<_, StoreError>(())
         })
@@ -154,12 +155,12 @@ pub async fn revoke_again(store: &Store, journal: &Path, seals: &Seals) -> Resul
             _ => None,
         })
         .collect();
-    let again = move |rows: &mut dyn Write| {
+    let again = move |tx: &mut dyn Write| {
         let mut count = 0;
         for loss in &revoked {
-            if let Some(mut key) = rows::key(rows, loss.id)?.filter(|key| key.revoked.is_none()) {
+            if let Some(mut key) = tx.keys().get(loss.id)?.filter(|key| key.revoked.is_none()) {
                 key.apply(loss);
-                rows::save(rows, &key)?;
+                tx.save(&key)?;
                 count += 1;
             }
         }
@@ -184,24 +185,15 @@ pub async fn fill(
             break;
         }
         restored.rows += page.len() as u64;
-        let put = move |rows: &mut dyn Write| {
-            for (full_key, value) in page.iter() {
-                let table = Table::of(full_key)?;
-                if table.is_backed_up() {
-                    rows.put(table, &full_key[1..], value.clone());
-                }
-            }
-            Ok::<_, StoreError>(())
-        };
-        store.write(put).await?;
+        store.write(move |tx| backup::put(tx, &page)).await?;
     }
     migrations::migrate(store, MIGRATIONS).await?;
     let suspend = losses.is_none();
     if suspend {
         // A journal that begins now begins.
         store
-            .write(|rows| {
-                rows.remove(Table::Meta, table::JOURNAL.as_bytes());
+            .write(|tx| {
+                tx.erase_setting(JOURNAL);
                 Ok::<_, StoreError>(())
             })
             .await?;
@@ -210,7 +202,7 @@ pub async fn fill(
     restored.taken_away = losses.iter().filter(|loss| matches!(loss, JournalEntry::Key(_) | JournalEntry::Account(_))).count();
     for batch in losses.chunks(BATCH) {
         let batch = batch.to_vec();
-        store.write(move |rows| batch.iter().try_for_each(|loss| take_away(rows, loss))).await?;
+        store.write(move |tx| batch.iter().try_for_each(|loss| take_away(tx, loss))).await?;
     }
     restored.approvals_ended = edit_all::<Grant>(store, move |_, grant| {
         let ends = grant.key.is_none() && grant.ended_at.is_none();
@@ -218,13 +210,13 @@ pub async fn fill(
         Ok(ends)
     })
     .await?;
-    restored.suspended = edit_all::<Key>(store, move |rows, key| {
+    restored.suspended = edit_all::<Key>(store, move |tx, key| {
         key.redeliverable = None;
         if let (Some(revocation), Origin::Agent { grant, .. }) = (&key.revoked, &key.origin)
-            && let Some(mut grant) = rows::grant(rows, *grant)?
+            && let Some(mut grant) = tx.grants().get(*grant)?
         {
             grant.ended_at.get_or_insert(revocation.at);
-            rows::save(rows, &grant)?;
+            tx.save(&grant)?;
         }
         let suspends = suspend && key.is_active(now);
         if suspends {
@@ -236,54 +228,28 @@ pub async fn fill(
     if suspend {
         restored.passwords_void = edit_all::<Account>(store, |_, account| Ok(account.password.take().is_some())).await?;
     }
-    let report = store.read(|rows| check::check(rows)).await?;
+    let report = store.read(|tx| check::check(tx)).await?;
     match report.told.first() {
         Some(fault) => Err(RestoreError::Faulty(fault.clone())),
         None => Ok(restored),
     }
 }
 
-fn take_away(rows: &mut dyn Write, loss: &JournalEntry) -> Result<(), StoreError> {
+fn take_away(tx: &mut dyn Write, loss: &JournalEntry) -> Result<(), StoreError> {
     match loss {
         JournalEntry::Key(loss) => {
-            if let Some(mut key) = rows::key(rows, loss.id)? {
+            if let Some(mut key) = tx.keys().get(loss.id)? {
                 key.apply(loss);
-                rows::save(rows, &key)?;
+                tx.save(&key)?;
             }
         }
         JournalEntry::Account(loss) => {
-            if let Some(mut account) = rows::account(rows, loss.id)? {
+            if let Some(mut account) = tx.accounts().get(loss.id)? {
                 account.apply(loss);
-                rows::save(rows, &account)?;
+                tx.save(&account)?;
             }
         }
         JournalEntry::Backup { .. } | JournalEntry::Gap { .. } => {}
     }
     Ok(())
-}
-
-/// Edits every row of a type, a batch at a time. Returns for how many `edit` said yes.
-async fn edit_all<R: Row>(
-    store: &Store,
-    edit: impl Fn(&mut dyn Write, &mut R) -> Result<bool, StoreError> + Copy + Send + 'static,
-) -> Result<u64, StoreError> {
-    let (mut after, mut edited) = (None::<Vec<u8>>, 0);
-    loop {
-        let from = after.take();
-        let batch = move |rows: &mut dyn Write| {
-            let (page, mut count) = (rows.scan(R::TABLE, &[], from.as_deref(), Order::Ascending, BATCH)?, 0);
-            for (_, bytes) in &page {
-                let mut row = rows::decode::<R>(bytes)?;
-                count += u64::from(edit(rows, &mut row)?);
-                rows::save(rows, &row)?;
-            }
-            Ok::<_, StoreError>((page.into_iter().next_back().map(|(key, _)| key), count))
-        };
-        let (last, count) = store.write(batch).await?;
-        edited += count;
-        match last {
-            Some(_) => after = last,
-            None => return Ok(edited),
-        }
-    }
 }

@@ -2,18 +2,9 @@
 
 use crate::{
     api::{error::Error, usage::UsageDays},
-    domain::{
-        daily_count::{CountedEvent, DailyCount},
-        key::Key,
-        usage::date,
-    },
+    domain::{daily_count::CountedEvent, usage::date},
     service::admin::state::Admin,
-    store::{
-        access::{Order, Read},
-        error::StoreError,
-        rows,
-        table::Table,
-    },
+    store::{access::Read, error::StoreError},
 };
 use jiff::{Timestamp, ToSpan, civil::Date};
 
@@ -24,7 +15,7 @@ pub const DAYS: u16 = 30;
 const BATCH: usize = 1000;
 
 /// Nobody waits for a count past this.
-const MOST: usize = 100_000;
+const MAX_COUNTED: usize = 100_000;
 
 /// How many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +51,11 @@ impl Admin {
         let usage = self.verifier.usage_of_all(DAYS).await?;
         self.context
             .store
-            .read(|rows| {
+            .read(|tx| {
                 Ok(Overview {
-                    accounts: count(rows, Table::Emails, |_| Ok(true))?,
-                    active_keys: count(rows, Table::Keys, |row| Ok(rows::decode::<Key>(row)?.is_active(now)))?,
-                    decisions: decisions(rows, now)?,
+                    accounts: counted(tx.accounts().count(MAX_COUNTED)?),
+                    active_keys: active_keys(tx, now)?,
+                    decisions: decisions(tx, now)?,
                     usage,
                 })
             })
@@ -72,29 +63,30 @@ impl Admin {
     }
 }
 
-fn count(rows: &dyn Read, table: Table, counts: impl Fn(&[u8]) -> Result<bool, StoreError>) -> Result<Count, StoreError> {
-    let (mut found, mut after) = (0, None::<Vec<u8>>);
+/// Exactly, up to where nobody waits for a count.
+fn counted(found: usize) -> Count {
+    if found < MAX_COUNTED { Count::Exactly(found) } else { Count::AtLeast(found) }
+}
+
+/// Whether a key works depends on the time, so each is looked at.
+fn active_keys(tx: &dyn Read, now: Timestamp) -> Result<Count, StoreError> {
+    let (mut found, mut after) = (0, None);
     loop {
-        let page = rows.scan(table, &[], after.as_deref(), Order::Ascending, BATCH)?;
-        for (_, row) in &page {
-            found += usize::from(counts(row)?);
-        }
-        after = match page.last() {
-            Some((key, _)) if page.len() == BATCH => Some(key.clone()),
-            _ => return Ok(Count::Exactly(found)),
-        };
-        if found >= MOST {
-            return Ok(Count::AtLeast(found));
+        let page = tx.keys().oldest_first(after, BATCH)?;
+        found += page.rows.iter().filter(|key| key.is_active(now)).count();
+        match page.rows.last() {
+            Some(last) if !page.is_last && found < MAX_COUNTED => after = Some(last.id),
+            _ => return Ok(counted(found)),
         }
     }
 }
 
-fn decisions(rows: &dyn Read, now: Timestamp) -> Result<Vec<DecisionsDay>, StoreError> {
+fn decisions(tx: &dyn Read, now: Timestamp) -> Result<Vec<DecisionsDay>, StoreError> {
     let today = date(now);
     let mut days = Vec::with_capacity(usize::from(DAYS));
     for back in (0..i64::from(DAYS)).rev() {
         let Ok(date) = today.checked_sub(back.days()) else { continue };
-        let count = |what| Ok::<_, StoreError>(rows::load::<DailyCount>(rows, rows::tally_key(date, what))?.map_or(0, |tally| tally.count));
+        let count = |what| tx.daily_counts().of_day(date, what);
         days.push(DecisionsDay {
             date,
             requested: count(CountedEvent::Requested)?,

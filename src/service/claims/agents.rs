@@ -21,11 +21,7 @@ use crate::{
         keys::{lineage::revoke_with_all, list::MAX_PAGE},
         record_event::record,
     },
-    store::{
-        access::{Order, Read, Write},
-        rows,
-        table::Table,
-    },
+    store::access::{Read, Write},
 };
 use jiff::Timestamp;
 
@@ -56,23 +52,11 @@ impl Claims {
         let now = self.context.runtime.now();
         self.context
             .store
-            .read(|rows| {
-                let (index, prefix) = match account {
-                    Some(account) => (Table::AccountGrants, rows::entry(&[&account.to_string(), ""])),
-                    None => (Table::Grants, Vec::new()),
-                };
-                let after = cursor.map(|id| [prefix.clone(), id.to_string().into_bytes()].concat());
-                let entries = rows.scan(index, &prefix, after.as_deref(), Order::Descending, limit + 1)?;
-                let mut agents = Vec::with_capacity(entries.len());
-                for (entry, _) in &entries {
-                    let id = String::from_utf8_lossy(&entry[prefix.len()..]);
-                    if let Some(grant) = rows::load::<Grant>(rows, id.as_bytes())? {
-                        agents.push(self.agent_view(rows, &grant, now)?);
-                    }
-                }
-                let more = entries.len() > limit;
-                agents.truncate(limit);
-                let next_cursor = if more { agents.last().map(|last: &AgentView| last.id.to_string()) } else { None };
+            .read(|tx| {
+                let grants = tx.grants().list(account, cursor, limit + 1)?.rows;
+                let shown = grants.iter().take(limit);
+                let agents = shown.map(|grant| self.agent_view(tx, grant, now)).collect::<Result<Vec<_>, _>>()?;
+                let next_cursor = if grants.len() > limit { agents.last().map(|last| last.id.to_string()) } else { None };
                 Ok(AgentList { agents, next_cursor })
             })
             .await
@@ -84,12 +68,12 @@ impl Claims {
     /// [`Error::NotFound`]: there is none, or it is another account's. [`Error::Forbidden`]: a key asks.
     pub async fn get_agent(&self, actor: &Actor, id: GrantId) -> Result<AgentView, Error> {
         let (account, now) = (human(actor)?, self.context.runtime.now());
-        self.context.store.read(|rows| self.agent_view(rows, &grant_of(rows, account, id)?, now)).await
+        self.context.store.read(|tx| self.agent_view(tx, &grant_of(tx, account, id)?, now)).await
     }
 
-    fn agent_view(&self, rows: &dyn Read, grant: &Grant, now: Timestamp) -> Result<AgentView, Error> {
-        let key = grant.key.map(|key| rows::key(rows, key)).transpose()?.flatten();
-        let registration = rows::registration(rows, grant.registration)?;
+    fn agent_view(&self, tx: &dyn Read, grant: &Grant, now: Timestamp) -> Result<AgentView, Error> {
+        let key = grant.key.map(|key| tx.keys().get(key)).transpose()?.flatten();
+        let registration = tx.registrations().get(grant.registration)?;
         let state = match &key {
             Some(key) => match key.status(now) {
                 Status::Active => AgentState::Active,
@@ -103,7 +87,7 @@ impl Claims {
                 _ => AgentState::NeverCollected,
             },
         };
-        let approved_by = rows::account(rows, grant.account)?.map_or_else(String::new, |account| account.email.masked());
+        let approved_by = tx.accounts().get(grant.account)?.map_or_else(String::new, |account| account.email.masked());
         Ok(AgentView {
             id: grant.id,
             account_id: grant.account,
@@ -117,7 +101,7 @@ impl Claims {
             approved_from: grant.approved_from.map(|source| source.to_string()),
             asked_from: registration.map(|registration| registration.request().source.to_string()),
             ended_at: grant.ended_at.map(Time),
-            key: key.map(|key| self.keys.view(rows, &key, now)).transpose()?.map(Box::new),
+            key: key.map(|key| self.keys.view(tx, &key, now)).transpose()?.map(Box::new),
         })
     }
 
@@ -130,21 +114,14 @@ impl Claims {
         let keys = self
             .context
             .store
-            .write(move |rows| {
-                actor.now(rows, now)?;
-                let grant = grant_of(rows, account, id)?;
+            .write(move |tx| {
+                actor.now(tx, now)?;
+                let grant = grant_of(tx, account, id)?;
                 if grant.ended_at.is_some() {
                     return Ok(None);
                 }
-                let keys = end(rows, &grant, now)?;
-                record(
-                    rows,
-                    grant.account,
-                    Some(source),
-                    EventKind::AgentRevoked { grant: id, agent: grant.agent_name, keys },
-                    now,
-                    random,
-                )?;
+                let keys = end(tx, &grant, now)?;
+                record(tx, grant.account, Some(source), EventKind::AgentRevoked { grant: id, agent: grant.agent_name, keys }, now, random)?;
                 Ok::<_, Error>(Some(keys))
             })
             .await?;
@@ -174,16 +151,16 @@ impl Claims {
         let (now, seed, actor) = (self.context.runtime.now(), self.context.runtime.bytes::<16>(), actor.clone());
         self.context
             .store
-            .write(move |rows| {
-                actor.now(rows, now)?;
+            .write(move |tx| {
+                actor.now(tx, now)?;
                 let mut revoked = AgentsRevoked::default();
-                for grant in rows::account_grants(rows, account)?.into_iter().filter(|grant| grant.ended_at.is_none()) {
-                    let keys = end(rows, &grant, now)?;
+                for grant in tx.grants().of_account(account)?.into_iter().filter(|grant| grant.ended_at.is_none()) {
+                    let keys = end(tx, &grant, now)?;
                     revoked.agents += 1;
                     revoked.keys += keys;
                     let random = u128::from_be_bytes(seed).wrapping_add(u128::from(revoked.agents)).to_be_bytes();
                     let what = EventKind::AgentRevoked { grant: grant.id, agent: grant.agent_name, keys };
-                    record(rows, account, Some(source), what, now, random)?;
+                    record(tx, account, Some(source), what, now, random)?;
                 }
                 Ok::<_, Error>(revoked)
             })
@@ -193,8 +170,8 @@ impl Claims {
     async fn accounts_with_agents(&self) -> Result<Vec<AccountId>, Error> {
         self.context
             .store
-            .read(|rows| {
-                let grants = rows::all::<Grant>(rows, Table::AccountGrants, &[])?;
+            .read(|tx| {
+                let grants = tx.grants().by_account()?;
                 let mut accounts: Vec<_> = grants.into_iter().filter(|grant| grant.ended_at.is_none()).map(|grant| grant.account).collect();
                 accounts.dedup();
                 Ok(accounts)
@@ -212,23 +189,23 @@ fn human(actor: &Actor) -> Result<Option<AccountId>, Error> {
     }
 }
 
-fn grant_of(rows: &dyn Read, account: Option<AccountId>, id: GrantId) -> Result<Grant, Error> {
-    rows::grant(rows, id)?.filter(|grant| account.is_none_or(|own| own == grant.account)).ok_or_else(|| Error::not_found("agent"))
+fn grant_of(tx: &dyn Read, account: Option<AccountId>, id: GrantId) -> Result<Grant, Error> {
+    tx.grants().get(id)?.filter(|grant| account.is_none_or(|own| own == grant.account)).ok_or_else(|| Error::not_found("agent"))
 }
 
 /// Ends a grant, and the registration whose polls wait for a key that will not come; how many keys died.
-fn end(rows: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<u32, Error> {
-    rows.takes_away();
-    rows::save(rows, &Grant { ended_at: Some(now), ..grant.clone() })?;
+fn end(tx: &mut dyn Write, grant: &Grant, now: Timestamp) -> Result<u32, Error> {
+    tx.takes_away();
+    tx.save(&Grant { ended_at: Some(now), ..grant.clone() })?;
     let mut died = 0;
-    for key in rows::account_keys(rows, grant.account)? {
+    for key in tx.keys().of_account(grant.account)? {
         // Read again: an earlier one may have taken it along.
-        if key.origin.grant() == Some(grant.id) && rows::key(rows, key.id)?.is_some_and(|key: Key| key.revoked.is_none()) {
-            died += 1 + revoke_with_all(rows, key.id, Some("its agent was revoked".to_owned()), now)?;
+        if key.origin.grant() == Some(grant.id) && tx.keys().get(key.id)?.is_some_and(|key: Key| key.revoked.is_none()) {
+            died += 1 + revoke_with_all(tx, key.id, Some("its agent was revoked".to_owned()), now)?;
         }
     }
-    if let Some(registration @ Registration::Approved { .. }) = rows::registration(rows, grant.registration)? {
-        rows::save(rows, &registration.withdraw(now).map_err(Error::from)?)?;
+    if let Some(registration @ Registration::Approved { .. }) = tx.registrations().get(grant.registration)? {
+        tx.save(&registration.withdraw(now).map_err(Error::from)?)?;
     }
     Ok(died)
 }

@@ -21,7 +21,6 @@ use crate::{
         claims::state::Claims,
         idempotency::{Operation, Turn},
     },
-    store::{rows, table::Table},
 };
 use jiff::Timestamp;
 
@@ -45,7 +44,7 @@ impl Claims {
     /// Whether the code a registration has now can still be entered.
     pub async fn has_live_code(&self, id: RegistrationId) -> Result<bool, Error> {
         let now = self.context.runtime.now();
-        let registration = self.context.store.read(|rows| rows::registration(rows, id)).await?;
+        let registration = self.context.store.read(|tx| tx.registrations().get(id)).await?;
         Ok(matches!(registration, Some(Registration::Pending { attempt, .. }) if now < attempt.expires_at))
     }
 
@@ -81,8 +80,8 @@ impl Claims {
         let (id, interval) = self
             .context
             .store
-            .write(move |rows| {
-                let registration = rows::registration_by(rows, Table::ClaimTokens, &hash)?.ok_or(Error::InvalidClaimToken)?;
+            .write(move |tx| {
+                let registration = tx.registrations().by_claim_token(&hash)?.ok_or(Error::InvalidClaimToken)?;
                 if hint.is_some() && hint != registration.request().login_hint {
                     return Err(Error::invalid("login_hint", "must be the one you registered with"));
                 }
@@ -96,8 +95,8 @@ impl Claims {
                             Error::ClaimedOrInFlight { already: service_auth }
                         }
                     })?;
-                    rows::save(rows, &next)?;
-                    note.put(rows, Outcome::Drawn)?;
+                    tx.save(&next)?;
+                    note.put(tx, Outcome::Drawn)?;
                     next
                 };
                 match next {

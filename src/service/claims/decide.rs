@@ -28,7 +28,7 @@ use crate::{
         record_event::record,
         throttle::check_throttles,
     },
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::SignedDuration;
 use subtle::ConstantTimeEq;
@@ -64,7 +64,7 @@ impl Claims {
         if environment.is_some_and(|e| !self.context.config.offered_environments().contains(&e)) {
             return Err(Error::invalid("environment", "is not offered here"));
         }
-        let registration = self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::WrongCode)?;
+        let registration = self.context.store.read(|tx| tx.registrations().get(id)).await?.ok_or(Error::WrongCode)?;
         let (request, attempt) = registration.decidable(account_id, now)?;
         let digest = self.review_digest(account_id, request, attempt);
         if !bool::from(digest.as_bytes().ct_eq(decision.digest.as_bytes())) {
@@ -86,12 +86,12 @@ impl Claims {
         let random = self.context.runtime.bytes();
         self.context
             .store
-            .write(move |rows| {
-                let (session, account) = signed_in(rows, token, now)?;
+            .write(move |tx| {
+                let (session, account) = signed_in(tx, token, now)?;
                 if risky {
                     must_be_fresh(&session, &account, now)?;
                 }
-                let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
+                let registration = tx.registrations().get(id)?.ok_or(Error::WrongCode)?;
                 let (request, attempt) = registration.decidable(account_id, now)?;
                 if attempt.id != shown_attempt {
                     return Err(Error::ReviewChanged);
@@ -107,11 +107,11 @@ impl Claims {
                 if needs_code && typed_code != Some(attempt.code) {
                     // Eight letters more than the account had to know to come here: its own allowance is enough.
                     let limit = Throttle::wrong_codes(account_id);
-                    check_throttles(rows, std::slice::from_ref(&limit), now, TOO_MANY_CODES)?;
-                    rows::charge(rows, &limit, now)?;
+                    check_throttles(tx, std::slice::from_ref(&limit), now, TOO_MANY_CODES)?;
+                    tx.charge(&limit, now)?;
                     return Ok(Err(Error::WrongCode));
                 }
-                check_key_quota(rows, account_id, max_active, None, now)?;
+                check_key_quota(tx, account_id, max_active, None, now)?;
                 let approval = Approval {
                     grant: grant_id,
                     account: account_id,
@@ -123,24 +123,21 @@ impl Claims {
                     salt,
                 };
                 let agent = request.agent_name.clone();
-                rows::save(
-                    rows,
-                    &Grant {
-                        id: grant_id,
-                        account: account_id,
-                        registration: id,
-                        agent_name: agent.clone(),
-                        approved_at: now,
-                        approved_from: Some(source),
-                        scopes: approval.scopes.clone(),
-                        environment: Some(approval.environment),
-                        key: None,
-                        ended_at: None,
-                    },
-                )?;
-                rows::save(rows, &registration.approve(approval, now)?)?;
-                rows::count(rows, CountedEvent::Approved, now)?;
-                record(rows, account_id, Some(source), EventKind::Approved { registration: id, grant: grant_id, agent }, now, random)?;
+                tx.save(&Grant {
+                    id: grant_id,
+                    account: account_id,
+                    registration: id,
+                    agent_name: agent.clone(),
+                    approved_at: now,
+                    approved_from: Some(source),
+                    scopes: approval.scopes.clone(),
+                    environment: Some(approval.environment),
+                    key: None,
+                    ended_at: None,
+                })?;
+                tx.save(&registration.approve(approval, now)?)?;
+                tx.count_event(CountedEvent::Approved, now)?;
+                record(tx, account_id, Some(source), EventKind::Approved { registration: id, grant: grant_id, agent }, now, random)?;
                 Ok::<_, Error>(Ok(()))
             })
             .await?
@@ -169,25 +166,25 @@ impl Claims {
         let hint_rule = self.context.config.claim.login_hint;
         self.context
             .store
-            .write(move |rows| {
-                rows.takes_away();
-                let (_, decider) = signed_in(rows, token, now)?;
-                let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
+            .write(move |tx| {
+                tx.takes_away();
+                let (_, decider) = signed_in(tx, token, now)?;
+                let registration = tx.registrations().get(id)?.ok_or(Error::WrongCode)?;
                 let (request, _) = registration.decidable(account, now)?;
                 check_hint(hint_rule, &decider, request)?;
                 let (agent, from) = (registration.request().agent_name.clone(), registration.request().source);
                 let what = if disown {
                     // Of this computer the address says nothing: everything here comes from it.
                     if !from.is_this_computer() {
-                        rows::flag(rows, &from, after(now, FLAG_RETENTION).as_second());
+                        tx.flag(&from, after(now, FLAG_RETENTION).as_second())?;
                     }
                     EventKind::Disowned { registration: id, agent, from }
                 } else {
                     EventKind::Denied { registration: id, agent }
                 };
-                rows::save(rows, &registration.deny(account, now)?)?;
-                rows::count(rows, CountedEvent::Denied, now)?;
-                Ok::<_, Error>(record(rows, account, Some(source), what, now, random)?)
+                tx.save(&registration.deny(account, now)?)?;
+                tx.count_event(CountedEvent::Denied, now)?;
+                Ok::<_, Error>(record(tx, account, Some(source), what, now, random)?)
             })
             .await
     }
@@ -200,10 +197,10 @@ impl Claims {
         let (now, account, token) = (self.context.runtime.now(), session.account, session.token);
         self.context
             .store
-            .write(move |rows| {
-                signed_in(rows, token, now)?;
-                let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
-                Ok::<_, Error>(rows::save(rows, &registration.release(account, now)?)?)
+            .write(move |tx| {
+                signed_in(tx, token, now)?;
+                let registration = tx.registrations().get(id)?.ok_or(Error::WrongCode)?;
+                Ok::<_, Error>(tx.save(&registration.release(account, now)?)?)
             })
             .await
     }
@@ -214,9 +211,9 @@ impl Claims {
     /// [`Error::WrongCode`]: this account decided no such registration.
     pub async fn decision(&self, session: &BrowserSession, id: RegistrationId) -> Result<Registration, Error> {
         let (account, token, now) = (session.account, session.token, self.context.runtime.now());
-        let read = |rows: &dyn Read| {
-            signed_in(rows, token, now)?;
-            Ok::<_, Error>(rows::registration(rows, id)?)
+        let read = |tx: &dyn Read| {
+            signed_in(tx, token, now)?;
+            Ok::<_, Error>(tx.registrations().get(id)?)
         };
         let registration = self.context.store.read(read).await?;
         registration.filter(|r| r.account() == Some(account) && !matches!(r, Registration::Pending { .. })).ok_or(Error::WrongCode)

@@ -26,7 +26,6 @@ use crate::{
         keys::{lineage::revoke_with_all, quota::check_key_quota},
         record_event::record,
     },
-    store::{rows, table::Table},
 };
 use jiff::SignedDuration;
 
@@ -54,7 +53,7 @@ impl Claims {
         source: Source,
     ) -> Result<Delivered, Error> {
         let now = self.context.runtime.now();
-        let approved = self.context.store.read(|rows| rows::registration(rows, id)).await?;
+        let approved = self.context.store.read(|tx| tx.registrations().get(id)).await?;
         let Some(Registration::Approved { approval, .. }) = &approved else { return self.delivered_meanwhile(id, verifier).await };
         let (secret, shown) = self.make_key(id, approval, verifier);
         let hash = self.context.secret.hash(Purpose::ApiKey, secret.expose().as_bytes());
@@ -65,15 +64,15 @@ impl Claims {
         let key = self
             .context
             .store
-            .write(move |rows| {
-                let registration = rows::registration(rows, id)?.ok_or(Error::InvalidGrant)?;
+            .write(move |tx| {
+                let registration = tx.registrations().get(id)?.ok_or(Error::InvalidGrant)?;
                 let Registration::Approved { request, approval, pickup } = registration.clone() else { return Err(Error::InvalidGrant) };
                 // The pickup token that is presented must still be the one that counts.
                 if spent.is_some() && pickup.map(|p| (p.token, p.expires_at > now)) != spent.map(|token| (token, true)) {
                     return Err(Error::InvalidGrant);
                 }
-                active_account(rows, approval.account).map_err(|_| Error::AccessDenied)?;
-                check_key_quota(rows, approval.account, max_active, Some(approval.grant), now)?;
+                active_account(tx, approval.account).map_err(|_| Error::AccessDenied)?;
+                check_key_quota(tx, approval.account, max_active, Some(approval.grant), now)?;
                 let key = Key {
                     id: key_id,
                     account: approval.account,
@@ -102,14 +101,14 @@ impl Claims {
                     },
                     redeliverable: approval.salt.map(|_| id),
                 };
-                if let Some(mut grant) = rows::grant(rows, approval.grant)? {
+                if let Some(mut grant) = tx.grants().get(approval.grant)? {
                     grant.key = Some(key_id);
-                    rows::save(rows, &grant)?;
+                    tx.save(&grant)?;
                 }
-                rows::save(rows, &key)?;
-                rows::save(rows, &registration.deliver(key_id, spent, now).map_err(|_| Error::InvalidGrant)?)?;
+                tx.save(&key)?;
+                tx.save(&registration.deliver(key_id, spent, now).map_err(|_| Error::InvalidGrant)?)?;
                 let what = EventKind::Delivered { registration: id, key: key_id, agent: request.agent_name.clone() };
-                record(rows, approval.account, Some(source), what, now, random)?;
+                record(tx, approval.account, Some(source), what, now, random)?;
                 Ok::<_, Error>(key)
             })
             .await;
@@ -122,7 +121,7 @@ impl Claims {
 
     /// Another poll of the same agent was first: with a challenge both get the same key.
     async fn delivered_meanwhile(&self, id: RegistrationId, verifier: Option<&CodeVerifier>) -> Result<Delivered, Error> {
-        let registration = self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or(Error::InvalidGrant)?;
+        let registration = self.context.store.read(|tx| tx.registrations().get(id)).await?.ok_or(Error::InvalidGrant)?;
         match registration.poll(verifier, false, self.context.runtime.now()) {
             Poll::Again { key, salt } => self.deliver_again(&registration, key, &salt, verifier).await,
             Poll::Denied => Err(Error::AccessDenied),
@@ -143,7 +142,7 @@ impl Claims {
     ) -> Result<Delivered, Error> {
         let now = self.context.runtime.now();
         let (Some(verifier), Registration::Delivered { approval, .. }) = (verifier, registration) else { return Err(Error::InvalidGrant) };
-        let key = self.context.store.read(|rows| rows::key(rows, key)).await?.ok_or(Error::InvalidGrant)?;
+        let key = self.context.store.read(|tx| tx.keys().get(key)).await?.ok_or(Error::InvalidGrant)?;
         if !key.is_active(now) || key.redeliverable.is_none() {
             return Err(Error::InvalidGrant);
         }
@@ -157,7 +156,7 @@ impl Claims {
     }
 
     async fn delivered(&self, secret: &ApiKey, key: &Key) -> Result<Delivered, Error> {
-        let account = self.context.store.read(|rows| rows::account(rows, key.account)).await?.ok_or(Error::AccessDenied)?;
+        let account = self.context.store.read(|tx| tx.accounts().get(key.account)).await?.ok_or(Error::AccessDenied)?;
         Ok(Delivered {
             access_token: Revealed::new(secret.expose()),
             token_type: "Bearer".to_owned(),
@@ -195,19 +194,19 @@ impl Claims {
         let (now, hash, random) = (self.context.runtime.now(), *hash, self.context.runtime.bytes());
         self.context
             .store
-            .write(move |rows| {
-                if let Some(Registration::Delivered { request, approval, key, .. }) = rows::registration_by(rows, Table::Pickups, &hash)? {
+            .write(move |tx| {
+                if let Some(Registration::Delivered { request, approval, key, .. }) = tx.registrations().by_pickup(&hash)? {
                     // What was taken may have been rotated since: the newest ends with all before it.
-                    let newest = rows::grant(rows, approval.grant)?.and_then(|grant| grant.key).unwrap_or(key);
-                    let lives = rows::key(rows, newest)?.is_some_and(|key| key.revoked.is_none());
+                    let newest = tx.grants().get(approval.grant)?.and_then(|grant| grant.key).unwrap_or(key);
+                    let lives = tx.keys().get(newest)?.is_some_and(|key| key.revoked.is_none());
                     let why = Some("its pickup token was used twice".to_owned());
-                    let others = revoke_with_all(rows, newest, why, now)?;
+                    let others = revoke_with_all(tx, newest, why, now)?;
                     // Told once: who repeats it writes nothing more.
                     if !lives && others == 0 {
                         return Ok(());
                     }
                     let what = EventKind::PickupReplayed { registration: request.id, key, agent: request.agent_name };
-                    record(rows, approval.account, Some(source), what, now, random)?;
+                    record(tx, approval.account, Some(source), what, now, random)?;
                 }
                 Ok::<_, Error>(())
             })

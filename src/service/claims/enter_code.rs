@@ -13,7 +13,6 @@ use crate::{
         record_event::record,
         throttle::{charge_throttles, check_throttles, is_any_throttled},
     },
-    store::{rows, table::Table},
 };
 
 /// What a human is told whose account entered too many.
@@ -60,35 +59,35 @@ impl Claims {
         let entered = self
             .context
             .store
-            .write(move |rows| {
-                let (_, guesser) = signed_in(rows, token, now)?;
+            .write(move |tx| {
+                let (_, guesser) = signed_in(tx, token, now)?;
                 let own = Throttle::wrong_codes(account);
                 // Somebody over their own limit learns nothing, not even that the code is right: else they could guess on,
                 // and only the misses would be hidden.
-                check_throttles(rows, std::slice::from_ref(&own), now, TOO_MANY_CODES)?;
+                check_throttles(tx, std::slice::from_ref(&own), now, TOO_MANY_CODES)?;
                 let shared = Throttle::shared_wrong_codes(&guesser, &source, now, pending);
-                let one_is_enough = !is_any_throttled(rows, &shared, now)?;
-                if let Some(registration) = rows::registration_by(rows, Table::UserCodes, &hash)?
+                let one_is_enough = !is_any_throttled(tx, &shared, now)?;
+                if let Some(registration) = tx.registrations().by_user_code(&hash)?
                     && let Ok(bound) = registration.clone().bind(account, typed, now)
                 {
                     let half = Throttle::half_entered(account, bound.request());
-                    if one_is_enough || registration.account() == Some(account) || is_any_throttled(rows, &half, now)? {
+                    if one_is_enough || registration.account() == Some(account) || is_any_throttled(tx, &half, now)? {
                         check_hint(hint_rule, &guesser, bound.request())?;
-                        rows::save(rows, &bound)?;
+                        tx.save(&bound)?;
                         return Ok(Entered::Bound(bound.id()));
                     }
-                    charge_throttles(rows, &half, now)?;
-                    rows::save(rows, &registration.spend_code(now))?;
+                    charge_throttles(tx, &half, now)?;
+                    tx.save(&registration.spend_code(now))?;
                 }
-                rows::charge(rows, &own, now)?;
-                if rows::charged(rows, &own, now)? == own.max {
-                    record(rows, account, Some(source), EventKind::TooManyWrongCodes, now, random)?;
+                tx.charge(&own, now)?;
+                if tx.throttles().charged(&own, now)? == own.max {
+                    record(tx, account, Some(source), EventKind::TooManyWrongCodes, now, random)?;
                 }
                 if !one_is_enough {
                     return Ok(Entered::OneOfTwo);
                 }
-                charge_throttles(rows, &shared, now)?;
-                if is_any_throttled(rows, &shared, now)? {
+                charge_throttles(tx, &shared, now)?;
+                if is_any_throttled(tx, &shared, now)? {
                     tracing::warn!("many wrong codes are entered: some people are asked for a second, fresh code now");
                 }
                 Ok::<_, Error>(Entered::Wrong)

@@ -14,7 +14,6 @@ use crate::{
         time::after,
     },
     service::claims::state::Claims,
-    store::{rows, table::Table},
 };
 use jiff::Timestamp;
 
@@ -31,10 +30,10 @@ impl Claims {
         let expires = pickup.expires_at;
         self.context
             .store
-            .write(move |rows| {
-                let registration = rows::registration(rows, id)?.ok_or_else(|| Error::not_found("claim"))?;
+            .write(move |tx| {
+                let registration = tx.registrations().get(id)?.ok_or_else(|| Error::not_found("claim"))?;
                 let next = registration.offer_pickup(pickup.clone(), now).map_err(|_| Error::InvalidGrant)?;
-                Ok::<_, Error>(rows::save(rows, &next)?)
+                Ok::<_, Error>(tx.save(&next)?)
             })
             .await?;
         Ok((token, expires))
@@ -48,7 +47,7 @@ impl Claims {
     /// Of a delivery: [`Error::AccessDenied`], [`Error::Conflict`].
     pub async fn pickup(&self, token: PickupToken, source: Source) -> Result<Delivered, Error> {
         let hash = self.context.secret.hash(Purpose::PickupToken, token.expose().as_bytes());
-        match self.context.store.read(|rows| rows::registration_by(rows, Table::Pickups, &hash)).await? {
+        match self.context.store.read(|tx| tx.registrations().by_pickup(&hash)).await? {
             Some(Registration::Approved { request, .. }) => match self.deliver(request.id, None, Some(token), source).await {
                 Err(Error::InvalidGrant) => self.replayed(&hash, source).await,
                 answer => answer,

@@ -17,7 +17,6 @@ use crate::{
     service::{
         claims::decision_waiters::WaiterSource, claims::registrations::RegistrationCounts, claims::state::Claims, record_event::record,
     },
-    store::{rows, table::Table},
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -67,7 +66,7 @@ impl Claims {
             };
         }
         let since = self.claim_cache.generation.now();
-        let registration = self.context.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
+        let registration = self.context.store.read(|tx| tx.registrations().by_claim_token(&hash)).await?;
         let Some(registration) = registration else {
             self.unknown_tokens.charge(&source)?;
             return Err(Error::InvalidGrant);
@@ -121,7 +120,7 @@ impl Claims {
         wait: Duration,
     ) -> Result<Delivered, Error> {
         let hash = self.context.secret.hash(Purpose::ClaimToken, token.expose().as_bytes());
-        let known = self.context.store.read(|rows| rows::registration_by(rows, Table::ClaimTokens, &hash)).await?;
+        let known = self.context.store.read(|tx| tx.registrations().by_claim_token(&hash)).await?;
         // Only who proves itself takes a place from anybody.
         let place = known.as_ref().and_then(|known| match known.poll(verifier, false, self.context.runtime.now()) {
             Poll::Pending { interval } => {
@@ -155,9 +154,9 @@ impl Claims {
         let interval = self
             .context
             .store
-            .write(move |rows| {
-                let registration = rows::registration(rows, id)?.ok_or(Error::InvalidGrant)?.slowed();
-                rows::save(rows, &registration)?;
+            .write(move |tx| {
+                let registration = tx.registrations().get(id)?.ok_or(Error::InvalidGrant)?.slowed();
+                tx.save(&registration)?;
                 match registration {
                     Registration::Pending { interval, .. } => Ok(interval),
                     // Decided meanwhile: the next poll is told, and not at once (RFC 8628 section 3.5).
@@ -179,10 +178,10 @@ impl Claims {
         let limit = Throttle::wrong_verifier_notes(request.id);
         self.context
             .store
-            .write(move |rows| {
-                if rows::charged(rows, &limit, now)? < limit.max {
-                    rows::charge(rows, &limit, now)?;
-                    record(rows, account, Some(source), what.clone(), now, random)?;
+            .write(move |tx| {
+                if tx.throttles().charged(&limit, now)? < limit.max {
+                    tx.charge(&limit, now)?;
+                    record(tx, account, Some(source), what.clone(), now, random)?;
                 }
                 Ok::<_, Error>(())
             })
@@ -195,7 +194,7 @@ impl Claims {
     /// [`Error::NotFound`], whichever it is.
     pub async fn find_by_handle(&self, handle: &ClaimHandle, caller: Option<&str>) -> Result<Registration, Error> {
         let hash = self.context.secret.hash(Purpose::ClaimHandle, handle.expose().as_bytes());
-        let registration = self.context.store.read(|rows| rows::registration_by(rows, Table::Handles, &hash)).await?;
+        let registration = self.context.store.read(|tx| tx.registrations().by_handle(&hash)).await?;
         registration
             .filter(|registration| registration.request().handle.as_ref().is_some_and(|handle| handle.admits(caller)))
             .ok_or_else(|| Error::not_found("claim"))
@@ -206,7 +205,7 @@ impl Claims {
     /// # Errors
     /// [`Error::NotFound`]: it was forgotten, a day after its end.
     pub async fn registration(&self, id: RegistrationId) -> Result<Registration, Error> {
-        self.context.store.read(|rows| rows::registration(rows, id)).await?.ok_or_else(|| Error::not_found("claim"))
+        self.context.store.read(|tx| tx.registrations().get(id)).await?.ok_or_else(|| Error::not_found("claim"))
     }
 
     /// Waits for the decision on a registration, at most `wait`; without a place to wait in, not at all.
@@ -252,9 +251,9 @@ impl Claims {
     pub async fn approver(&self, id: RegistrationId) -> Result<Option<String>, Error> {
         self.context
             .store
-            .read(|rows| {
-                let Some(account) = rows::registration(rows, id)?.and_then(|registration| registration.account()) else { return Ok(None) };
-                Ok(rows::account(rows, account)?.map(|account| account.named()))
+            .read(|tx| {
+                let Some(account) = tx.registrations().get(id)?.and_then(|registration| registration.account()) else { return Ok(None) };
+                Ok(tx.accounts().get(account)?.map(|account| account.named()))
             })
             .await
     }

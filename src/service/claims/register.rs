@@ -31,11 +31,7 @@ use crate::{
         idempotency::{Operation, Turn},
         throttle::{charge_throttles, check_throttles},
     },
-    store::{
-        access::{Order, Read, Write},
-        rows,
-        table::Table,
-    },
+    store::access::Write,
 };
 use jiff::Timestamp;
 
@@ -182,22 +178,24 @@ impl Claims {
         if done.is_none() {
             self.context
                 .store
-                .write(move |rows| {
+                .write(move |tx| {
                     check_throttles(
-                        rows,
+                        tx,
                         &limits,
                         now,
                         "too many registrations from this address: wait, or present a key to count per account",
                     )?;
-                    let before =
-                        limits.iter().map(|limit| rows::charged(rows, limit, now)).try_fold(0, |most, n| Ok::<_, Error>(n?.max(most)))?;
-                    charge_throttles(rows, &limits, now)?;
+                    let before = limits
+                        .iter()
+                        .map(|limit| tx.throttles().charged(limit, now))
+                        .try_fold(0, |most, n| Ok::<_, Error>(n?.max(most)))?;
+                    charge_throttles(tx, &limits, now)?;
                     if full {
-                        end_one(rows)?;
+                        end_one(tx)?;
                     }
-                    rows::save(rows, &registration.clone().after_others(before))?;
-                    rows::count(rows, CountedEvent::Requested, now)?;
-                    note.put(rows, Outcome::Drawn)?;
+                    tx.save(&registration.clone().after_others(before))?;
+                    tx.count_event(CountedEvent::Requested, now)?;
+                    note.put(tx, Outcome::Drawn)?;
                     Ok::<_, Error>(())
                 })
                 .await?;
@@ -224,13 +222,9 @@ impl Claims {
 
 /// Makes room at the ceiling: one pending registration ends now, of those who asked most often the oldest. Who asked
 /// once this hour is ended only where everybody did.
-fn end_one(rows: &mut dyn Write) -> Result<(), Error> {
-    let first = |table| (rows as &dyn Read).scan(table, &[], None, Order::Ascending, 1);
-    let crowded = first(Table::CrowdedPending)?;
-    let oldest = if crowded.is_empty() { first(Table::Pending)? } else { crowded };
-    let Some((_, key)) = oldest.first() else { return Ok(()) };
-    if let Some(Registration::Pending { request, .. }) = rows::load::<Registration>(rows, key)? {
-        rows::save(rows, &Registration::Expired { request })?;
+fn end_one(tx: &mut dyn Write) -> Result<(), Error> {
+    if let Some(Registration::Pending { request, .. }) = tx.registrations().first_to_go()? {
+        tx.save(&Registration::Expired { request })?;
     }
     Ok(())
 }

@@ -5,7 +5,6 @@ use crate::{
     domain::{
         account::Account,
         environment::Environment,
-        grant::Grant,
         id::{AccountId, RegistrationId},
         registration::request::{Attempt, RegistrationRequest},
         scope::{Risk, Scope},
@@ -17,11 +16,7 @@ use crate::{
         claims::{enter_code::check_hint, state::Claims},
         fresh_sign_in::signed_in,
     },
-    store::{
-        access::{Order, Read},
-        rows,
-        table::Table,
-    },
+    store::access::Read,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -71,7 +66,7 @@ pub struct Review {
 impl Claims {
     /// Whether the code field may be prefilled for this account: its first agent's code is typed.
     pub async fn has_agents(&self, account: AccountId) -> Result<bool, Error> {
-        self.context.store.read(|rows| has_grants(rows, account)).await
+        self.context.store.read(|tx| has_grants(tx, account)).await
     }
 
     /// A tag over all the human was shown. It comes back with the decision, which counts only for what was seen.
@@ -101,11 +96,11 @@ impl Claims {
         let (session, account, registration, grants, flagged) = self
             .context
             .store
-            .read(|rows| {
-                let (session, account) = signed_in(rows, token, now)?;
-                let registration = rows::registration(rows, id)?.ok_or(Error::WrongCode)?;
-                let flagged = rows::flagged_until(rows, &registration.request().source)?.is_some_and(|until| until > now.as_second());
-                let grants = rows::account_grants(rows, account_id)?;
+            .read(|tx| {
+                let (session, account) = signed_in(tx, token, now)?;
+                let registration = tx.registrations().get(id)?.ok_or(Error::WrongCode)?;
+                let flagged = tx.flagged_sources().until(&registration.request().source)?.is_some_and(|until| until > now.as_second());
+                let grants = tx.grants().of_account(account_id)?;
                 Ok::<_, Error>((session, account, registration, grants, flagged))
             })
             .await?;
@@ -148,8 +143,6 @@ impl Claims {
     }
 }
 
-fn has_grants(rows: &dyn Read, account: AccountId) -> Result<bool, Error> {
-    Ok(!rows::page::<Grant>(rows, Table::AccountGrants, &rows::entry(&[&account.to_string(), ""]), None, Order::Ascending, 1)?
-        .rows
-        .is_empty())
+fn has_grants(tx: &dyn Read, account: AccountId) -> Result<bool, Error> {
+    Ok(!tx.grants().list(Some(account), None, 1)?.rows.is_empty())
 }

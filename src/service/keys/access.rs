@@ -11,21 +11,21 @@ use crate::{
         caller::Actor,
         keys::lineage::{descends_from, successors},
     },
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::Timestamp;
 
-pub fn may_enable(rows: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
+pub fn may_enable(tx: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
     if let Actor::Key(_) = actor {
         return Err(Error::Forbidden { detail: "only a human enables a key again".to_owned() });
     }
-    if let Some(next) = successors(rows, key)?.pop().filter(|next| !next.is_active(now)) {
+    if let Some(next) = successors(tx, key)?.pop().filter(|next| !next.is_active(now)) {
         return Err(Error::Conflict {
             detail: format!("the key that took its place, {}, is {}: let that one work first", next.id, next.status(now).as_str()),
         });
     }
-    actor.may_give(rows, now)?;
-    match key.parent.map(|parent| rows::key(rows, parent)).transpose()?.flatten() {
+    actor.may_give(tx, now)?;
+    match key.parent.map(|parent| tx.keys().get(parent)).transpose()?.flatten() {
         Some(parent) if !parent.is_active(now) => Err(Error::Conflict {
             detail: format!("the key that made it, {}, is {}: let that one work first", parent.id, parent.status(now).as_str()),
         }),
@@ -38,27 +38,27 @@ pub fn missing(scope: &str) -> Error {
 }
 
 /// A key of the actor's account; another account's is like an unknown one.
-pub fn key_of(rows: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
-    rows::key(rows, id)?.filter(|key| actor.account().is_none_or(|own| own == key.account)).ok_or_else(|| Error::not_found("key"))
+pub fn key_of(tx: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
+    tx.keys().get(id)?.filter(|key| actor.account().is_none_or(|own| own == key.account)).ok_or_else(|| Error::not_found("key"))
 }
 
 /// A key sees itself, with `keys:write` its descendants, with `keys:read` all of its account.
-pub fn sees(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<bool, Error> {
+pub fn sees(tx: &dyn Read, actor: &Actor, key: &Key) -> Result<bool, Error> {
     if actor.account().is_some_and(|own| own != key.account) {
         return Ok(false);
     }
     let Actor::Key(mine) = actor else { return Ok(true) };
-    Ok(mine.id == key.id || mine.scopes.has(KEYS_READ) || (mine.scopes.has(KEYS_WRITE) && descends_from(rows, key, mine.id)?))
+    Ok(mine.id == key.id || mine.scopes.has(KEYS_READ) || (mine.scopes.has(KEYS_WRITE) && descends_from(tx, key, mine.id)?))
 }
 
 /// The key the actor is about to edit or rotate: a key changes what descends from it, never itself or a sibling.
-pub fn writable(rows: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
-    let key = key_of(rows, actor, id)?;
+pub fn writable(tx: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
+    let key = key_of(tx, actor, id)?;
     let Actor::Key(mine) = actor else { return Ok(key) };
-    if mine.scopes.has(KEYS_WRITE) && descends_from(rows, &key, mine.id)? {
+    if mine.scopes.has(KEYS_WRITE) && descends_from(tx, &key, mine.id)? {
         return Ok(key);
     }
-    match (sees(rows, actor, &key)?, mine.scopes.has(KEYS_WRITE)) {
+    match (sees(tx, actor, &key)?, mine.scopes.has(KEYS_WRITE)) {
         (false, _) => Err(Error::not_found("key")),
         (true, false) => Err(missing(KEYS_WRITE)),
         (true, true) => Err(Error::Forbidden { detail: "a key can change only keys it made".to_owned() }),
@@ -66,12 +66,12 @@ pub fn writable(rows: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error>
 }
 
 /// A key may end itself, with `keys:revoke` any of its account, with `keys:write` its descendants.
-pub fn may_revoke(rows: &dyn Read, actor: &Actor, key: &Key) -> Result<(), Error> {
+pub fn may_revoke(tx: &dyn Read, actor: &Actor, key: &Key) -> Result<(), Error> {
     let Actor::Key(mine) = actor else { return Ok(()) };
     if mine.id == key.id || mine.scopes.has(KEYS_REVOKE) {
         return Ok(());
     }
-    if mine.scopes.has(KEYS_WRITE) && descends_from(rows, key, mine.id)? {
+    if mine.scopes.has(KEYS_WRITE) && descends_from(tx, key, mine.id)? {
         return Ok(());
     }
     // Without keys:read it may not even learn that the key exists.

@@ -27,7 +27,6 @@ use crate::{
         keys::{access::missing, issue::lifetime, lineage::may_make, quota::check_key_quota, state::Keys},
         record_event::record,
     },
-    store::rows,
 };
 use serde::Serialize;
 
@@ -115,24 +114,24 @@ impl Keys {
         let made = self
             .context
             .store
-            .write(move |rows| {
-                let actor = actor.now(rows, now)?;
-                if let Some(made) = note.made(rows, draft.id)? {
+            .write(move |tx| {
+                let actor = actor.now(tx, now)?;
+                if let Some(made) = note.made(tx, draft.id)? {
                     return Ok(made);
                 }
-                may_make(rows, &actor)?;
-                actor.may_give(rows, now)?;
-                let owner = active_account(rows, account).map_err(|_| Error::not_found("account"))?;
+                may_make(tx, &actor)?;
+                actor.may_give(tx, now)?;
+                let owner = active_account(tx, account).map_err(|_| Error::not_found("account"))?;
                 let mut key = draft.clone();
                 if let Actor::Key(parent) = &actor {
                     bound(&mut key, parent)?;
                 }
                 within_session(&actor, &owner, &key.scopes)?;
                 within_plan(&config, &actor, &owner.plan, key.requests_per_minute)?;
-                check_key_quota(rows, account, config.keys.max_active_per_account, None, now)?;
-                rows::save(rows, &key)?;
-                record(rows, account, Some(source), EventKind::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
-                note.put(rows, Outcome::Key { key: key.id })?;
+                check_key_quota(tx, account, config.keys.max_active_per_account, None, now)?;
+                tx.save(&key)?;
+                record(tx, account, Some(source), EventKind::KeyCreated { key: key.id, name: key.name.clone() }, now, random)?;
+                note.put(tx, Outcome::Key { key: key.id })?;
                 Ok::<_, Error>(key.id)
             })
             .await?;

@@ -21,7 +21,7 @@ use crate::{
         },
         record_event::record,
     },
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::Timestamp;
 
@@ -47,9 +47,9 @@ impl Keys {
             ([self.context.runtime.bytes(), self.context.runtime.bytes()], self.context.config.keys.max_active_per_account);
         self.context
             .store
-            .write(move |rows| {
-                let actor = actor.now(rows, now)?;
-                let mut key = writable(rows, &actor, id)?;
+            .write(move |tx| {
+                let actor = actor.now(tx, now)?;
+                let mut key = writable(tx, &actor, id)?;
                 let status = key.status(now);
                 if matches!(status, Status::Revoked | Status::Expired) {
                     return Err(Error::Conflict { detail: format!("the key is {}: make another one", status.as_str()) });
@@ -57,42 +57,42 @@ impl Keys {
                 let before = key.clone();
                 key.name = name.clone().unwrap_or(key.name);
                 if let Some(scopes) = &scopes {
-                    may_have(rows, &actor, &key, scopes)?;
-                    let owner = rows::account(rows, key.account)?.ok_or_else(|| Error::not_found("key"))?;
+                    may_have(tx, &actor, &key, scopes)?;
+                    let owner = tx.accounts().get(key.account)?.ok_or_else(|| Error::not_found("key"))?;
                     within_session(&actor, &owner, scopes)?;
                     key.scopes = scopes.clone();
                 }
                 let (added, removed) = (key.scopes.missing_from(&before.scopes), before.scopes.missing_from(&key.scopes));
                 if !added.is_empty() {
-                    actor.may_give(rows, now)?;
+                    actor.may_give(tx, now)?;
                 }
                 let was = (key.name != before.name).then_some(before.name);
-                rows::save(rows, &key)?;
+                tx.save(&key)?;
                 if !removed.is_empty() {
-                    change_reach(rows, id, |other| {
+                    change_reach(tx, id, |other| {
                         let kept = other.scopes.intersection(&key.scopes);
                         std::mem::replace(&mut other.scopes, kept) != other.scopes
                     })?;
                 }
                 if was.is_some() || !added.is_empty() || !removed.is_empty() {
                     let what = EventKind::KeyEdited { key: id, name: key.name.clone(), was, added, removed };
-                    record(rows, key.account, Some(source), what, now, randoms[0])?;
+                    record(tx, key.account, Some(source), what, now, randoms[0])?;
                 }
                 let what = match disabled {
                     Some(true) => {
                         let suspended = key.disabled_at.is_some();
-                        change_reach(rows, id, |other| suspend(other, &key, now))?;
+                        change_reach(tx, id, |other| suspend(other, &key, now))?;
                         (!suspended).then(|| EventKind::KeyDisabled { key: id, name: key.name.clone() })
                     }
                     Some(false) if key.disabled_at.is_some() => {
-                        may_enable(rows, &actor, &key, now)?;
-                        change_reach(rows, id, |other| resume(other, &key))?;
-                        within_limit(rows, &key, max_active, now)?;
+                        may_enable(tx, &actor, &key, now)?;
+                        change_reach(tx, id, |other| resume(other, &key))?;
+                        within_limit(tx, &key, max_active, now)?;
                         Some(EventKind::KeyEnabled { key: id, name: key.name.clone() })
                     }
                     _ => None,
                 };
-                what.map(|what| record(rows, key.account, Some(source), what, now, randoms[1])).transpose()?;
+                what.map(|what| record(tx, key.account, Some(source), what, now, randoms[1])).transpose()?;
                 Ok::<_, Error>(())
             })
             .await?;
@@ -101,7 +101,7 @@ impl Keys {
 }
 
 /// A key only takes scopes away from what it edits; nobody gives a child what its parent lacks.
-fn may_have(rows: &dyn Read, actor: &Actor, key: &Key, scopes: &ScopeSet) -> Result<(), Error> {
+fn may_have(tx: &dyn Read, actor: &Actor, key: &Key, scopes: &ScopeSet) -> Result<(), Error> {
     if let Actor::Key(_) = actor
         && !scopes.is_subset(&key.scopes)
     {
@@ -114,7 +114,7 @@ fn may_have(rows: &dyn Read, actor: &Actor, key: &Key, scopes: &ScopeSet) -> Res
         });
     }
     let Some(parent) = key.parent else { return Ok(()) };
-    let wider = added.missing_from(&rows::key(rows, parent)?.map(|parent| parent.scopes).unwrap_or_default());
+    let wider = added.missing_from(&tx.keys().get(parent)?.map(|parent| parent.scopes).unwrap_or_default());
     if wider.is_empty() {
         return Ok(());
     }
@@ -137,7 +137,7 @@ fn resume(other: &mut Key, with: &Key) -> bool {
 }
 
 /// With all that came back.
-fn within_limit(rows: &dyn Read, key: &Key, max: u32, now: Timestamp) -> Result<(), Error> {
+fn within_limit(tx: &dyn Read, key: &Key, max: u32, now: Timestamp) -> Result<(), Error> {
     let too_many = |_| Error::Conflict { detail: format!("the account would have more than {max} active keys: revoke some first") };
-    if max == 0 { Ok(()) } else { check_key_quota(rows, key.account, max + 1, None, now).map_err(too_many) }
+    if max == 0 { Ok(()) } else { check_key_quota(tx, key.account, max + 1, None, now).map_err(too_many) }
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     platform::runtime::Runtime,
     service::keys::state::Keys,
-    store::{access::Read, rows},
+    store::access::Read,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -62,9 +62,9 @@ impl Keys {
         Ok(known.into_iter().collect())
     }
 
-    pub(crate) fn view(&self, rows: &dyn Read, key: &Key, now: Timestamp) -> Result<KeyView, Error> {
-        let usage = self.verifier.merged_usage(key.id, rows::usage(rows, key.id)?);
-        let account = rows::account(rows, key.account)?;
+    pub(crate) fn view(&self, tx: &dyn Read, key: &Key, now: Timestamp) -> Result<KeyView, Error> {
+        let usage = self.verifier.merged_usage(key.id, tx.usage().of_key(key.id)?);
+        let account = tx.accounts().get(key.account)?;
         let plan = account.as_ref().map_or_else(String::new, |account| account.plan.clone());
         let approver = |id: AccountId| match &account {
             Some(account) if account.id == id => account.email.masked(),
@@ -78,13 +78,13 @@ impl Keys {
         let now = self.context.runtime.now();
         self.context
             .store
-            .read(|rows| {
-                let key = rows::key(rows, id)?.ok_or_else(|| Error::not_found("key"))?;
+            .read(|tx| {
+                let key = tx.keys().get(id)?.ok_or_else(|| Error::not_found("key"))?;
                 let replaced = match key.replaces {
-                    Some(old) => rows::key(rows, old)?.map(|old| self.view(rows, &old, now)).transpose()?,
+                    Some(old) => tx.keys().get(old)?.map(|old| self.view(tx, &old, now)).transpose()?,
                     None => None,
                 };
-                Ok(Issued::new(secret, self.view(rows, &key, now)?, replaced))
+                Ok(Issued::new(secret, self.view(tx, &key, now)?, replaced))
             })
             .await
     }

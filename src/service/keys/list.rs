@@ -18,7 +18,6 @@ use crate::{
             state::Keys,
         },
     },
-    store::{access::Order, rows, table::Table},
 };
 
 /// Which keys to list.
@@ -40,6 +39,9 @@ const DEFAULT_PAGE: usize = 20;
 
 /// Rows looked at per request when a filter leaves most out.
 const SCAN: usize = 500;
+
+/// Keys read at a time.
+const BATCH: usize = 100;
 
 /// A name is not longer, and neither is what one looks for.
 const MAX_SEARCH: usize = 64;
@@ -76,34 +78,27 @@ impl Keys {
         };
         self.context
             .store
-            .read(|rows| {
-                let (index, prefix) = match account {
-                    Some(account) => (Table::AccountKeys, rows::entry(&[&account.to_string(), ""])),
-                    None => (Table::Keys, Vec::new()),
-                };
-                let mut after = cursor.map(|id| [prefix.clone(), id.to_string().into_bytes()].concat());
+            .read(|tx| {
+                let mut after = cursor;
                 let (mut keys, mut looked_at) = (Vec::new(), 0);
                 let next_cursor = 'pages: loop {
-                    let page = rows.scan(index, &prefix, after.as_deref(), Order::Descending, 100)?;
-                    let last_page = page.len() < 100;
-                    for (entry, _) in page {
-                        let id = String::from_utf8_lossy(&entry[prefix.len()..]).into_owned();
-                        let Some(key) = rows::load::<Key>(rows, &id)? else { continue };
+                    let page = tx.keys().list(account, after, BATCH)?;
+                    for key in page.rows {
                         looked_at += 1;
-                        if fits(&key) && sees(rows, actor, &key)? {
+                        if fits(&key) && sees(tx, actor, &key)? {
                             if keys.len() == limit {
                                 // Another one exists: the page ends before it.
                                 break 'pages keys.last().map(|last: &KeyView| last.id.to_string());
                             }
-                            keys.push(self.view(rows, &key, now)?);
+                            keys.push(self.view(tx, &key, now)?);
                         }
-                        after = Some(entry);
+                        after = Some(key.id);
                     }
-                    if last_page {
+                    if page.is_last {
                         break None;
                     }
                     if looked_at >= SCAN {
-                        break after.as_ref().map(|entry| String::from_utf8_lossy(&entry[prefix.len()..]).into_owned());
+                        break after.map(|id| id.to_string());
                     }
                 };
                 Ok::<_, Error>(KeyList { keys, next_cursor })
@@ -119,9 +114,9 @@ impl Keys {
         let now = self.context.runtime.now();
         self.context
             .store
-            .read(|rows| {
-                let key = key_of(rows, actor, id)?;
-                if sees(rows, actor, &key)? { self.view(rows, &key, now) } else { Err(Error::not_found("key")) }
+            .read(|tx| {
+                let key = key_of(tx, actor, id)?;
+                if sees(tx, actor, &key)? { self.view(tx, &key, now) } else { Err(Error::not_found("key")) }
             })
             .await
     }
@@ -138,12 +133,12 @@ impl Keys {
         };
         self.context
             .store
-            .read(|rows| {
-                let account = rows::account(rows, id)?.ok_or(Error::Unauthorized { presented: true })?;
+            .read(|tx| {
+                let account = tx.accounts().get(id)?.ok_or(Error::Unauthorized { presented: true })?;
                 let key = match &caller.who {
                     Principal::Key(key) => {
-                        let key = rows::key(rows, key.id)?.ok_or(Error::Unauthorized { presented: true })?;
-                        Some(self.view(rows, &key, now)?)
+                        let key = tx.keys().get(key.id)?.ok_or(Error::Unauthorized { presented: true })?;
+                        Some(self.view(tx, &key, now)?)
                     }
                     Principal::Session(_) => None,
                 };

@@ -13,7 +13,6 @@ use crate::{
         },
         record_event::record,
     },
-    store::rows,
 };
 
 impl Keys {
@@ -52,18 +51,18 @@ impl Keys {
         let (now, random, actor) = (runtime.now(), runtime.bytes(), actor.clone());
         self.context
             .store
-            .write(move |rows| {
-                let actor = actor.now(rows, now)?;
-                let key = key_of(rows, &actor, id)?;
-                may_revoke(rows, &actor, &key)?;
+            .write(move |tx| {
+                let actor = actor.now(tx, now)?;
+                let key = key_of(tx, &actor, id)?;
+                may_revoke(tx, &actor, &key)?;
                 let already = key.revoked.is_some();
-                let descendants = revoke_with_all(rows, id, reason.clone().map(String::from), now)?;
+                let descendants = revoke_with_all(tx, id, reason.clone().map(String::from), now)?;
                 if !already {
                     let what = EventKind::KeyRevoked { key: id, name: key.name, reason: reason.clone(), descendants };
-                    record(rows, key.account, Some(source), what, now, random)?;
+                    record(tx, key.account, Some(source), what, now, random)?;
                 }
-                let at = rows::key(rows, id)?.and_then(|key| key.revoked).map_or(now, |revocation| revocation.at);
-                note.put(rows, Outcome::Revoked { key: id, revoked_at: at, descendants })?;
+                let at = tx.keys().get(id)?.and_then(|key| key.revoked).map_or(now, |revocation| revocation.at);
+                note.put(tx, Outcome::Revoked { key: id, revoked_at: at, descendants })?;
                 Ok::<_, Error>(Revoked { id, status: Status::Revoked, revoked_at: Time(at), descendants })
             })
             .await

@@ -29,10 +29,7 @@ use crate::{
         record_event::record,
         redelivery::end_redelivery_of_registration,
     },
-    store::{
-        access::{Read, Write},
-        rows,
-    },
+    store::access::{Read, Write},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -76,53 +73,53 @@ impl Keys {
         let Turn { runtime, note, .. } = self.context.begin_named(name, &format!("rotate {id}"), &rotate).await?;
         let (now, random, actor) = (runtime.now(), runtime.bytes(), actor.clone());
         // Outside the transaction, where the randomness is; an environment never changes.
-        let environment = self.context.store.read(|rows| writable(rows, &actor, id)).await?.environment;
+        let environment = self.context.store.read(|tx| writable(tx, &actor, id)).await?.environment;
         let (fresh, secret_id) = (self.fresh_key(environment, &runtime), self.context.secret.id());
         let (new_id, hash, shown) = (fresh.id, fresh.hash, fresh.shown);
         let made = self
             .context
             .store
-            .write(move |rows| {
-                let actor = actor.now(rows, now)?;
-                let mut old = writable(rows, &actor, id)?;
-                if let Some(made) = note.made(rows, new_id)? {
+            .write(move |tx| {
+                let actor = actor.now(tx, now)?;
+                let mut old = writable(tx, &actor, id)?;
+                if let Some(made) = note.made(tx, new_id)? {
                     return Ok(made);
                 }
-                may_make(rows, &actor)?;
-                actor.may_give(rows, now)?;
-                active_account(rows, old.account).map_err(|_| Error::not_found("key"))?;
-                may_rotate(rows, &old, grace, now)?;
+                may_make(tx, &actor)?;
+                actor.may_give(tx, now)?;
+                active_account(tx, old.account).map_err(|_| Error::not_found("key"))?;
+                may_rotate(tx, &old, grace, now)?;
                 let new = Key {
                     id: new_id,
                     hash,
                     secret: secret_id.clone(),
                     shown: shown.clone(),
                     created_at: now,
-                    expires_at: end(rows, &old, asked, now)?,
+                    expires_at: end(tx, &old, asked, now)?,
                     root: old.root.or(Some(old.id)),
                     replaces: Some(id),
                     redeliverable: None,
                     ..old.clone()
                 };
-                rows::save(rows, &new)?;
-                adopt(rows, &old, &new)?;
+                tx.save(&new)?;
+                adopt(tx, &old, &new)?;
                 if grace.is_zero() {
                     // An emergency: nothing of the chain works on but the new key, and with it what the old one had made.
-                    for before in predecessors(rows, &old)? {
-                        revoke_with_all(rows, before.id, Some(format!("rotated to {new_id}")), now)?;
+                    for before in predecessors(tx, &old)? {
+                        revoke_with_all(tx, before.id, Some(format!("rotated to {new_id}")), now)?;
                     }
                 }
                 if let Some(registration) = old.redeliverable {
-                    end_redelivery_of_registration(rows, registration)?;
+                    end_redelivery_of_registration(tx, registration)?;
                 }
                 old.retire(new_id, grace, now);
                 // Nothing that was replaced outlives what replaced it.
                 old.expires_at = [old.expires_at, new.expires_at].into_iter().flatten().min();
-                rows::save(rows, &old)?;
+                tx.save(&old)?;
                 let until = old.expires_at.filter(|_| old.revoked.is_none());
                 let what = EventKind::KeyRotated { key: id, name: old.name, to: new_id, until };
-                record(rows, old.account, Some(source), what, now, random)?;
-                note.put(rows, Outcome::Key { key: new_id })?;
+                record(tx, old.account, Some(source), what, now, random)?;
+                note.put(tx, Outcome::Key { key: new_id })?;
                 Ok::<_, Error>(new_id)
             })
             .await?;
@@ -130,7 +127,7 @@ impl Keys {
     }
 }
 
-fn may_rotate(rows: &dyn Read, old: &Key, grace: SignedDuration, now: Timestamp) -> Result<(), Error> {
+fn may_rotate(tx: &dyn Read, old: &Key, grace: SignedDuration, now: Timestamp) -> Result<(), Error> {
     let refuse = |detail: String| Err(Error::Conflict { detail });
     if let Some(successor) = old.replaced_by {
         return refuse(format!("the key was rotated already: rotate its successor {successor}"));
@@ -140,7 +137,7 @@ fn may_rotate(rows: &dyn Read, old: &Key, grace: SignedDuration, now: Timestamp)
     }
     // In an emergency (no grace) nothing stands in the way: all before the new one die at once.
     let may_work = |before: &Key| matches!(before.status(now), Status::Active | Status::Disabled);
-    match predecessors(rows, old)?.into_iter().find(may_work) {
+    match predecessors(tx, old)?.into_iter().find(may_work) {
         Some(before) if !grace.is_zero() => {
             let status = before.status(now).as_str();
             refuse(format!("{}, which it replaced, is {status}: revoke that one first, or rotate without grace", before.id))
@@ -150,9 +147,9 @@ fn may_rotate(rows: &dyn Read, old: &Key, grace: SignedDuration, now: Timestamp)
 }
 
 /// When the new key ends: it lives as long as the old one was made for, and never longer than its parent.
-fn end(rows: &dyn Read, old: &Key, asked: Option<SignedDuration>, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+fn end(tx: &dyn Read, old: &Key, asked: Option<SignedDuration>, now: Timestamp) -> Result<Option<Timestamp>, Error> {
     let most = match old.parent {
-        Some(parent) => rows::key(rows, parent)?.and_then(|parent| parent.expires_at),
+        Some(parent) => tx.keys().get(parent)?.and_then(|parent| parent.expires_at),
         None => None,
     };
     let renewed = old.expires_at.map(|at| at.duration_since(old.created_at));
@@ -167,13 +164,13 @@ fn end(rows: &dyn Read, old: &Key, asked: Option<SignedDuration>, now: Timestamp
 
 /// What the old key had made, and the grant it came from, are the new one's. Nothing that has its rights through the
 /// new key outlives it.
-fn adopt(rows: &mut dyn Write, old: &Key, new: &Key) -> Result<(), Error> {
-    for mut child in rows::children(rows, old.id)? {
+fn adopt(tx: &mut dyn Write, old: &Key, new: &Key) -> Result<(), Error> {
+    for mut child in tx.keys().children(old.id)? {
         child.parent = Some(new.id);
-        rows::save(rows, &child)?;
+        tx.save(&child)?;
     }
     if let Some(most) = new.expires_at {
-        change_reach(rows, new.id, |other| {
+        change_reach(tx, new.id, |other| {
             let shorter = other.expires_at.is_none_or(|at| at > most);
             if shorter {
                 other.expires_at = Some(most);
@@ -182,10 +179,10 @@ fn adopt(rows: &mut dyn Write, old: &Key, new: &Key) -> Result<(), Error> {
         })?;
     }
     if let Some(grant) = old.origin.grant()
-        && let Some(mut grant) = rows::grant(rows, grant)?.filter(|grant| grant.key == Some(old.id))
+        && let Some(mut grant) = tx.grants().get(grant)?.filter(|grant| grant.key == Some(old.id))
     {
         grant.key = Some(new.id);
-        rows::save(rows, &grant)?;
+        tx.save(&grant)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::{
     api::{error::Error, usage::UsageDays},
     domain::{id::KeyId, rate_limit::RateLimitKey, usage::date},
     service::{caller::Actor, keys::state::Keys, usage_days::last_days, usage_log::pending_days, verification::usage_report::shown},
-    store::{access::Read, rows},
+    store::access::Read,
 };
 
 impl Keys {
@@ -18,7 +18,7 @@ impl Keys {
         }
         self.get_key(actor, id).await?;
         let today = date(self.context.runtime.now());
-        let read = |rows: &dyn Read| Ok::<_, Error>((last_days(rows, &id.to_string(), today, days)?, rows::usage(rows, id)?.day));
+        let read = |tx: &dyn Read| Ok::<_, Error>((last_days(tx, &id.to_string(), today, days)?, tx.usage().of_key(id)?.day));
         let (stored, last) = self.context.store.read(read).await?;
         let pending = self.verifier.meters.find(RateLimitKey::Key(id)).map(|meter| pending_days(&meter)).unwrap_or_default();
         Ok(shown(stored, last.into_iter().chain(pending)))

@@ -7,7 +7,6 @@ use crate::{
         caller::{Caller, Requirements},
         verification::state::Verifier,
     },
-    store::rows,
 };
 
 impl Verifier {
@@ -25,7 +24,7 @@ impl Verifier {
             error => error,
         })?;
         let Some(id) = verdict.key_id.filter(|_| verdict.valid) else { return Ok(None) };
-        let Some(key) = self.context.store.read(|rows| rows::key(rows, id)).await? else { return Ok(None) };
+        let Some(key) = self.context.store.read(|tx| tx.keys().get(id)).await? else { return Ok(None) };
         Ok(Some(Introspection {
             active: true,
             scope: (*verdict.scopes).clone(),

@@ -9,7 +9,6 @@ use crate::{
     domain::{digest::Digest, pasted, secret::ApiKey},
     platform::huge_pages::huge_pages,
     service::verification::state::Verifier,
-    store::{access::Order, rows, table::Table},
 };
 use std::sync::{Arc, atomic::Ordering};
 
@@ -22,15 +21,15 @@ impl Verifier {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let from = after.as_deref();
-            let page = self.context.store.read(|rows| rows.scan(Table::KeyHashes, &[], from, Order::Ascending, HASHES_PER_PAGE)).await?;
-            for of in page.iter().filter_map(|(hash, _)| fingerprint(hash)) {
+            let page = self.context.store.read(|tx| tx.keys().hashes(from, HASHES_PER_PAGE)).await?;
+            for of in page.iter().filter_map(|hash| fingerprint(hash)) {
                 self.key_cache.stored.insert_hash(filter_hash(&of));
             }
             if page.len() < HASHES_PER_PAGE {
                 break;
             }
             huge_pages();
-            after = page.into_iter().last().map(|(hash, _)| hash);
+            after = page.into_iter().last();
             tokio::task::yield_now().await;
         }
         self.key_cache.learned.store(true, Ordering::Release);
@@ -51,10 +50,10 @@ impl Verifier {
         let found = self
             .context
             .store
-            .read(|rows| {
-                let Some(key) = rows::key_by_hash(rows, hash)? else { return Ok(None) };
-                let Some(account) = rows::account(rows, key.account)? else { return Ok(None) };
-                let limits = limits_of(rows, &key)?;
+            .read(|tx| {
+                let Some(key) = tx.keys().by_hash(hash)? else { return Ok(None) };
+                let Some(account) = tx.accounts().get(key.account)? else { return Ok(None) };
+                let limits = limits_of(tx, &key)?;
                 Ok::<_, Error>(Some(CacheEntry { key, account, limits }))
             })
             .await?;

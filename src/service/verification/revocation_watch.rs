@@ -6,7 +6,7 @@ use crate::{
         caller::{Caller, Principal},
         verification::state::Verifier,
     },
-    store::{error::StoreError, rows},
+    store::error::StoreError,
 };
 use std::{future::pending, pin::pin, time::Duration};
 
@@ -39,12 +39,12 @@ impl Verifier {
     /// [`Error::Unauthorized`]: it is good no more.
     pub async fn still_good(&self, caller: &Caller) -> Result<(), Error> {
         let now = self.context.runtime.now();
-        let lives = self.context.store.read(|rows| {
+        let lives = self.context.store.read(|tx| {
             let lives = match &caller.who {
-                Principal::Key(key) => rows::key(rows, key.id)?.is_some_and(|key| key.is_active(now)),
-                Principal::Session(id) => rows::program_session(rows, *id)?.is_some_and(|session| session.is_live(now)),
+                Principal::Key(key) => tx.keys().get(key.id)?.is_some_and(|key| key.is_active(now)),
+                Principal::Session(id) => tx.program_sessions().get(*id)?.is_some_and(|session| session.is_live(now)),
             };
-            Ok::<_, StoreError>(lives && rows::account(rows, caller.account.id)?.is_some_and(|account| account.disabled_at.is_none()))
+            Ok::<_, StoreError>(lives && tx.accounts().get(caller.account.id)?.is_some_and(|account| account.disabled_at.is_none()))
         });
         if lives.await? { Ok(()) } else { Err(Error::Unauthorized { presented: true }) }
     }

@@ -11,7 +11,6 @@ use crate::{
         caller::{Caller, Principal, Requirements},
         verification::state::Verifier,
     },
-    store::rows,
 };
 use std::sync::Arc;
 
@@ -28,9 +27,9 @@ impl Verifier {
         let found = self
             .context
             .store
-            .read(|rows| {
-                let session = rows::program_session(rows, id)?.filter(|session| session.account == account && session.is_live(now));
-                Ok::<_, Error>(if session.is_some() { rows::account(rows, account)? } else { None })
+            .read(|tx| {
+                let session = tx.program_sessions().get(id)?.filter(|session| session.account == account && session.is_live(now));
+                Ok::<_, Error>(if session.is_some() { tx.accounts().get(account)? } else { None })
             })
             .await?;
         let Some(account) = found.filter(|account| account.disabled_at.is_none()).map(|account| Arc::new(account.facts())) else {
@@ -61,8 +60,7 @@ impl Verifier {
     /// # Errors
     /// [`Error::Unauthorized`]: it was signed out.
     pub(crate) async fn session_view(&self, id: ProgramSessionId) -> Result<SessionView, Error> {
-        let session =
-            self.context.store.read(|rows| rows::program_session(rows, id)).await?.ok_or(Error::Unauthorized { presented: true })?;
+        let session = self.context.store.read(|tx| tx.program_sessions().get(id)).await?.ok_or(Error::Unauthorized { presented: true })?;
         Ok(SessionView {
             id,
             scopes: self.session_tokens.iter().flat_map(|tokens| tokens.scopes.iter().cloned()).collect(),

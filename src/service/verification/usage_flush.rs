@@ -8,7 +8,10 @@ use crate::{
         usage_log::{MAX_KEYS_PER_SECOND, MAX_KEYS_PER_WRITE},
         verification::state::Verifier,
     },
-    store::{access::Write, rows, table::Table},
+    store::{
+        access::Write,
+        tables::{rate_limits::StoredTat, usage::KeyUsage},
+    },
 };
 use governor::nanos::Nanos;
 use jiff::civil::Date;
@@ -36,21 +39,21 @@ impl Verifier {
                 return Ok(());
             }
             let rows_to_write: Vec<_> = batch.iter().map(|(meter, pending)| (meter.of, pending.clone())).collect();
-            let written = self.context.store.write(move |rows| {
+            let written = self.context.store.write(move |tx| {
                 let mut everybody = BTreeMap::<Date, Day>::new();
                 for (of, pending) in &rows_to_write {
                     let RateLimitKey::Key(key) = of else { continue };
-                    let mut usage = rows::usage(rows, *key)?;
+                    let mut usage = tx.usage().of_key(*key)?;
                     pending.add_to(&mut usage);
                     for (date, day) in pending.days() {
                         everybody.entry(date).or_default().add(&day);
                         if let Some((date, day)) = usage.add_day(date, day) {
-                            add_day(rows, &key.to_string(), date, &day)?;
+                            add_day(tx, &key.to_string(), date, &day)?;
                         }
                     }
-                    rows::save_usage(rows, *key, &usage)?;
+                    tx.save(&KeyUsage { key: *key, usage })?;
                 }
-                everybody.iter().try_for_each(|(date, day)| add_day(rows, EVERYBODY, *date, day))?;
+                everybody.iter().try_for_each(|(date, day)| add_day(tx, EVERYBODY, *date, day))?;
                 Ok::<_, Error>(())
             });
             if let Err(error) = written.await {
@@ -71,12 +74,11 @@ impl Verifier {
         if changes.is_empty() {
             return Ok(());
         }
-        let written = self.context.store.write(move |rows: &mut dyn Write| {
-            for (limited, tat) in &changes {
-                let key = limited.to_string();
+        let written = self.context.store.write(move |tx: &mut dyn Write| {
+            for (of, tat) in &changes {
                 match tat {
-                    Some(tat) => rows.put(Table::RateLimits, key.as_bytes(), tat.as_u64().to_string().into_bytes()),
-                    None => rows.remove(Table::RateLimits, key.as_bytes()),
+                    Some(tat) => tx.put_rate_limit(StoredTat { of: *of, tat: tat.as_u64() })?,
+                    None => tx.erase_rate_limit(*of),
                 }
             }
             Ok::<_, Error>(())

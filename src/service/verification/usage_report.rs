@@ -41,7 +41,7 @@ impl Verifier {
     /// The same for all keys of the deployment together.
     pub async fn usage_of_all(&self, days: u16) -> Result<UsageDays, Error> {
         let today = date(self.context.runtime.now());
-        let stored = self.context.store.read(|rows| last_days(rows, EVERYBODY, today, days)).await?;
+        let stored = self.context.store.read(|tx| last_days(tx, EVERYBODY, today, days)).await?;
         Ok(shown(stored, self.usage.all_pending_days()))
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         redelivery::end_redelivery_of_registration,
         verification::state::Verifier,
     },
-    store::{error::StoreError, rows},
+    store::error::StoreError,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -108,12 +108,12 @@ impl Verifier {
         let id = key.id;
         self.context
             .store
-            .write(move |rows| {
-                if let Some(mut key) = rows::key(rows, id)? {
+            .write(move |tx| {
+                if let Some(mut key) = tx.keys().get(id)? {
                     key.redeliverable = None;
-                    rows::save(rows, &key)?;
+                    tx.save(&key)?;
                 }
-                end_redelivery_of_registration(rows, registration)
+                end_redelivery_of_registration(tx, registration)
             })
             .await
     }
@@ -124,10 +124,10 @@ impl Verifier {
         let limit = Throttle::wrong_environment_notes(id);
         self.context
             .store
-            .write(move |rows| {
-                if rows::charged(rows, &limit, now)? < limit.max {
-                    rows::charge(rows, &limit, now)?;
-                    record(rows, account, None, EventKind::WrongEnvironment { key: id }, now, random)?;
+            .write(move |tx| {
+                if tx.throttles().charged(&limit, now)? < limit.max {
+                    tx.charge(&limit, now)?;
+                    record(tx, account, None, EventKind::WrongEnvironment { key: id }, now, random)?;
                 }
                 Ok::<_, StoreError>(())
             })

@@ -30,6 +30,28 @@ impl<'a> View<'a> {
             Order::Descending => rows.rev().take(limit).map(read).collect(),
         }
     }
+
+    /// The changes within a range, a job's own over the others.
+    fn changed(&self, range: &Range) -> BTreeMap<&Vec<u8>, &Option<Vec<u8>>> {
+        let mut changed: BTreeMap<_, _> = self.over.range(range.clone()).collect();
+        changed.extend(self.own.range(range.clone()));
+        changed
+    }
+
+    /// The keys of stored rows within a range, in its order; those that are changed left out.
+    fn unchanged_keys<'k>(
+        &'k self,
+        range: Range,
+        order: Order,
+        changed: &'k BTreeMap<&Vec<u8>, &Option<Vec<u8>>>,
+    ) -> impl Iterator<Item = Result<sled::IVec, StoreError>> + 'k {
+        let keys = self.files.tree.range(range).map(|row| self.files.noted(row).map(|(key, _)| key));
+        let keys: Box<dyn Iterator<Item = _> + '_> = match order {
+            Order::Ascending => Box::new(keys),
+            Order::Descending => Box::new(keys.rev()),
+        };
+        keys.filter(|key| changed.is_empty() || !key.as_ref().is_ok_and(|key| changed.contains_key(&key.to_vec())))
+    }
 }
 
 pub fn full_key(table: Table, key: &[u8]) -> Vec<u8> {
@@ -81,8 +103,7 @@ impl Read for View<'_> {
         if is_empty_range(&range) {
             return Ok(Rows::new());
         }
-        let mut changed: BTreeMap<&Vec<u8>, &Option<Vec<u8>>> = self.over.range(range.clone()).collect();
-        changed.extend(self.own.range(range.clone()));
+        let changed = self.changed(&range);
         if changed.is_empty() {
             return self.stored(range, order, limit);
         }
@@ -99,6 +120,34 @@ impl Read for View<'_> {
             Order::Ascending => rows.into_iter().take(limit).collect(),
             Order::Descending => rows.into_iter().rev().take(limit).collect(),
         })
+    }
+
+    fn scan_keys(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, order: Order, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let range = bounds(table, prefix, after, order);
+        if is_empty_range(&range) {
+            return Ok(Vec::new());
+        }
+        let changed = self.changed(&range);
+        let stored = self.unchanged_keys(range, order, &changed).take(limit);
+        let mut keys = stored.map(|key| key.map(|key| key[1..].to_vec())).collect::<Result<Vec<_>, _>>()?;
+        if !changed.is_empty() {
+            keys.extend(changed.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key[1..].to_vec()));
+            keys.sort_unstable();
+            if order == Order::Descending {
+                keys.reverse();
+            }
+            keys.truncate(limit);
+        }
+        Ok(keys)
+    }
+
+    fn count(&self, table: Table, limit: usize) -> Result<usize, StoreError> {
+        let range = bounds(table, &[], None, Order::Ascending);
+        let changed = self.changed(&range);
+        let new = changed.values().filter(|value| value.is_some()).count();
+        let mut stored = self.unchanged_keys(range, Order::Ascending, &changed).take(limit.saturating_sub(new));
+        let stored = stored.try_fold(0_usize, |count, key| key.map(|_| count + 1))?;
+        Ok((stored + new).min(limit))
     }
 }
 

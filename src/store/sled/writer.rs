@@ -9,6 +9,7 @@
 
 use crate::store::{
     changes::{Changed, ChangedRow, Observer},
+    declaration::is_written_behind,
     engine::{Snapshot, WriteJob, run_job},
     error::StoreError,
     journal::Journal,
@@ -17,7 +18,8 @@ use crate::store::{
         snapshot::{Before, Watched},
         view::{View, full_key},
     },
-    table::{JOURNAL, Table},
+    table::Table,
+    tables::settings::JOURNAL,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -109,7 +111,7 @@ impl Database {
 
     /// The present values of what is about to change; of counts, nobody needs them.
     fn before(&self, changes: &Changes) -> Result<Changes, StoreError> {
-        let rows = changes.keys().filter(|key| !Table::is_count(key));
+        let rows = changes.keys().filter(|key| !is_written_behind(key));
         rows.map(|key| Ok((key.clone(), self.files.noted(self.files.tree.get(key))?.map(|value| value.to_vec())))).collect()
     }
 }

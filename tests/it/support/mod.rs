@@ -35,7 +35,7 @@ use countersign::{
         claims::register::{NewRegistration, Registrant},
         services::Services,
     },
-    store::{access::Order, error::StoreError, handle::Store, rows, table::Table},
+    store::{access::Order, error::StoreError, handle::Store, table::Table},
 };
 use std::{
     net::SocketAddr,
@@ -305,7 +305,7 @@ impl TestApp {
 
     /// The registration's row as it is stored.
     pub async fn stored(&self, id: RegistrationId) -> Option<Registration> {
-        self.store.read(|rows| rows::registration(rows, id)).await.expect("the store answers")
+        self.store.read(|rows| rows.registrations().get(id)).await.expect("the store answers")
     }
 
     /// What the owner reads, newest first.

@@ -20,7 +20,7 @@ use countersign::{
         claims::{decide::Decision, review::Review},
         keys::{create::NewKey, edit::Edit},
     },
-    store::{error::StoreError, rows},
+    store::error::StoreError,
 };
 use serde_json::Value;
 use std::sync::OnceLock;
@@ -96,8 +96,8 @@ impl TestApp {
         let human = Human { account: account.id, session: session.clone(), source };
         self.store
             .write(move |rows| {
-                rows::save(rows, &account)?;
-                rows::save(rows, &session)
+                rows.save(&account)?;
+                rows.save(&session)
             })
             .await
             .expect("the store answers");
@@ -108,9 +108,9 @@ impl TestApp {
     pub async fn edit(&self, account: AccountId, change: impl Fn(&mut Account) + Send + 'static) {
         self.store
             .write(move |rows| {
-                let mut row = rows::account(rows, account)?.expect("the account is there");
+                let mut row = rows.accounts().get(account)?.expect("the account is there");
                 change(&mut row);
-                rows::save(rows, &row)
+                rows.save(&row)
             })
             .await
             .map_err(|error: StoreError| error)
@@ -237,7 +237,7 @@ impl TestApp {
             source: Source::Local,
         };
         let row = session.clone();
-        self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
+        self.store.write(move |rows| rows.save(&row)).await.expect("the store answers");
         Human { account, session, source: Source::Local }
     }
 }
@@ -264,7 +264,7 @@ impl TestApp {
         let id = ProgramSessionId::new(now, self.service.context.runtime.bytes());
         let salt = self.service.context.runtime.bytes();
         let row = ProgramSession { id, account, created_at: now, refreshed_at: now, generation: 0, salt, source: human.source };
-        self.store.write(move |rows| rows::save(rows, &row)).await.expect("the store answers");
+        self.store.write(move |rows| rows.save(&row)).await.expect("the store answers");
         Actor::Program { account, session: id }
     }
 }
