@@ -33,6 +33,7 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// The human of a signed-in browser.
     pub const fn owner(session: &BrowserSession) -> Self {
         Self::Owner { account: session.account, session: session.token }
     }
@@ -48,6 +49,9 @@ impl Actor {
 
     /// The actor as the store knows it now: between a request's start and its transaction a key may have been narrowed
     /// or revoked, and a session may have ended.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] for a key or a program's session that works no more, [`Error::SignInNeeded`] for a browser's.
     pub(super) fn now(&self, tx: &dyn Read, now: Timestamp) -> Result<Self, Error> {
         let gone = || Error::Unauthorized { presented: true };
         let key = match self {
@@ -66,6 +70,9 @@ impl Actor {
     }
 
     /// Whether it may give somebody a right at this moment: a human whose sign-in is fresh.
+    ///
+    /// # Errors
+    /// [`Error::SignInNeeded`]: the session is over. As [`must_be_fresh`]: it is not fresh.
     pub(super) fn may_give(&self, tx: &dyn Read, now: Timestamp) -> Result<(), Error> {
         let Self::Owner { session, .. } = self else { return Ok(()) };
         let (session, account) = signed_in(tx, *session, now)?;
@@ -89,11 +96,13 @@ impl Requirements {
         Self { cost: 1, ..Self::default() }
     }
 
+    /// The same, with one scope more. A text that is no scope asks for nothing.
     pub fn scope(mut self, scope: &str) -> Self {
         self.scopes = self.scopes.iter().cloned().chain(scope.parse().ok()).collect();
         self
     }
 
+    /// The same, for a key of one environment only.
     pub fn in_environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
         self

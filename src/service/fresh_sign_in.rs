@@ -9,6 +9,9 @@ use crate::{
 use jiff::Timestamp;
 
 /// The session of this token's hash with its account, as both are now.
+///
+/// # Errors
+/// [`Error::SignInNeeded`]: the session is over, or its account disabled.
 pub fn signed_in(tx: &dyn Read, token: Digest, now: Timestamp) -> Result<(BrowserSession, Account), Error> {
     let session = tx.browser_sessions().get(&token)?.filter(|session| session.is_live(now)).ok_or(Error::SignInNeeded)?;
     let account = active_account(tx, session.account)?;
@@ -16,6 +19,9 @@ pub fn signed_in(tx: &dyn Read, token: Digest, now: Timestamp) -> Result<(Browse
 }
 
 /// Refuses a session whose human has not proven for a while that they are there.
+///
+/// # Errors
+/// [`Error::PasswordNeeded`]; [`Error::Forbidden`] where the account has no password, because its service signs it in.
 pub fn must_be_fresh(session: &BrowserSession, account: &Account, now: Timestamp) -> Result<(), Error> {
     if session.is_fresh(now) {
         return Ok(());

@@ -12,7 +12,7 @@ use crate::{
 use std::sync::Arc;
 
 /// Rows per transaction: keeps the store's one writer free for others.
-const BATCH: usize = 500;
+const ROWS_PER_TRANSACTION: usize = 500;
 
 /// How often the server looks for what is due, in seconds.
 pub const EVERY: u64 = 5;
@@ -33,9 +33,9 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Does what is due now. Safe to run at any time and as often as one likes.
     pub async fn purge(&self) -> Result<(), Error> {
-        while self.sweep_registrations(BATCH).await? {}
+        while self.sweep_registrations(ROWS_PER_TRANSACTION).await? {}
         while self.forget_oldest().await? {}
-        while self.sweep_rows(BATCH).await? {}
+        while self.sweep_rows(ROWS_PER_TRANSACTION).await? {}
         self.accounts.sweep_activity().await?;
         self.verifier.key_cache.forget_unused(self.context.runtime.monotonic_nanos().into());
         self.claims.unknown_tokens.forget_idle();
@@ -94,7 +94,7 @@ impl Housekeeping {
             .store
             .write(move |tx| {
                 let mut forgotten = 0;
-                for registration in tx.registrations().oldest(BATCH)? {
+                for registration in tx.registrations().oldest(ROWS_PER_TRANSACTION)? {
                     if registration.is_over() && forgotten < surplus {
                         tx.erase(&registration);
                         forgotten += 1;

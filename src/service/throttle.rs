@@ -20,10 +20,12 @@ pub fn check_throttles(tx: &dyn Read, limits: &[Throttle], now: Timestamp, detai
     Ok(())
 }
 
+/// Whether one of them is used up. Charges nothing.
 pub fn is_any_throttled(tx: &dyn Read, limits: &[Throttle], now: Timestamp) -> Result<bool, StoreError> {
     limits.iter().try_fold(false, |depleted, limit| Ok(depleted || tx.throttles().charged(limit, now)? >= limit.max))
 }
 
+/// Counts one more of each, used up or not.
 pub fn charge_throttles(tx: &mut dyn Write, limits: &[Throttle], now: Timestamp) -> Result<(), StoreError> {
     limits.iter().try_for_each(|limit| tx.charge(limit, now))
 }

@@ -32,6 +32,7 @@ const FORMAT: u32 = 2;
 /// The last without a seal.
 const UNSEALED: u32 = 1;
 
+/// The file with the rows, beside the manifest.
 pub const ROWS: &str = "rows";
 
 const MANIFEST: &str = "manifest.json";
@@ -84,6 +85,7 @@ struct Sealed {
 /// A backup that can't be written or read. The message says which file.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
+    /// Not to be used: what was found instead of a whole backup, or of an empty place for one.
     #[error("{0}")]
     Unfit(String),
     #[error("the backup is sealed with the server secret {0}, which is not here")]
@@ -105,6 +107,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> BackupError {
 }
 
 impl Manifest {
+    /// What is known before the rows are written; [`write()`] fills in their number, size and checksum, and whose seal it has.
     pub fn new(schema: u32, id: String, made_at: Timestamp, journal: Option<Head>, secrets: Vec<String>) -> Self {
         let (version, in_journal) = (env!("CARGO_PKG_VERSION").to_owned(), journal.is_some());
         let (sealed_by, blake3) = (None, String::new());
@@ -118,6 +121,10 @@ impl Manifest {
 
 /// Writes all rows of a moment into `dir`, which must be new or empty. On disk when this returns; what was begun is
 /// removed if it fails, or once `stopped` says so.
+///
+/// # Errors
+/// [`BackupError::Unfit`] for a directory that is not empty, a row that is too long, and once `stopped`; [`BackupError::Io`] and
+/// [`BackupError::Store`] for what failed.
 pub fn write(dir: &Path, manifest: Manifest, seals: &Seals, pages: Pages, stopped: impl Fn() -> bool) -> Result<Manifest, BackupError> {
     if !dir.exists() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))?;
@@ -202,6 +209,12 @@ pub fn put(tx: &mut dyn access::Write, page: &Rows) -> Result<(), StoreError> {
 }
 
 /// The manifest of a backup whose checksums and seal are all right. `accept_unsealed`: one without a seal is believed.
+///
+/// # Errors
+/// * [`BackupError::Unfit`]: damaged, changed, incomplete, or made by a newer version.
+/// * [`BackupError::Secret`]: it is sealed with a secret that is not here.
+/// * [`BackupError::Unsealed`]: it has no seal, and is not to be believed without one.
+/// * [`BackupError::Io`]: a file of it can't be read.
 pub fn verify(dir: &Path, seals: Option<&Seals>, accept_unsealed: bool) -> Result<Manifest, BackupError> {
     let path = dir.join(MANIFEST);
     let damaged = || BackupError::Unfit(format!("{} is damaged: its checksum is wrong", path.display()));

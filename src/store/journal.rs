@@ -63,6 +63,10 @@ pub struct Journal {
 
 impl Journal {
     /// Opens or creates the file, 0600. Refuses what is no journal, or not ours: it would be cut, or told to others.
+    ///
+    /// # Errors
+    /// When another process writes it, when it is not as it was written or sealed with a secret that is not here, and whatever
+    /// keeps the file from being used.
     pub fn open(path: &Path, seals: Seals) -> io::Result<Self> {
         let said = |error: io::Error| io::Error::new(error.kind(), format!("the journal {}: {error}", path.display()));
         let mut file = open_own(path, OpenOptions::new().create(true).truncate(false).read(true).write(true)).map_err(said)?;
@@ -89,6 +93,9 @@ impl Journal {
     }
 
     /// Adds entries; on disk when this returns. After an error none of them counts.
+    ///
+    /// # Errors
+    /// When the file was moved, deleted or cut, or can't be written.
     pub fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
         // What is written into a file that was deleted or moved away is not where a restore looks for it.
         let found = fs::metadata(&self.path).ok().filter(|found| identity(found) == self.identity);
@@ -116,6 +123,7 @@ impl Journal {
         Ok(())
     }
 
+    /// How long it is now.
     pub fn head(&self) -> &Head {
         &self.head
     }
@@ -126,6 +134,9 @@ fn identity(found: &fs::Metadata) -> (u64, u64) {
 }
 
 /// The lines of a journal, oldest first, if all of them are as they were written. A last line that is not whole is left out.
+///
+/// # Errors
+/// When it can't be read, or a line of it is not as it was written or sealed with a secret that is not here.
 pub fn read(path: &Path, seals: Option<&Seals>) -> io::Result<Vec<Line>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is no file"));

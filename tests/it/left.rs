@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// More often than that no request waits.
-const MOST: usize = 200;
+const MAX_WAITS: usize = 200;
 
 /// What a request had begun is over once neither a task nor the writer has anything left to do.
 pub(super) async fn settled(app: &TestApp) {
@@ -42,7 +42,7 @@ pub(super) async fn left_everywhere<T>(
     let mut round = 0;
     for leaving in [Leaving::AsItWaits, Leaving::AsItGoesOn] {
         let mut whole = false;
-        for waits in 0..MOST {
+        for waits in 0..MAX_WAITS {
             round += 1;
             let (call, thing) = made(round).await;
             let answer = call.left(waits, leaving).await;

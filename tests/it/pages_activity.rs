@@ -6,7 +6,7 @@ use countersign::{
         activity::{Event, EventKind},
         id::{AccountId, EventId},
     },
-    service::accounts::activity::{ActivityFilter, MOST},
+    service::accounts::activity::{ActivityFilter, MAX_EVENTS},
     store::error::StoreError,
 };
 use jiff::SignedDuration;
@@ -109,12 +109,12 @@ async fn lines_older_than_a_year_are_forgotten() {
 async fn an_account_keeps_its_latest_ten_thousand_lines() {
     let app = app().await;
     let (alice, bob) = (app.human("alice@example.com").await, app.human("bob@example.com").await);
-    write_lines(&app, alice.account, i64::try_from(MOST).unwrap() + 7, SignedDuration::ZERO).await;
+    write_lines(&app, alice.account, i64::try_from(MAX_EVENTS).unwrap() + 7, SignedDuration::ZERO).await;
     write_lines(&app, bob.account, 3, SignedDuration::ZERO).await;
     let newest = app.service.accounts.activity(alice.account, &ActivityFilter::default()).await.unwrap().lines[0].event.id;
     for _ in 0..20 {
         app.service.housekeeping.purge().await.unwrap();
     }
-    assert_eq!((count(&app, alice.account).await, count(&app, bob.account).await), (MOST, 3));
+    assert_eq!((count(&app, alice.account).await, count(&app, bob.account).await), (MAX_EVENTS, 3));
     assert_eq!(app.service.accounts.activity(alice.account, &ActivityFilter::default()).await.unwrap().lines[0].event.id, newest);
 }

@@ -91,7 +91,7 @@ async fn serving() -> (Home, Server, String, String) {
 }
 
 /// What it may take beside what it had: the bound, and room for what the system's allocator keeps.
-const MOST: u64 = 64 + 56;
+const MAX_MIB: u64 = 64 + 56;
 
 #[tokio::test]
 async fn a90_closed_windows_hold_no_more_than_the_bound_and_others_are_served() {
@@ -107,7 +107,7 @@ async fn a90_closed_windows_hold_no_more_than_the_bound_and_others_are_served() 
         }
         works(&server, &key).await;
         let took = server.peak() - before;
-        assert!(took < MOST, "{took} MiB for {} connections with windows of {window}", kept.len());
+        assert!(took < MAX_MIB, "{took} MiB for {} connections with windows of {window}", kept.len());
     }
 }
 
@@ -123,7 +123,7 @@ async fn a90_pages_made_for_one_human_are_bounded_as_well() {
     }
     works(&server, &key).await;
     let took = server.peak() - before;
-    assert!(took < MOST, "{took} MiB for {} connections", kept.len());
+    assert!(took < MAX_MIB, "{took} MiB for {} connections", kept.len());
 }
 
 #[tokio::test]

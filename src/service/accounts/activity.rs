@@ -14,19 +14,19 @@ use jiff::SignedDuration;
 use std::sync::PoisonError;
 
 /// Lines are kept for a year, and this many of an account: a flood of refusals must not fill the disk.
-const KEPT: SignedDuration = SignedDuration::from_hours(24 * 365);
+const EVENT_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 365);
 
 /// Lines an account keeps; older ones are forgotten.
-pub const MOST: usize = 10_000;
+pub const MAX_EVENTS: usize = 10_000;
 
 /// Lines of a page.
-pub const PAGE: usize = 30;
+pub const PAGE_SIZE: usize = 30;
 
 /// Lines looked at per request when a filter leaves most out.
-const SCAN: usize = 1000;
+const MAX_EVENTS_SCANNED: usize = 1000;
 
 /// Lines the upkeep looks at each time.
-const STRIDE: usize = 1000;
+const EVENTS_PER_SWEEP: usize = 1000;
 
 /// Which lines to show.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +60,7 @@ impl Accounts {
             Some(text) => Some(text.parse().map_err(|_| Error::invalid("cursor", "is not one this server gave"))?),
             None => None,
         };
-        let scanned = if filter.topic.is_some() { SCAN } else { PAGE + 1 };
+        let scanned = if filter.topic.is_some() { MAX_EVENTS_SCANNED } else { PAGE_SIZE + 1 };
         self.context
             .store
             .read(|tx| {
@@ -69,7 +69,7 @@ impl Accounts {
                 let mut last = None;
                 for event in page.rows {
                     let fits = filter.topic.is_none_or(|topic| event.what.is_about(topic));
-                    if fits && lines.len() == PAGE {
+                    if fits && lines.len() == PAGE_SIZE {
                         // Another one exists: the page ends before it.
                         return Ok(Activity { lines, next_cursor: last });
                     }
@@ -83,18 +83,18 @@ impl Accounts {
             .await
     }
 
-    /// Forgets lines that are too old or too many, a stride at a time.
+    /// Forgets lines that are too old or too many, a few at a time.
     pub(crate) async fn sweep_activity(&self) -> Result<(), Error> {
         let mut steps = *self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = EventId::new(before(self.context.runtime.now(), KEPT), [0; 16]);
-        let page = self.context.store.read(|tx| tx.events().names(steps.after, STRIDE)).await?;
+        let oldest = EventId::new(before(self.context.runtime.now(), EVENT_RETENTION), [0; 16]);
+        let page = self.context.store.read(|tx| tx.events().names(steps.after, EVENTS_PER_SWEEP)).await?;
         let mut over = Vec::new();
         for (account, id) in &page {
             if steps.account != Some(*account) {
                 steps = Steps { after: None, account: Some(*account), seen: 0 };
             }
             steps.seen += 1;
-            if steps.seen > MOST || *id < oldest {
+            if steps.seen > MAX_EVENTS || *id < oldest {
                 over.push((*account, *id));
             }
         }
@@ -108,7 +108,7 @@ impl Accounts {
                 .await?;
         }
         steps = match page.last() {
-            Some(last) if page.len() == STRIDE => Steps { after: Some(*last), ..steps },
+            Some(last) if page.len() == EVENTS_PER_SWEEP => Steps { after: Some(*last), ..steps },
             _ => Steps::default(),
         };
         *self.activity_sweep.0.lock().unwrap_or_else(PoisonError::into_inner) = steps;

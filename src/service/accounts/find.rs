@@ -28,6 +28,7 @@ pub fn named(tx: &dyn Read, name: &str) -> Result<Option<Account>, StoreError> {
     }
 }
 
+/// What an operator sees of an account, with a count of the keys that work now.
 pub fn view(tx: &dyn Read, account: &Account, now: Timestamp) -> Result<AccountView, StoreError> {
     let active = tx.keys().of_account(account.id)?.iter().filter(|key| key.is_active(now)).count();
     Ok(AccountView::new(account, active))
@@ -35,6 +36,9 @@ pub fn view(tx: &dyn Read, account: &Account, now: Timestamp) -> Result<AccountV
 
 impl Accounts {
     /// A plan of the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming the plans there are.
     pub(crate) fn known_plan(&self, plan: String) -> Result<String, Error> {
         if self.context.config.plans.contains_key(&plan) {
             return Ok(plan);
@@ -44,6 +48,9 @@ impl Accounts {
     }
 
     /// The account somebody means: by its id, its e-mail or its external id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: none of its names is this.
     pub async fn find_account(&self, name: &str) -> Result<AccountView, Error> {
         let now = self.context.runtime.now();
         self.context

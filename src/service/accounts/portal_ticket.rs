@@ -10,6 +10,11 @@ use crate::{
     },
 };
 
+/// The account a ticket signs in to, and where to go from there. A ticket for an operator signs nobody in: a service's key
+/// must not be worth the deployment.
+///
+/// # Errors
+/// [`Error::NotFound`] for one that is unknown, used, over, or whose account is disabled: all alike.
 pub fn live(tx: &dyn Read, ticket: &Digest, now: jiff::Timestamp) -> Result<(Account, PortalSession), Error> {
     let over = || Error::not_found("sign-in link");
     let portal = tx.portal_sessions().get(ticket)?.filter(|portal| now < portal.expires_at).ok_or_else(over)?;

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 impl Accounts {
+    /// What a cookie's session is stored under.
     pub(super) fn session_hash(&self, token: &SessionToken) -> Digest {
         self.context.secret.hash(Purpose::Session, token.expose().as_bytes())
     }
@@ -75,6 +76,8 @@ impl Accounts {
         self.context.secret.tag(Purpose::Csrf, cookie.as_bytes())
     }
 
+    /// Whether a form was rendered for the browser that sends it, so that no other page can send it for the human. In constant
+    /// time.
     pub fn form_token_is_right(&self, cookie: &str, given: &str) -> bool {
         self.form_token(cookie).as_bytes().ct_eq(given.as_bytes()).into()
     }
@@ -93,6 +96,7 @@ pub(super) fn end_all(tx: &mut dyn Write, account: AccountId) -> Result<(), Stor
     Ok(())
 }
 
+/// All browsers of an account, those included whose session is over and not swept yet.
 pub fn sessions_of(tx: &dyn Read, account: AccountId) -> Result<Vec<BrowserSession>, StoreError> {
     tx.browser_sessions().of_account(account)
 }

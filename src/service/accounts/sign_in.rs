@@ -41,6 +41,11 @@ const TOO_MANY: &str = "too many attempts to sign in: wait, or sign in where you
 
 impl Accounts {
     /// Signs in. Unknown account and wrong password look and take the same.
+    ///
+    /// # Errors
+    /// * [`Error::WrongPassword`]: or no such account, or a disabled one.
+    /// * [`Error::TooMany`]: the account's or the address's attempts are used up.
+    /// * [`Error::Busy`]: too many passwords wait to be hashed.
     pub async fn sign_in(&self, email: &str, password: Password, source: Source) -> Result<SessionToken, Error> {
         let account = self.check_password(email, password, source).await?;
         self.open_session(&account, source).await
@@ -48,6 +53,9 @@ impl Accounts {
 
     /// Whose e-mail and password these are. Every attempt is charged. Whoever acts on the answer looks in the same
     /// transaction whether the account's password is still the one that was checked.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in`].
     pub(super) async fn check_password(&self, email: &str, password: Password, source: Source) -> Result<Account, Error> {
         let email = email.parse::<Email>().map_err(|_| Error::WrongPassword)?;
         let now = self.context.runtime.now();
@@ -96,6 +104,9 @@ impl Accounts {
 
     /// The password of somebody who is signed in, before it is changed or something risky is done. Counted by session:
     /// a guesser with a stolen cookie takes nothing from its owner's other sessions, and gets a session nowhere else.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in`], with limits of the session's own.
     pub(super) async fn check_own_password(
         &self,
         session: &BrowserSession,
@@ -125,6 +136,9 @@ impl Accounts {
     }
 
     /// Opens a browser's session for an account as it was when it proved itself.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`]: the password was changed, or the account disabled, since it was checked.
     pub(super) async fn open_session(&self, proven: &Account, source: Source) -> Result<SessionToken, Error> {
         let token = SessionToken::new(self.context.runtime.bytes());
         let (now, random) = (self.context.runtime.now(), self.context.runtime.bytes());
@@ -142,6 +156,9 @@ impl Accounts {
 }
 
 /// What was proven may no longer be the password: the account as it is now, if it is.
+///
+/// # Errors
+/// [`Error::WrongPassword`]: it is another one by now, or the account is disabled.
 pub fn still_proven(tx: &dyn Read, proven: &Account) -> Result<Account, Error> {
     let account = active_account(tx, proven.id).map_err(|_| Error::WrongPassword)?;
     if account.password == proven.password { Ok(account) } else { Err(Error::WrongPassword) }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 /// Who humans are and how they sign in, and the programs that sign in for them.
 pub struct Accounts {
+    /// Configuration, time, the secret and the store.
     pub(in crate::service) context: Arc<Context>,
     /// Password hashes take turns: each needs a core for a while, and memory.
     pub(in crate::service) hash_queue: Hashing,
@@ -30,9 +31,13 @@ pub struct Accounts {
 #[derive(Default)]
 pub struct ActivitySweep(pub(super) Mutex<Steps>);
 
+/// A place in that walk.
 #[derive(Default, Clone, Copy)]
 pub struct Steps {
+    /// The last key of the table that was looked at; `None`: begin again.
     pub(super) after: Option<(AccountId, EventId)>,
+    /// Whose lines it is among.
     pub(super) account: Option<AccountId>,
+    /// How many of them were passed.
     pub(super) seen: usize,
 }

@@ -27,7 +27,7 @@ pub const MAX_PAGE: usize = 100;
 const DEFAULT_PAGE: usize = 50;
 
 /// Rows looked at per request when a search leaves most out.
-const SCAN: usize = 2000;
+const MAX_ROWS_SCANNED: usize = 2000;
 
 /// Which accounts to list.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +70,7 @@ impl Admin {
                     for account in page.rows {
                         let fits = fits(&account);
                         // One that is left over shows that there is another page.
-                        if fits && accounts.len() == limit || looked_at == SCAN {
+                        if fits && accounts.len() == limit || looked_at == MAX_ROWS_SCANNED {
                             return Ok(AccountList { accounts, next_cursor: after.map(|id| id.to_string()) });
                         }
                         if fits {

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 /// Keys looked at per transaction.
-const BATCH: usize = 500;
+const KEYS_PER_PAGE: usize = 500;
 
 impl Admin {
     /// Writes the store as it is now into a new directory, while everything goes on. Stops when it is dropped.
@@ -94,7 +94,7 @@ impl Admin {
     async fn resume_those_that_may(&self, actor: &Actor, source: Source) -> Result<u64, Error> {
         let (mut after, mut resumed) = (None, 0);
         loop {
-            let page = self.context.store.read(|tx| tx.keys().oldest_first(after, BATCH)).await?;
+            let page = self.context.store.read(|tx| tx.keys().oldest_first(after, KEYS_PER_PAGE)).await?;
             for key in &page.rows {
                 if key.disabled_reason.as_deref() == Some(RESTORED) && actor.may_resume(key) {
                     resumed += match Box::pin(self.resume_keys(actor, Some(key.id), source)).await {

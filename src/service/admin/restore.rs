@@ -37,10 +37,10 @@ use std::{
 };
 
 /// Rows per transaction.
-const BATCH: usize = 500;
+const ROWS_PER_TRANSACTION: usize = 500;
 
 /// Entries of the journal that a start looks at: more than a store can lose at its end without noticing.
-const LAST: usize = 1_000;
+const MAX_ENTRIES_CHECKED: usize = 1_000;
 
 /// Why a backup can't be restored. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +146,7 @@ pub async fn check_journal(store: &Store, journal: &Path, seals: &Seals, now: Ti
 /// the end of its file looks to the store like changes that were never finished.
 pub async fn revoke_again(store: &Store, journal: &Path, seals: &Seals) -> Result<usize, StoreError> {
     let lines = journal::read(journal, Some(seals))?;
-    let last = lines.iter().rev().take(LAST).filter_map(|line| serde_json::from_slice(&line.entry).ok());
+    let last = lines.iter().rev().take(MAX_ENTRIES_CHECKED).filter_map(|line| serde_json::from_slice(&line.entry).ok());
     let revoked: Vec<KeyRestriction> = last
         .filter_map(|entry| match entry {
             JournalEntry::Key(loss) if loss.revoked.is_some() => {
@@ -200,7 +200,7 @@ pub async fn fill(
     }
     let losses = losses.unwrap_or_default();
     restored.taken_away = losses.iter().filter(|loss| matches!(loss, JournalEntry::Key(_) | JournalEntry::Account(_))).count();
-    for batch in losses.chunks(BATCH) {
+    for batch in losses.chunks(ROWS_PER_TRANSACTION) {
         let batch = batch.to_vec();
         store.write(move |tx| batch.iter().try_for_each(|loss| take_away(tx, loss))).await?;
     }

@@ -11,8 +11,8 @@ use jiff::{Timestamp, ToSpan, civil::Date};
 /// How far back the numbers go.
 pub const DAYS: u16 = 30;
 
-/// Rows per scan.
-const BATCH: usize = 1000;
+/// Keys looked at per page.
+const KEYS_PER_PAGE: usize = 1000;
 
 /// Nobody waits for a count past this.
 const MAX_COUNTED: usize = 100_000;
@@ -72,7 +72,7 @@ fn counted(found: usize) -> Count {
 fn active_keys(tx: &dyn Read, now: Timestamp) -> Result<Count, StoreError> {
     let (mut found, mut after) = (0, None);
     loop {
-        let page = tx.keys().oldest_first(after, BATCH)?;
+        let page = tx.keys().oldest_first(after, KEYS_PER_PAGE)?;
         found += page.rows.iter().filter(|key| key.is_active(now)).count();
         match page.rows.last() {
             Some(last) if !page.is_last && found < MAX_COUNTED => after = Some(last.id),

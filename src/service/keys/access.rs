@@ -15,6 +15,12 @@ use crate::{
 };
 use jiff::Timestamp;
 
+/// Whether the actor may end a key's suspension.
+///
+/// # Errors
+/// * [`Error::Forbidden`]: a key asks.
+/// * As for any right that is given: the sign-in is not fresh.
+/// * [`Error::Conflict`]: its parent, or the key that took its place, does not work.
 pub fn may_enable(tx: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Result<(), Error> {
     if let Actor::Key(_) = actor {
         return Err(Error::Forbidden { detail: "only a human enables a key again".to_owned() });
@@ -33,11 +39,15 @@ pub fn may_enable(tx: &dyn Read, actor: &Actor, key: &Key, now: Timestamp) -> Re
     }
 }
 
+/// The error for a caller that lacks one scope.
 pub fn missing(scope: &str) -> Error {
     Error::InsufficientScope { missing: scope.parse().into_iter().collect() }
 }
 
 /// A key of the actor's account; another account's is like an unknown one.
+///
+/// # Errors
+/// [`Error::NotFound`], whichever it is.
 pub fn key_of(tx: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
     tx.keys().get(id)?.filter(|key| actor.account().is_none_or(|own| own == key.account)).ok_or_else(|| Error::not_found("key"))
 }
@@ -52,6 +62,11 @@ pub fn sees(tx: &dyn Read, actor: &Actor, key: &Key) -> Result<bool, Error> {
 }
 
 /// The key the actor is about to edit or rotate: a key changes what descends from it, never itself or a sibling.
+///
+/// # Errors
+/// * [`Error::NotFound`]: there is none that the actor may see.
+/// * [`Error::InsufficientScope`]: a key asks that lacks `keys:write`.
+/// * [`Error::Forbidden`]: a key asks about one it did not make.
 pub fn writable(tx: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
     let key = key_of(tx, actor, id)?;
     let Actor::Key(mine) = actor else { return Ok(key) };
@@ -66,6 +81,9 @@ pub fn writable(tx: &dyn Read, actor: &Actor, id: KeyId) -> Result<Key, Error> {
 }
 
 /// A key may end itself, with `keys:revoke` any of its account, with `keys:write` its descendants.
+///
+/// # Errors
+/// [`Error::InsufficientScope`] for a key that may at least see it, [`Error::NotFound`] for others.
 pub fn may_revoke(tx: &dyn Read, actor: &Actor, key: &Key) -> Result<(), Error> {
     let Actor::Key(mine) = actor else { return Ok(()) };
     if mine.id == key.id || mine.scopes.has(KEYS_REVOKE) {

@@ -44,6 +44,15 @@ pub struct NewKey {
 
 impl Keys {
     /// Creates a key. The secret is in the reply and nowhere else.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: name, scopes, lifetime or limit.
+    /// * [`Error::InsufficientScope`], [`Error::Forbidden`]: a key asks that makes none, or the new one would be wider than the
+    ///   key or session that makes it.
+    /// * [`Error::PasswordNeeded`], [`Error::SignInNeeded`], [`Error::Unauthorized`]: the actor's sign-in is not fresh, or what
+    ///   it came with works no more.
+    /// * [`Error::NotFound`]: the account is another's, unknown or disabled.
+    /// * [`Error::Conflict`]: the account has as many active keys as it may.
     pub async fn create_key(&self, actor: Actor, account: AccountId, new: NewKey, source: Source) -> Result<Created, Error> {
         let Issued { key, view, .. } = self.create_key_once(actor, account, new, source, None).await?;
         let key = key.ok_or_else(|| Error::internal("a key without its secret"))?;
@@ -51,6 +60,9 @@ impl Keys {
     }
 
     /// The same for a caller that may retry: the key is made once, its secret shown once.
+    ///
+    /// # Errors
+    /// As [`Self::create_key`]; and [`Error::IdempotencyKeyReused`] for a name that stands for another request.
     pub async fn create_key_once(
         &self,
         actor: Actor,
@@ -63,6 +75,9 @@ impl Keys {
     }
 
     /// The same by whatever name: an operation sent again is answered with the secret again.
+    ///
+    /// # Errors
+    /// As [`Self::create_key_once`].
     pub async fn create_key_as(
         &self,
         actor: Actor,
@@ -166,6 +181,9 @@ fn bound(key: &mut Key, parent: &CachedKey) -> Result<(), Error> {
 
 /// A program's session acts for its human alone. A key of an operator that verifies or makes others' would act for all,
 /// and outlive the session.
+///
+/// # Errors
+/// [`Error::Forbidden`]: a program asks for such a key.
 pub fn within_session(actor: &Actor, owner: &Account, scopes: &ScopeSet) -> Result<(), Error> {
     let reaches_others = owner.operator && [KEYS_VERIFY, KEYS_WRITE].into_iter().any(|scope| scopes.has(scope));
     match actor {

@@ -38,6 +38,13 @@ pub struct Edit {
 impl Keys {
     /// Edits a key. What is taken from it is taken from all that has it through this key, in the same commit; a key that
     /// ended stays as it was.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: a name or scopes that can't be, or scopes that the key's parent lacks.
+    /// * As for [`writable`]; and [`Error::Forbidden`] when the actor may not give what it adds.
+    /// * [`Error::PasswordNeeded`], [`Error::SignInNeeded`], [`Error::Unauthorized`]: the actor's sign-in is not fresh and
+    ///   something is added, or what it came with works no more.
+    /// * [`Error::Conflict`]: the key has ended, was rotated and would gain, or can't be enabled now.
     pub async fn edit_key(&self, actor: &Actor, id: KeyId, edit: Edit, source: Source) -> Result<KeyView, Error> {
         let name: Option<Name> =
             edit.name.map(|name| name.parse()).transpose().map_err(|error| Error::invalid("name", format!("{error}")))?;

@@ -24,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 /// Seconds a key may be asked to live.
 pub const MIN_LIFETIME_SECONDS: i64 = 60;
 
+/// Ten years. Past it a date stands for "for ever", which has a word of its own: none.
 pub const MAX_LIFETIME_SECONDS: i64 = 24 * 3660 * 3600;
 
 /// A secret that was just drawn, with what the store may know of it.
@@ -35,6 +36,7 @@ pub(crate) struct Fresh {
 }
 
 impl Keys {
+    /// Draws a key in the format new ones have.
     pub(crate) fn fresh_key(&self, environment: Environment, runtime: &Runtime) -> Fresh {
         let mut stream = KeyStream::fresh(runtime.bytes());
         let (secret, shown) = self.context.config.key_format().make(environment, &mut stream);
@@ -43,6 +45,9 @@ impl Keys {
     }
 
     /// Reads the names of scopes a key is to have: at least one, all of the catalogue.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: none, one that is no scope, or one the catalogue does not have.
     pub(crate) fn known_scopes(&self, scopes: &[String]) -> Result<ScopeSet, Error> {
         let mut known = Vec::new();
         for text in scopes {
@@ -62,6 +67,7 @@ impl Keys {
         Ok(known.into_iter().collect())
     }
 
+    /// What its owner sees, with the uses that are not written yet.
     pub(crate) fn view(&self, tx: &dyn Read, key: &Key, now: Timestamp) -> Result<KeyView, Error> {
         let usage = self.verifier.merged_usage(key.id, tx.usage().of_key(key.id)?);
         let account = tx.accounts().get(key.account)?;
@@ -91,11 +97,17 @@ impl Keys {
 }
 
 /// How long a key may be asked to live.
+///
+/// # Errors
+/// As [`checked_lifetime`].
 pub fn lifetime(expires_in: Option<i64>) -> Result<Option<SignedDuration>, Error> {
     expires_in.map(|seconds| checked_lifetime("expires_in", seconds)).transpose()
 }
 
 /// The one bound on what anybody may choose, whether or not something was offered.
+///
+/// # Errors
+/// [`Error::Invalid`]: less than a minute, or more than ten years.
 pub fn checked_lifetime(field: &str, seconds: i64) -> Result<SignedDuration, Error> {
     if (MIN_LIFETIME_SECONDS..=MAX_LIFETIME_SECONDS).contains(&seconds) {
         return Ok(SignedDuration::from_secs(seconds));

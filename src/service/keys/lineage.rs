@@ -60,6 +60,9 @@ fn chain(tx: &dyn Read, key: &Key, next: impl Fn(&Key) -> Option<KeyId>) -> Resu
 }
 
 /// A key that was rotated works on so that nothing is cut off, not to leave more behind than it was.
+///
+/// # Errors
+/// [`Error::Forbidden`], naming the successor.
 pub fn may_make(tx: &dyn Read, actor: &Actor) -> Result<(), Error> {
     let Actor::Key(key) = actor else { return Ok(()) };
     match tx.keys().get(key.id)?.and_then(|key| key.replaced_by) {
@@ -70,6 +73,7 @@ pub fn may_make(tx: &dyn Read, actor: &Actor) -> Result<(), Error> {
     }
 }
 
+/// Whether a key was made by another one, or by a key made by it, and so on.
 pub fn descends_from(tx: &dyn Read, key: &Key, ancestor: KeyId) -> Result<bool, Error> {
     let mut parent = key.parent;
     while let Some(id) = parent {

@@ -38,13 +38,13 @@ pub const MAX_PAGE: usize = 100;
 const DEFAULT_PAGE: usize = 20;
 
 /// Rows looked at per request when a filter leaves most out.
-const SCAN: usize = 500;
+const MAX_ROWS_SCANNED: usize = 500;
 
 /// Keys read at a time.
-const BATCH: usize = 100;
+const KEYS_PER_PAGE: usize = 100;
 
 /// A name is not longer, and neither is what one looks for.
-const MAX_SEARCH: usize = 64;
+const MAX_SEARCH_CHARS: usize = 64;
 
 impl Keys {
     /// A page of keys, newest first. A key without `keys:read` sees itself and its descendants.
@@ -61,8 +61,8 @@ impl Keys {
             None => None,
         };
         let sought = filter.q.as_deref().map(|q| q.trim().to_lowercase()).filter(|q| !q.is_empty());
-        if sought.as_ref().is_some_and(|q| q.chars().count() > MAX_SEARCH) {
-            return Err(Error::invalid("q", format!("must have at most {MAX_SEARCH} characters")));
+        if sought.as_ref().is_some_and(|q| q.chars().count() > MAX_SEARCH_CHARS) {
+            return Err(Error::invalid("q", format!("must have at most {MAX_SEARCH_CHARS} characters")));
         }
         let now = self.context.runtime.now();
         // Whatever a transport names: only the operator sees other accounts, or all of them.
@@ -82,7 +82,7 @@ impl Keys {
                 let mut after = cursor;
                 let (mut keys, mut looked_at) = (Vec::new(), 0);
                 let next_cursor = 'pages: loop {
-                    let page = tx.keys().list(account, after, BATCH)?;
+                    let page = tx.keys().list(account, after, KEYS_PER_PAGE)?;
                     for key in page.rows {
                         looked_at += 1;
                         if fits(&key) && sees(tx, actor, &key)? {
@@ -97,7 +97,7 @@ impl Keys {
                     if page.is_last {
                         break None;
                     }
-                    if looked_at >= SCAN {
+                    if looked_at >= MAX_ROWS_SCANNED {
                         break after.map(|id| id.to_string());
                     }
                 };

@@ -13,6 +13,9 @@ use std::collections::{HashMap, HashSet};
 
 /// An account's limit of active keys holds in the commit that adds one. Approvals not yet picked up count; a rotated
 /// key that works on for its grace does not, as long as its successor does.
+///
+/// # Errors
+/// [`Error::Conflict`]: there is no room for one more.
 pub fn check_key_quota(tx: &dyn Read, account: AccountId, max: u32, but: Option<GrantId>, now: Timestamp) -> Result<(), Error> {
     if max == 0 {
         return Ok(());

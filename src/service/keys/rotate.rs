@@ -51,11 +51,23 @@ pub struct Rotate {
 
 impl Keys {
     /// Rotates a key. The new secret is in the reply and nowhere else.
+    ///
+    /// # Errors
+    /// * [`Error::Invalid`]: grace or lifetime.
+    /// * As for [`writable`].
+    /// * [`Error::Conflict`]: the key has ended or was rotated, or one it replaced still works.
+    /// * [`Error::Forbidden`]: the new key would outlive the one that made it, or a key asks that was rotated itself.
+    /// * [`Error::PasswordNeeded`], [`Error::SignInNeeded`], [`Error::Unauthorized`]: the actor's sign-in is not fresh, or what
+    ///   it came with works no more.
+    /// * [`Error::IdempotencyKeyReused`]: the name stands for another request.
     pub async fn rotate_key(&self, actor: &Actor, id: KeyId, rotate: Rotate, source: Source, once: Option<&Once>) -> Result<Issued, Error> {
         self.rotate_key_as(actor, id, rotate, source, once.into()).await
     }
 
     /// The same by whatever name: an operation sent again is answered with the secret again.
+    ///
+    /// # Errors
+    /// As [`Self::rotate_key`].
     pub async fn rotate_key_as(
         &self,
         actor: &Actor,

@@ -1,5 +1,8 @@
 //! One file a kind of rows: the declaration of its table ([`Row`](crate::store::row::Row)) and the typed ways to it, which
 //! [`tx`](crate::store::tx) hands out.
+//!
+//! All these ways fail as [`Read::get`](crate::store::access::Read::get) does, and on a row that does not read as what it should
+//! be: [`StoreError::Corrupt`](crate::store::error::StoreError::Corrupt).
 
 pub mod accounts;
 pub mod browser_sessions;
