@@ -13,7 +13,11 @@ use crate::{
         registration::poll::{PollPace, is_too_early},
     },
     platform::huge_pages,
-    store::changes::Changed,
+    store::{
+        access::Read,
+        changes::{Commit, Follower, Revision},
+        error::StoreError,
+    },
 };
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp};
@@ -27,7 +31,7 @@ const MIN_FOR_HUGE_PAGES: usize = 1_000;
 pub struct ClaimCache {
     /// By the hash of the claim token. No more than may wait: what ends a claim changes its row.
     held: DashMap<Fingerprint, CachedClaim>,
-    pub generation: Generation,
+    generation: Generation,
 }
 
 /// One claim, with when it was last polled.
@@ -51,30 +55,34 @@ impl ClaimCache {
         self.held.get(&fingerprint(token.as_bytes())?).map(|open| read(&open))
     }
 
-    /// Keeps what was read, unless something changed since the generation `since`.
-    pub fn keep(&self, token: &Digest, waiting: PollPace, polled: Option<Timestamp>, since: u64) {
+    /// Keeps what was read, unless something changed since it was read at `read_at`.
+    pub fn keep(&self, token: &Digest, waiting: PollPace, polled: Option<Timestamp>, read_at: Revision) {
         if let Some(of) = fingerprint(token.as_bytes()) {
             let open = CachedClaim { waiting, polled: AtomicI64::new(polled.unwrap_or_default().as_millisecond()) };
-            self.generation.keep(since, || self.held.insert(of, open));
+            self.generation.keep(read_at, || self.held.insert(of, open));
             if self.held.len() == MIN_FOR_HUGE_PAGES {
                 huge_pages::huge_pages();
             }
         }
     }
+}
 
-    /// Drops what a change in the store made untrue.
-    pub fn forget(&self, changed: &Changed<'_>) {
+impl Follower for ClaimCache {
+    fn revision(&self) -> Revision {
+        self.generation.revision()
+    }
+
+    fn follow(&self, commit: &Commit) {
         // Saving a registration writes its claim token's entry anew.
-        let tokens: Option<Vec<_>> = match changed {
-            Changed::Rows(rows) => Some(rows.iter().filter_map(|row| fingerprint(row.claim_token()?)).collect()),
-            Changed::Everything(_) => None,
-        };
-        if tokens.as_ref().is_some_and(Vec::is_empty) {
-            return;
+        let tokens: Vec<_> = commit.rows.iter().filter_map(|row| fingerprint(row.claim_token()?)).collect();
+        if tokens.is_empty() {
+            return self.generation.go_on(commit.revision);
         }
-        self.generation.end(|| match tokens {
-            Some(tokens) => tokens.iter().for_each(|of| drop(self.held.remove(of))),
-            None => self.held.clear(),
-        });
+        self.generation.end(commit.revision, || tokens.iter().for_each(|of| drop(self.held.remove(of))));
+    }
+
+    fn restart(&self, _: &dyn Read, revision: Revision) -> Result<(), StoreError> {
+        self.generation.end(revision, || self.held.clear());
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Keys this process knows, so that verifying one touches no store.
 //!
 //! Held are the facts verification needs, never a key or its whole hash. The store tells of every change before it is
-//! acknowledged ([`KeyCache::forget`]): a revocation has evicted its key when it returns. What was read before such a
+//! acknowledged ([`KeyCache::follow`]): a revocation has evicted its key when it returns. What was read before such a
 //! change is not kept after it ([`Generation`]): any change since makes it a one-time answer.
 //! A filter over the hashes of all stored keys answers for unknown ones without a read, however many are tried.
 
@@ -22,7 +22,7 @@ use crate::{
     },
     store::{
         access::Read,
-        changes::{Changed, ChangedRow},
+        changes::{ChangedRow, Commit, Follower, Revision},
         error::StoreError,
     },
 };
@@ -133,7 +133,7 @@ pub struct KeyCache {
     pub(crate) stored: AtomicBloomFilter,
     /// Whether every stored key is in `stored`.
     pub(crate) learned: AtomicBool,
-    pub(crate) generation: Generation,
+    generation: Generation,
 }
 
 impl KeyCache {
@@ -162,13 +162,13 @@ impl KeyCache {
         self.learned.load(Ordering::Acquire) && fingerprint(hash.as_bytes()).is_some_and(|of| !self.stored.contains_hash(filter_hash(&of)))
     }
 
-    /// Keeps what was read, unless something changed since the generation `since`.
-    pub fn keep(&self, hash: &Digest, CacheEntry { key, account, limits }: &CacheEntry, since: u64) -> Arc<CachedKey> {
+    /// Keeps what was read, unless something changed since it was read at `read_at`.
+    pub fn keep(&self, hash: &Digest, CacheEntry { key, account, limits }: &CacheEntry, read_at: Revision) -> Arc<CachedKey> {
         let facts = |account, scopes| {
             let meter = self.meters.of(RateLimitKey::Key(key.id));
             Arc::new(CachedKey::new(key, account, scopes, meter, limits.lineage(key, &self.meters)))
         };
-        let kept = self.generation.keep(since, || {
+        let kept = self.generation.keep(read_at, || {
             let plan = || shared(&self.plans, account.plan.as_str().into());
             let account =
                 self.accounts.entry(account.id).or_insert_with(|| Arc::new(CachedAccount { plan: plan(), ..account.facts() })).clone();
@@ -181,23 +181,31 @@ impl KeyCache {
         kept.unwrap_or_else(|| facts(Arc::new(account.facts()), Arc::new(key.scopes.clone())))
     }
 
-    /// Drops what a change in the store made untrue. Returns whether it may have been about a key or an account.
-    pub fn forget(&self, changed: &Changed<'_>) -> bool {
-        let Changed::Rows(rows) = changed else {
-            self.generation.end(|| {
-                self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
-                self.accounts.clear();
-                self.keys.clear();
-            });
-            return true;
-        };
-        // Saving a key writes its hash's entry anew.
-        let keys: Vec<_> = rows.iter().filter_map(|row| fingerprint(row.key_hash()?)).collect();
-        let accounts: HashSet<_> = rows.iter().filter_map(ChangedRow::account).collect();
-        if keys.is_empty() && accounts.is_empty() {
-            return false;
+    /// Drops what no key refers to any more, once that may be much.
+    pub fn forget_unused(&self, now: Nanos) {
+        if self.meters.len() < self.keys.len() + MAX_METERS_WITHOUT_KEY {
+            return;
         }
-        self.generation.end(|| {
+        // Whoever refers to one anew does so under the lock that is held here.
+        self.meters.forget_idle(now);
+        self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
+        self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
+    }
+}
+
+impl Follower for KeyCache {
+    fn revision(&self) -> Revision {
+        self.generation.revision()
+    }
+
+    fn follow(&self, commit: &Commit) {
+        // Saving a key writes its hash's entry anew.
+        let keys: Vec<_> = commit.rows.iter().filter_map(|row| fingerprint(row.key_hash()?)).collect();
+        let accounts: HashSet<_> = commit.rows.iter().filter_map(ChangedRow::account).collect();
+        if keys.is_empty() && accounts.is_empty() {
+            return self.generation.go_on(commit.revision);
+        }
+        self.generation.end(commit.revision, || {
             for of in keys {
                 self.stored.insert_hash(filter_hash(&of));
                 self.keys.remove(&of);
@@ -208,18 +216,15 @@ impl KeyCache {
                 }
             }
         });
-        true
     }
 
-    /// Drops what no key refers to any more, once that may be much.
-    pub fn forget_unused(&self, now: Nanos) {
-        if self.meters.len() < self.keys.len() + MAX_METERS_WITHOUT_KEY {
-            return;
-        }
-        // Whoever refers to one anew does so under the lock that is held here.
-        self.meters.forget_idle(now);
-        self.accounts.retain(|_, account| Arc::strong_count(account) > 1);
-        self.scopes.retain(|scopes| Arc::strong_count(scopes) > 1);
+    fn restart(&self, _: &dyn Read, revision: Revision) -> Result<(), StoreError> {
+        self.generation.end(revision, || {
+            self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
+            self.accounts.clear();
+            self.keys.clear();
+        });
+        Ok(())
     }
 }
 
@@ -248,9 +253,12 @@ mod tests {
         let (known, hash) = held();
         known.learned.store(true, Ordering::Release);
         let row = [&[Table::KeyHashes as u8][..], hash.as_bytes()].concat();
-        let before = known.generation.now();
-        known.forget(&Changed::Rows(&[ChangedRow { key: row, was: true, is: true }]));
+        let read_at = known.revision();
+        known.follow(&Commit { revision: read_at.next(), rows: [ChangedRow { key: row, was: true, is: true }].into() });
         assert!(!known.is_unknown(&hash));
-        assert_ne!(known.generation.now(), before, "a read that began before is not kept");
+        assert_eq!(known.revision(), read_at.next());
+        assert!(known.generation.keep(read_at, || ()).is_none(), "a read that began before is not kept");
+        known.follow(&Commit { revision: read_at.next().next(), rows: [].into() });
+        assert!(known.generation.keep(read_at.next(), || ()).is_some(), "what others changed since is no reason");
     }
 }

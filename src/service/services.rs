@@ -22,12 +22,11 @@ use crate::{
         latest_time::{self, LatestTime},
         rate_limit::{self, PlanLimits, SourceLimit},
         usage_log::UsageLog,
-        verification::state::Verifier,
+        verification::{revocations::Revocations, state::Verifier},
     },
-    store::{error::StoreError, handle::Store},
+    store::{changes::Follower, error::StoreError, handle::Store},
 };
 use std::sync::Arc;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What every handler is given.
@@ -89,26 +88,14 @@ impl Services {
         let claim_cache = Arc::new(ClaimCache::default());
         let registrations = Arc::<Registrations>::default();
         let setup = Arc::<Setup>::default();
-        let revocations = Arc::new(Notify::new());
-        store.observe({
-            let (key_cache, claim_cache, setup) = (key_cache.clone(), claim_cache.clone(), setup.clone());
-            let (registrations, revocations) = (registrations.clone(), revocations.clone());
-            move |changed| {
-                setup.follow(changed);
-                claim_cache.forget(changed);
-                if key_cache.forget(changed) {
-                    revocations.notify_waiters();
-                }
-                // Last: who is woken finds nothing that the change made untrue.
-                registrations.follow(changed);
-            }
-        });
-        let (limits, noted) = store
-            .read(|tx| {
-                registrations.count(tx)?;
-                Ok::<_, StoreError>((rate_limit::stored_limits(tx)?, latest_time::noted(tx)?))
-            })
-            .await?;
+        let revocations = Arc::<Revocations>::default();
+        // Registrations last: who is woken finds nothing that the change made untrue.
+        let followers: [Arc<dyn Follower>; 5] =
+            [setup.clone(), claim_cache.clone(), key_cache.clone(), revocations.clone(), registrations.clone()];
+        for follower in followers {
+            store.follow(follower).await?;
+        }
+        let (limits, noted) = store.read(|tx| Ok::<_, StoreError>((rate_limit::stored_limits(tx)?, latest_time::noted(tx)?))).await?;
         let rate_limits = PlanLimits::new(&config.plans, meters.clone(), &runtime);
         rate_limits.restore(limits);
         let catalogue = config.catalogue();

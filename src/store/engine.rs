@@ -2,12 +2,15 @@
 
 use crate::store::{
     access::{Read, Rows, Write},
-    changes::Observer,
+    changes::{Commit, Follower, Revision},
     error::StoreError,
     journal,
 };
 use futures::future::BoxFuture;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 pub type ReadJob<'a> = Box<dyn FnOnce(&dyn Read) + Send + 'a>;
 
@@ -32,8 +35,11 @@ pub fn run_job<T>(job: impl FnOnce() -> T) -> Result<T, StoreError> {
 
 /// One storage engine.
 pub trait Engine: Send + Sync {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>>;
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Runs a job that reads. Returns a revision whose changes it saw; it may have seen later ones.
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>>;
+    /// Runs a job in a transaction, and returns once what it changed is on disk and every follower of this process knows of it.
+    /// Returns the revision of its commit, or a later one.
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>>;
     /// The store at this moment; `mark` goes to the journal.
     fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
     /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
@@ -43,8 +49,12 @@ pub trait Engine: Send + Sync {
     fn ended(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
-    /// Tells `observer` of changes from now on. There is one, and the first stays.
-    fn observe(&self, observer: Observer);
+    /// The last revision that every follower of this process knows of.
+    fn revision(&self) -> Revision;
+    /// What commits after `since` changed, oldest first; `None`: that is too long ago, and whoever holds copies begins anew.
+    fn changes(&self, since: Revision) -> Option<Vec<Commit>>;
+    /// Keeps what `follower` holds true from now on. It begins with what is stored, between two commits.
+    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>>;
     /// Waits for what is under way, then refuses everything.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

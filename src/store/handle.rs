@@ -2,7 +2,7 @@
 
 use crate::store::{
     access::{Read, Write},
-    changes::Changed,
+    changes::{Commit, Follower, Revision},
     engine::{Engine, Snapshot},
     error::StoreError,
 };
@@ -17,14 +17,31 @@ impl Store {
         Self(engine)
     }
 
+    /// Runs a job that reads.
+    ///
+    /// # Errors
+    /// Those of the job and of the engine.
     pub async fn read<T, E>(&self, job: impl FnOnce(&dyn Read) -> Result<T, E> + Send) -> Result<T, E>
     where
         T: Send,
         E: From<StoreError> + Send,
     {
+        Ok(self.read_at(job).await?.0)
+    }
+
+    /// The same, with a revision whose changes the job saw: for copies of what it read.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_at<T, E>(&self, job: impl FnOnce(&dyn Read) -> Result<T, E> + Send) -> Result<(T, Revision), E>
+    where
+        T: Send,
+        E: From<StoreError> + Send,
+    {
         let mut result = None;
-        self.0.read(Box::new(|rows| result = Some(job(rows)))).await?;
-        result.unwrap_or_else(|| Err(StoreError::Unavailable("the engine ran no job".to_owned()).into()))
+        let revision = self.0.read(Box::new(|rows| result = Some(job(rows)))).await?;
+        let done = result.unwrap_or_else(|| Err(StoreError::Unavailable("the engine ran no job".to_owned()).into()));
+        Ok((done?, revision))
     }
 
     /// Runs `job` in one transaction: `Ok` commits, `Err` changes nothing. Returns once it is on disk.
@@ -46,9 +63,9 @@ impl Store {
             .await;
         let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (outcome, done) {
-            (Ok(()), Some(done)) => done,
+            (Ok(_), Some(done)) => done,
             (Err(error), _) => Err(error.into()),
-            (Ok(()), None) => Err(StoreError::Unavailable("the engine ran no job".to_owned()).into()),
+            (Ok(_), None) => Err(StoreError::Unavailable("the engine ran no job".to_owned()).into()),
         }
     }
 
@@ -66,8 +83,22 @@ impl Store {
         self.0.ended().await;
     }
 
-    pub fn observe(&self, observer: impl Fn(&Changed<'_>) + Send + Sync + 'static) {
-        self.0.observe(Box::new(observer));
+    /// The last revision that every follower knows of.
+    pub fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+
+    /// What commits after `since` changed, oldest first; `None`: that is too long ago.
+    pub fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
+        self.0.changes(since)
+    }
+
+    /// Keeps what `follower` holds true from now on. Those who follow are told in the order in which they came.
+    ///
+    /// # Errors
+    /// Where what it begins with can't be read.
+    pub async fn follow(&self, follower: Arc<dyn Follower>) -> Result<(), StoreError> {
+        self.0.follow(follower).await
     }
 
     pub async fn close(&self) {

@@ -6,6 +6,8 @@
 //! * a write that returned `Ok` is on disk: a kill or a power cut loses nothing acknowledged but counts
 //!   ([`is_written_behind`](declaration::is_written_behind));
 //! * a read returns nothing that a crash could still take back;
+//! * each commit has a [revision](changes::Revision), and [followers](changes::Follower) in this process know of it before it is
+//!   acknowledged: in order, none left out, from a moment between two commits on ([`feed`]);
 //! * indexes change in the transaction that changes their row ([`row::save`]), and every list is paged;
 //! * on a disk that is nearly full, changes that take rights away go on when others are refused ([`Write::takes_away`](access::Write::takes_away));
 //! * a failing disk takes writes away and, once there is room again, gives them back without a restart;
@@ -19,6 +21,7 @@ pub mod check;
 pub mod declaration;
 pub mod engine;
 pub mod error;
+pub mod feed;
 pub mod handle;
 pub mod journal;
 pub mod open;

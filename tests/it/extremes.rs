@@ -207,10 +207,10 @@ async fn a88_a_store_whose_writer_is_dead_makes_the_server_say_so_and_end() {
     let flags = vec![("listen", address.to_string()), ("public_url", format!("http://{address}"))];
     let config = Arc::new(Config::load(&Sources { flags, ..Sources::default() }).unwrap());
     let store = Store::new(Arc::new(reopen(dir.path())));
-    // The first observer stays, and this one kills the writer.
+    // One that follows, and kills the writer.
     let kills = Arc::new(AtomicBool::new(false));
     let when = kills.clone();
-    store.observe(move |_| assert!(!when.load(SeqCst), "on purpose"));
+    store.follow(Arc::new(Panics(when))).await.unwrap();
     let service = Arc::new(Services::open(config, store.clone(), server_secret(), Runtime::system()).await.unwrap());
     let mut mine = Instance::over(service, Role::Serve, lock);
     let pages = Pages::start(&mut mine, listener).unwrap();

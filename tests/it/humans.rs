@@ -6,7 +6,7 @@ use countersign::{
     domain::source::Source,
     service::{accounts::passwords::hash_password, idempotency::Operation, services::Services},
     store::{
-        changes::Observer,
+        changes::{Commit, Follower, Revision},
         engine::{Engine, ReadJob, Snapshot, WriteJob},
         error::StoreError,
         handle::Store,
@@ -336,11 +336,11 @@ async fn f44_the_set_up_code_is_read_as_it_is_pasted_and_what_is_none_is_no_gues
 struct Counting(SledEngine, Arc<AtomicUsize>);
 
 impl Engine for Counting {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
         self.0.read(job)
     }
 
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.write(job)
     }
@@ -353,8 +353,16 @@ impl Engine for Counting {
         self.0.fault()
     }
 
-    fn observe(&self, observer: Observer) {
-        self.0.observe(observer);
+    fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+
+    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
+        self.0.changes(since)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.0.follow(follower)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -105,6 +105,7 @@ mod spelling;
 mod squatters;
 mod step_up;
 mod store;
+mod store_feed;
 mod takeover;
 mod terminal;
 mod tools_contract;

@@ -7,7 +7,7 @@ use countersign::{
     platform::runtime::Runtime,
     service::{caller::Requirements, services::Services},
     store::{
-        changes::Observer,
+        changes::{Commit, Follower, Revision},
         engine::{Engine, ReadJob, Snapshot, WriteJob},
         error::StoreError,
         handle::Store,
@@ -27,12 +27,12 @@ struct Counting {
 }
 
 impl Engine for Counting {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.read(job)
     }
 
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
         self.inner.write(job)
     }
 
@@ -44,8 +44,16 @@ impl Engine for Counting {
         self.inner.fault()
     }
 
-    fn observe(&self, observer: Observer) {
-        self.inner.observe(observer);
+    fn revision(&self) -> Revision {
+        self.inner.revision()
+    }
+
+    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
+        self.inner.changes(since)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.follow(follower)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -8,7 +8,7 @@ use countersign::{
     platform::runtime::Runtime,
     service::{caller::Requirements, services::Services},
     store::{
-        changes::Observer,
+        changes::{Commit, Follower, Revision},
         engine::{Engine, ReadJob, Snapshot, WriteJob},
         error::StoreError,
         handle::Store,
@@ -181,7 +181,7 @@ struct Held {
 }
 
 impl Engine for Slow {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
         Box::pin(async move {
             let read = self.inner.read(job).await;
             if self.held.armed.swap(false, Ordering::SeqCst) {
@@ -192,7 +192,7 @@ impl Engine for Slow {
         })
     }
 
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
         self.inner.write(job)
     }
 
@@ -204,8 +204,16 @@ impl Engine for Slow {
         self.inner.fault()
     }
 
-    fn observe(&self, observer: Observer) {
-        self.inner.observe(observer);
+    fn revision(&self) -> Revision {
+        self.inner.revision()
+    }
+
+    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
+        self.inner.changes(since)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.follow(follower)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

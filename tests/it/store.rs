@@ -10,6 +10,7 @@ use countersign::{
         engine::Engine,
         error::StoreError,
         handle::Store,
+        journal::Journal,
         sled::engine::SledEngine,
         table::Table,
     },
@@ -19,17 +20,30 @@ use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
 
 /// An engine the suite can open, close and open again.
-trait Opens: Engine + Sized + 'static {
+pub trait Opens: Engine + Sized + 'static {
     fn opened(dir: &Path) -> Self;
+    fn opened_with(dir: &Path, journal: Journal) -> Self;
+    /// Opens one whose disk is nearly full.
+    fn opened_nearly_full(dir: &Path) -> Self;
 }
 
 impl Opens for SledEngine {
     fn opened(dir: &Path) -> Self {
         reopen(dir)
     }
+
+    fn opened_with(dir: &Path, journal: Journal) -> Self {
+        Self::open(dir, Some(journal)).unwrap()
+    }
+
+    fn opened_nearly_full(dir: &Path) -> Self {
+        let disk = rustix::fs::statvfs(dir).unwrap();
+        // More than there is, and half of it is there: what is kept for changes that take rights away.
+        Self::open_with_room(dir, None, disk.f_bavail * disk.f_frsize / 2 * 3).unwrap()
+    }
 }
 
-fn store<E: Opens>(dir: &Path) -> Store {
+pub fn store<E: Opens>(dir: &Path) -> Store {
     Store::new(Arc::new(E::opened(dir)))
 }
 
@@ -47,6 +61,8 @@ macro_rules! conformance {
         }
     };
 }
+
+pub(crate) use conformance;
 
 conformance!(
     SledEngine,
@@ -71,10 +87,10 @@ conformance!(
     ]
 );
 
-const T: Table = Table::Usage;
+pub const T: Table = Table::Usage;
 
 /// A transaction that looks at nothing.
-async fn change(store: &Store, change: impl Fn(&mut dyn Write) + Send + 'static) -> Result<(), StoreError> {
+pub async fn change(store: &Store, change: impl Fn(&mut dyn Write) + Send + 'static) -> Result<(), StoreError> {
     store
         .write(move |rows| {
             change(rows);
@@ -347,7 +363,7 @@ async fn a88_a_read_that_panics_fails_alone<E: Opens>(dir: &TempDir) {
 async fn a88_a_panic_outside_a_job_ends_the_store<E: Opens>(dir: &TempDir) {
     let store = store::<E>(dir.path());
     put(&store, b"a", b"1").await;
-    store.observe(|_| panic!("on purpose"));
+    store.follow(Arc::new(Panics(Arc::new(true.into())))).await.unwrap();
     let ended = tokio::spawn({
         let store = store.clone();
         async move { store.ended().await }

@@ -1,6 +1,13 @@
 //! The one-time code that makes the operator account, in memory.
 
-use crate::{domain::digest::Digest, store::changes::Changed};
+use crate::{
+    domain::digest::Digest,
+    store::{
+        access::Read,
+        changes::{AtomicRevision, Commit, Follower, Revision},
+        error::StoreError,
+    },
+};
 use jiff::Timestamp;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +21,10 @@ pub struct SetupCode {
 }
 
 /// Where the first set-up is.
+#[derive(Default)]
 pub enum State {
     /// There is nothing to set up, or nothing more.
+    #[default]
     Closed,
     Open(SetupCode),
     /// Somebody came with the right code a moment ago.
@@ -23,30 +32,16 @@ pub enum State {
 }
 
 /// Whether this deployment waits for its operator.
-pub struct Setup(Mutex<State>);
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self(Mutex::new(State::Closed))
-    }
+#[derive(Default)]
+pub struct Setup {
+    state: Mutex<State>,
+    revision: AtomicRevision,
 }
 
 impl Setup {
     /// Held for as long as it takes to look and change, never across an `await`.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// However the operator came to be: the printed code is worth nothing from now on. Told by the store, so that it
-    /// holds even where whoever set up left before the answer.
-    pub fn follow(&self, changed: &Changed<'_>) {
-        let operator = match changed {
-            Changed::Rows(rows) => rows.iter().any(|row| row.is_setting(OPERATOR)),
-            Changed::Everything(rows) => rows.setting::<bool>(OPERATOR).is_ok_and(|is| is == Some(true)),
-        };
-        if operator {
-            *self.state() = State::Closed;
-        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the code away, so that of two who come together one is late.
@@ -58,6 +53,29 @@ impl Setup {
         }
         let State::Open(code) = std::mem::replace(&mut *state, State::Taken) else { return None };
         Some(Taken { setup: self, code: Some(code) })
+    }
+}
+
+/// However the operator came to be: the printed code is worth nothing from now on, even where whoever set up left before the
+/// answer.
+impl Follower for Setup {
+    fn revision(&self) -> Revision {
+        self.revision.get()
+    }
+
+    fn follow(&self, commit: &Commit) {
+        self.revision.set(commit.revision);
+        if commit.rows.iter().any(|row| row.is_setting(OPERATOR)) {
+            *self.state() = State::Closed;
+        }
+    }
+
+    fn restart(&self, tx: &dyn Read, revision: Revision) -> Result<(), StoreError> {
+        if tx.setting::<bool>(OPERATOR)? == Some(true) {
+            *self.state() = State::Closed;
+        }
+        self.revision.set(revision);
+        Ok(())
     }
 }
 

@@ -65,8 +65,7 @@ impl Claims {
                 }
             };
         }
-        let since = self.claim_cache.generation.now();
-        let registration = self.context.store.read(|tx| tx.registrations().by_claim_token(&hash)).await?;
+        let (registration, read_at) = self.context.store.read_at(|tx| tx.registrations().by_claim_token(&hash)).await?;
         let Some(registration) = registration else {
             self.unknown_tokens.charge(&source)?;
             return Err(Error::InvalidGrant);
@@ -85,7 +84,7 @@ impl Claims {
         if answer != Poll::WrongVerifier
             && let Some(waiting) = registration.waiting()
         {
-            self.claim_cache.keep(&hash, waiting, polled, since);
+            self.claim_cache.keep(&hash, waiting, polled, read_at);
         }
         match answer {
             Poll::WrongVerifier => {

@@ -8,7 +8,7 @@ use crate::{
     service::claims::decision_waiters::Waiters,
     store::{
         access::Read,
-        changes::{Changed, ChangedRow},
+        changes::{AtomicRevision, ChangedRow, Commit, Follower, Revision},
         error::StoreError,
     },
 };
@@ -24,6 +24,7 @@ use std::{
 /// What is known of registrations without reading them.
 #[derive(Default)]
 pub struct Registrations {
+    revision: AtomicRevision,
     /// Those that wait for their human, so that a flood finds a ceiling without counting rows.
     pending: AtomicI64,
     /// All that are stored, with those that are over: they have a ceiling, too.
@@ -65,13 +66,6 @@ impl Registrations {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Counts what is stored. Nobody may be changing it meanwhile.
-    pub fn count(&self, tx: &dyn Read) -> Result<(), StoreError> {
-        self.pending.store(signed(tx.registrations().count_pending()?), Ordering::Relaxed);
-        self.stored.store(signed(tx.registrations().count()?), Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Notes a poll; whether the one before was less than `interval` seconds ago.
     pub fn polled_too_early(&self, id: RegistrationId, interval: u16, now: Timestamp) -> bool {
         self.polls().insert(id, now).is_some_and(|last| is_too_early(now.duration_since(last), interval))
@@ -85,24 +79,18 @@ impl Registrations {
     fn polls(&self) -> MutexGuard<'_, HashMap<RegistrationId, Timestamp>> {
         self.polls.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Takes note of a change in the store, and wakes whoever waits for a registration that changed.
-    pub fn follow(&self, changed: &Changed<'_>) {
-        match changed {
-            Changed::Rows(rows) => self.changed(rows),
-            Changed::Everything(rows) => {
-                if let Err(error) = self.count(*rows) {
-                    tracing::error!(%error, "registrations can't be counted: their ceilings hold only nearly until a restart");
-                }
-                self.polls().clear();
-                self.waiters.wake_all();
-            }
-        }
+impl Follower for Registrations {
+    fn revision(&self) -> Revision {
+        self.revision.get()
     }
 
-    fn changed(&self, rows: &[ChangedRow]) {
+    /// Wakes whoever waits for a registration that changed.
+    fn follow(&self, commit: &Commit) {
+        self.revision.set(commit.revision);
         let mut changed = Vec::new();
-        for row in rows {
+        for row in &*commit.rows {
             // Once it is decided nobody paces its polls; one that came at that moment is forgotten with the row.
             if let Some(id) = row.registration() {
                 self.stored.fetch_add(step(row), Ordering::Relaxed);
@@ -120,6 +108,17 @@ impl Registrations {
         drop(polls);
         changed.iter().for_each(|(id, _)| self.waiters.wake(*id));
     }
+
+    /// Counts what is stored, and lets everybody look again.
+    fn restart(&self, tx: &dyn Read, revision: Revision) -> Result<(), StoreError> {
+        let (pending, stored) = (tx.registrations().count_pending()?, tx.registrations().count()?);
+        self.pending.store(signed(pending), Ordering::Relaxed);
+        self.stored.store(signed(stored), Ordering::Relaxed);
+        self.revision.set(revision);
+        self.polls().clear();
+        self.waiters.wake_all();
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +134,10 @@ mod tests {
 
     fn row(table: Table, key: &[u8], was: bool, is: bool) -> ChangedRow {
         ChangedRow { key: [&[table as u8][..], key].concat(), was, is }
+    }
+
+    fn commit<const N: usize>(rows: [ChangedRow; N]) -> Commit {
+        Commit { revision: Revision::default().next(), rows: rows.into() }
     }
 
     /// A store with so many rows in each table.
@@ -165,7 +168,8 @@ mod tests {
         let woken = waiter.on_decision();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        known.follow(&Changed::Everything(&Full(2_500)));
+        known.restart(&Full(2_500), Revision::default().next()).unwrap();
+        assert_eq!(known.revision(), Revision::default().next());
         assert_eq!((known.pending(), known.stored()), (2_500, 2_500));
         woken.await;
     }
@@ -175,14 +179,13 @@ mod tests {
         let (known, now) = (Registrations::default(), Timestamp::UNIX_EPOCH);
         let id = RegistrationId::new(now, [1; 16]);
         let (name, due) = (id.to_string(), [&[0; 8][..], id.to_string().as_bytes()].concat());
-        let told = |was, is| {
-            known.follow(&Changed::Rows(&[row(Table::Registrations, name.as_bytes(), was, is), row(Table::Pending, &due, was, is)]))
-        };
+        let told =
+            |was, is| known.follow(&commit([row(Table::Registrations, name.as_bytes(), was, is), row(Table::Pending, &due, was, is)]));
         told(false, true);
         assert!(!known.polled_too_early(id, 5, now));
         told(true, true);
         assert_eq!(known.counts(), RegistrationCounts { pending: 1, stored: 1, polls: 1, waiting: 0 });
-        known.follow(&Changed::Rows(&[row(Table::Pending, &due, true, false)]));
+        known.follow(&commit([row(Table::Pending, &due, true, false)]));
         assert_eq!(known.counts(), RegistrationCounts { pending: 0, stored: 1, polls: 0, waiting: 0 });
         told(true, false);
         assert_eq!(known.stored(), 0);

@@ -46,18 +46,17 @@ impl Verifier {
     }
 
     async fn read_key(&self, hash: &Digest) -> Result<Option<Arc<CachedKey>>, Error> {
-        let since = self.key_cache.generation.now();
-        let found = self
+        let (found, read_at) = self
             .context
             .store
-            .read(|tx| {
+            .read_at(|tx| {
                 let Some(key) = tx.keys().by_hash(hash)? else { return Ok(None) };
                 let Some(account) = tx.accounts().get(key.account)? else { return Ok(None) };
                 let limits = limits_of(tx, &key)?;
                 Ok::<_, Error>(Some(CacheEntry { key, account, limits }))
             })
             .await?;
-        Ok(found.map(|found| self.key_cache.keep(hash, &found, since)))
+        Ok(found.map(|found| self.key_cache.keep(hash, &found, read_at)))
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod introspect;
 pub mod key_lookup;
 pub(crate) mod revocation_watch;
+pub mod revocations;
 pub mod session_token;
 pub mod state;
 pub mod usage_flush;

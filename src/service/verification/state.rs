@@ -3,10 +3,12 @@
 use crate::{
     cache::{key_cache::KeyCache, meter::Meters},
     domain::key_format::KeyFormat,
-    service::{access_token::SessionTokens, context::Context, latest_time::LatestTime, rate_limit::PlanLimits, usage_log::UsageLog},
+    service::{
+        access_token::SessionTokens, context::Context, latest_time::LatestTime, rate_limit::PlanLimits, usage_log::UsageLog,
+        verification::revocations::Revocations,
+    },
 };
 use std::sync::Arc;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Whether a credential works now, and what it may do.
@@ -24,7 +26,7 @@ pub struct Verifier {
     /// Whose uses wait to be written.
     pub(in crate::service) usage: UsageLog,
     /// Told after each commit that changes keys or accounts: what is under way looks again whether its key still works.
-    pub(in crate::service) revocations: Arc<Notify>,
+    pub(in crate::service) revocations: Arc<Revocations>,
     /// Where the configuration lets programs sign in.
     pub(in crate::service) session_tokens: Option<Arc<SessionTokens>>,
     /// What was seen to have ended stays so over a restart with another clock.

@@ -1,11 +1,13 @@
 //! The engine over sled: jobs go to one writer, reads go to its last committed state.
 
 use crate::store::{
-    changes::Observer,
+    changes::{Commit, Follower, Revision},
     engine::{Engine, ReadJob, Snapshot, WriteJob, run_job},
     error::StoreError,
+    feed::Feed,
     journal::Journal,
     sled::{
+        files,
         view::View,
         writer::{Live, Message, State, Writer},
     },
@@ -14,7 +16,7 @@ use futures::future::BoxFuture;
 use std::{
     path::Path,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -26,18 +28,29 @@ const QUEUE: usize = 1024;
 pub struct SledEngine {
     queue: mpsc::Sender<Message>,
     state: watch::Receiver<State>,
-    observer: Arc<OnceLock<Observer>>,
+    feed: Arc<Feed>,
     closed: AtomicBool,
 }
 
 impl SledEngine {
     /// Opens or creates the database under `dir`, with a file that notes what changes take away. The caller holds the
     /// directory's lock.
+    ///
+    /// # Errors
+    /// As [`open`](crate::store::open::open).
     pub fn open(dir: &Path, journal: Option<Journal>) -> Result<Self, StoreError> {
+        Self::open_with_room(dir, journal, files::ROOM as u64)
+    }
+
+    /// The same; changes are refused once less than `room` bytes of the disk are free.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_room(dir: &Path, journal: Option<Journal>, room: u64) -> Result<Self, StoreError> {
         let (queue, messages) = mpsc::channel(QUEUE);
-        let observer = Arc::new(OnceLock::new());
-        let state = Writer::start(dir.join("store"), journal, observer.clone(), queue.downgrade(), messages)?;
-        Ok(Self { queue, state, observer, closed: AtomicBool::new(false) })
+        let feed = Arc::<Feed>::default();
+        let state = Writer::start(dir.join("store"), room, journal, feed.clone(), queue.downgrade(), messages)?;
+        Ok(Self { queue, state, feed, closed: AtomicBool::new(false) })
     }
 
     fn refuse_if_closed(&self) -> Result<(), StoreError> {
@@ -82,9 +95,10 @@ fn dead() -> StoreError {
 }
 
 impl Engine for SledEngine {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
         Box::pin(async move {
             self.refuse_if_closed()?;
+            let revision = self.feed.revision();
             let live = self.live().await?;
             run_job(|| job(&View::new(&live.files, &live.undo)))?;
             if live.files.is_ailing() {
@@ -93,14 +107,14 @@ impl Engine for SledEngine {
             let groups = live.groups.clone();
             // Who waits below must not keep a failed database from being opened again.
             drop(live);
-            let Ok((applied, mut durable)) = groups else { return Ok(()) };
+            let Ok((applied, mut durable)) = groups else { return Ok(revision) };
             // What was seen may be applied but not yet synced: wait for the group that wrote it.
             let seen = applied.load(Ordering::Acquire);
-            durable.wait_for(|group| *group >= seen).await.map(|_| ()).map_err(|_| failed())
+            durable.wait_for(|group| *group >= seen).await.map(|_| revision).map_err(|_| failed())
         })
     }
 
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
         Box::pin(async move {
             self.refuse_if_closed()?;
             self.ask(|reply| Message::Write { job, reply }).await
@@ -131,8 +145,19 @@ impl Engine for SledEngine {
         Box::pin(async move { while state.changed().await.is_ok() {} })
     }
 
-    fn observe(&self, observer: Observer) {
-        let _ = self.observer.set(observer);
+    fn revision(&self) -> Revision {
+        self.feed.revision()
+    }
+
+    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
+        self.feed.since(since)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.refuse_if_closed()?;
+            self.ask(|reply| Message::Follow { follower, reply }).await
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

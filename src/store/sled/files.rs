@@ -61,11 +61,11 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens or creates the database in `path`.
-    pub fn open(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
+    /// Opens or creates the database in `path`. Changes are refused once less than `room` bytes of its disk are free.
+    pub fn open(path: &Path, room: u64) -> Result<(Arc<Self>, Gone), StoreError> {
         // A damaged file trips sled's assertions as often as its checks.
         let open = || {
-            catch_unwind(AssertUnwindSafe(|| Self::opened(path)))
+            catch_unwind(AssertUnwindSafe(|| Self::opened(path, room)))
                 .unwrap_or_else(|_| Err(StoreError::Corrupt("the database file does not make sense".to_owned())))
         };
         let mut opened = open();
@@ -80,7 +80,7 @@ impl Files {
         })
     }
 
-    fn opened(path: &Path) -> Result<(Arc<Self>, Gone), StoreError> {
+    fn opened(path: &Path, room: u64) -> Result<(Arc<Self>, Gone), StoreError> {
         remove_half_snapshots(path)?;
         // A copy of one that was used may not be changed.
         let config = |segment| sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(500)).segment_size(segment);
@@ -98,7 +98,7 @@ impl Files {
         let file = File::open(path.join("db"))?;
         let tree = db.open_tree("countersign")?;
         let (alive, gone) = mpsc::channel();
-        let room = Room::keep(path.join(RESERVE), file.try_clone()?, ROOM as u64);
+        let room = Room::keep(path.join(RESERVE), file.try_clone()?, room);
         Ok((Arc::new(Self { tree, room, db, file, ailing: AtomicBool::new(false), _gone: alive }), gone))
     }
 

@@ -8,10 +8,11 @@
 //! database is dropped and opened again.
 
 use crate::store::{
-    changes::{Changed, ChangedRow, Observer},
+    changes::{ChangedRow, Follower, Revision},
     declaration::is_written_behind,
     engine::{Snapshot, WriteJob, run_job},
     error::StoreError,
+    feed::Feed,
     journal::Journal,
     sled::{
         files::{self, Changes, Files, Gone},
@@ -23,9 +24,9 @@ use crate::store::{
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -44,6 +45,10 @@ const LATER: Duration = Duration::from_secs(2);
 pub enum Message {
     Write {
         job: WriteJob,
+        reply: oneshot::Sender<Result<Revision, StoreError>>,
+    },
+    Follow {
+        follower: Arc<dyn Follower>,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
     Snapshot {
@@ -75,11 +80,13 @@ pub enum State {
 
 pub struct Writer {
     path: PathBuf,
+    /// Bytes of the disk that stay free.
+    room: u64,
     state: watch::Sender<State>,
     /// For the thread that waits for room; weak, so that it keeps no engine alive.
     queue: mpsc::WeakSender<Message>,
     journal: Option<Journal>,
-    observer: Arc<OnceLock<Observer>>,
+    feed: Arc<Feed>,
     database: Result<Database, Failed>,
     patience: Duration,
 }
@@ -101,8 +108,8 @@ struct Database {
 }
 
 impl Database {
-    fn open(path: &std::path::Path) -> Result<(Self, Live), StoreError> {
-        let (files, gone) = Files::open(path)?;
+    fn open(path: &Path, room: u64) -> Result<(Self, Live), StoreError> {
+        let (files, gone) = Files::open(path, room)?;
         let applied = Arc::new(AtomicU64::new(0));
         let (durable, seen) = watch::channel(0);
         let live = Live { files: files.clone(), undo: Changes::new(), groups: Ok((applied.clone(), seen)) };
@@ -132,7 +139,7 @@ impl Admission {
     }
 }
 
-/// What the observer is told: of the rows whose state before is known, whether they came, went or stayed.
+/// What followers are told: of the rows whose state before is known, whether they came, went or stayed.
 fn changed(before: &Changes, changes: &Changes) -> Vec<ChangedRow> {
     let row = |(key, was): (&Vec<u8>, &Option<Vec<u8>>)| {
         let is = changes.get(key).is_some_and(Option::is_some);
@@ -145,14 +152,15 @@ impl Writer {
     /// Opens the database and starts the thread.
     pub fn start(
         path: PathBuf,
+        room: u64,
         journal: Option<Journal>,
-        observer: Arc<OnceLock<Observer>>,
+        feed: Arc<Feed>,
         queue: mpsc::WeakSender<Message>,
         messages: mpsc::Receiver<Message>,
     ) -> Result<watch::Receiver<State>, StoreError> {
-        let (database, live) = Database::open(&path)?;
+        let (database, live) = Database::open(&path, room)?;
         let (state, seen) = watch::channel(State::Open(Arc::new(live)));
-        let writer = Self { path, state, queue, journal, observer, database: Ok(database), patience: SOON };
+        let writer = Self { path, room, state, queue, journal, feed, database: Ok(database), patience: SOON };
         let run = move || {
             if catch_unwind(AssertUnwindSafe(|| writer.run(messages))).is_err() {
                 // It unwound: what others wait on is dropped, so they learn of it.
@@ -189,12 +197,15 @@ impl Writer {
                 next = if replies.len() < GROUP { messages.try_recv().ok() } else { None };
             }
             if !replies.is_empty() {
-                let outcome = self.commit(changes, &notes);
+                let outcome = self.commit(changes, &notes).map(|()| self.feed.revision());
                 for (reply, ran) in replies.drain(..) {
                     let _ = reply.send(ran.and_then(|()| outcome.clone()));
                 }
             }
             match next {
+                Some(Message::Follow { follower, reply }) => {
+                    let _ = reply.send(self.follow(follower));
+                }
                 Some(Message::Snapshot { mark, reply }) => {
                     let _ = reply.send(self.snapshot(mark));
                 }
@@ -240,10 +251,8 @@ impl Writer {
                     }
                     let changed = changed(&before, &changes);
                     let applied = database.files.apply(changes, waits).map_err(|error| (before, error));
-                    if !changed.is_empty()
-                        && let Some(observer) = self.observer.get()
-                    {
-                        observer(&Changed::Rows(&changed));
+                    if !changed.is_empty() {
+                        self.feed.publish(changed, &View::new(&database.files, &Changes::new()));
                     }
                     applied
                 }
@@ -304,14 +313,12 @@ impl Writer {
             // Disconnected by the last reader that lets go.
             let _ = gone.recv();
         }
-        match Database::open(&self.path) {
+        match Database::open(&self.path, self.room) {
             Ok((database, live)) => {
                 tracing::info!("the store works again");
                 self.database = Ok(database);
                 self.patience = SOON;
-                if let Some(observer) = self.observer.get() {
-                    observer(&Changed::Everything(&View::new(&live.files, &live.undo)));
-                }
+                self.feed.publish_everything(&View::new(&live.files, &live.undo));
                 self.state.send_replace(State::Open(Arc::new(live)));
             }
             Err(error) => {
@@ -321,6 +328,12 @@ impl Writer {
                 self.wait_for_room();
             }
         }
+    }
+
+    /// Between two groups: it misses nothing and is told nothing twice.
+    fn follow(&self, follower: Arc<dyn Follower>) -> Result<(), StoreError> {
+        let database = self.database.as_ref().map_err(|failed| failed.error.clone())?;
+        self.feed.follow(follower, &View::new(&database.files, &Changes::new()))
     }
 
     /// Between two groups, so that it is one moment; the journal says which.

@@ -2,14 +2,19 @@
 
 use countersign::{
     platform::runtime::{Clock, Entropy},
-    store::sled::engine::SledEngine,
+    store::{
+        access::Read,
+        changes::{Commit, Follower, Revision},
+        error::StoreError,
+        sled::engine::SledEngine,
+    },
 };
 use jiff::Timestamp;
 use std::{
     path::Path,
     sync::{
-        Mutex,
-        atomic::{AtomicI64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -82,4 +87,21 @@ impl Entropy for Seeded {
 /// Opens the engine.
 pub fn reopen(dir: &Path) -> SledEngine {
     SledEngine::open(dir, None).expect("the store opens")
+}
+
+/// Kills the writer, once it is told to.
+pub struct Panics(pub Arc<AtomicBool>);
+
+impl Follower for Panics {
+    fn revision(&self) -> Revision {
+        Revision::default()
+    }
+
+    fn follow(&self, _: &Commit) {
+        assert!(!self.0.load(Ordering::SeqCst), "on purpose");
+    }
+
+    fn restart(&self, _: &dyn Read, _: Revision) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
