@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+/// A read, with all its rows of one moment. It may borrow from whoever waits for it.
 pub type ReadJob<'a> = Box<dyn FnOnce(&dyn Read) + Send + 'a>;
 
 /// Returns whether to commit.
@@ -21,6 +22,7 @@ pub type WriteJob = Box<dyn FnMut(&mut dyn Write) -> bool + Send>;
 /// the number of their table.
 pub type Pages = Box<dyn FnMut(usize) -> Result<Rows, StoreError> + Send>;
 
+/// The store at one moment, to be read while it changes.
 pub struct Snapshot {
     pub pages: Pages,
     /// If a journal is kept: how long it was then, the mark of that moment included.
@@ -29,6 +31,9 @@ pub struct Snapshot {
 
 /// Runs a job, for an engine. One that panics has only itself to blame: what it leaves is thrown away, so nobody sees it
 /// half done.
+///
+/// # Errors
+/// [`StoreError::Panicked`].
 pub fn run_job<T>(job: impl FnOnce() -> T) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(job)).map_err(|_| StoreError::Panicked)
 }
@@ -41,6 +46,9 @@ pub trait Engine: Send + Sync {
     /// Returns the revision of its commit, or a later one.
     fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>>;
     /// The store at this moment; `mark` goes to the journal.
+    ///
+    /// # Errors
+    /// When the mark can't be written, or the store not be read.
     fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
     /// Why the store failed, while it waits to be opened again. A disk or a journal that only refuses changes is no fault.
     fn fault(&self) -> Option<StoreError>;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Store(Arc<dyn Engine>);
 
 impl Store {
+    /// Any engine will do.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
         Self(engine)
     }
@@ -45,6 +46,9 @@ impl Store {
     }
 
     /// Runs `job` in one transaction: `Ok` commits, `Err` changes nothing. Returns once it is on disk.
+    ///
+    /// # Errors
+    /// The job's own, or the engine's. After [`StoreError::Unavailable`] the change may have been made all the same.
     pub async fn write<T, E>(&self, job: impl Fn(&mut dyn Write) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -69,6 +73,10 @@ impl Store {
         }
     }
 
+    /// The store at this moment; `mark` goes to the journal.
+    ///
+    /// # Errors
+    /// As [`Engine::snapshot`].
     pub async fn snapshot(&self, mark: Vec<u8>) -> Result<Snapshot, StoreError> {
         self.0.snapshot(mark).await
     }
@@ -101,6 +109,7 @@ impl Store {
         self.0.follow(follower).await
     }
 
+    /// Waits for what is under way, then refuses everything.
     pub async fn close(&self) {
         self.0.close().await;
     }

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Writers wait in this queue; past it they wait for a place.
 const QUEUE: usize = 1024;
 
+/// sled behind the contract: one writer, many readers. Clients of the writer queue up; readers go past it.
 pub struct SledEngine {
     queue: mpsc::Sender<Message>,
     state: watch::Receiver<State>,

@@ -62,6 +62,11 @@ pub struct Files {
 
 impl Files {
     /// Opens or creates the database in `path`. Changes are refused once less than `room` bytes of its disk are free.
+    ///
+    /// # Errors
+    /// * [`StoreError::Corrupt`]: the files are not what sled wrote.
+    /// * [`StoreError::ReadOnly`]: the disk has no room to open it.
+    /// * [`StoreError::Unavailable`]: another process has it, or the system refuses.
     pub fn open(path: &Path, room: u64) -> Result<(Arc<Self>, Gone), StoreError> {
         // A damaged file trips sled's assertions as often as its checks.
         let open = || {
@@ -104,6 +109,9 @@ impl Files {
 
     /// All of the changes or none; with `sync`, on disk when this returns. After an error nobody knows which, until the
     /// database is opened again.
+    ///
+    /// # Errors
+    /// Whatever the disk answered.
     pub fn apply(&self, changes: Changes, sync: bool) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
@@ -121,6 +129,9 @@ impl Files {
     }
 
     /// Passes a read's outcome on, and notes that the database failed.
+    ///
+    /// # Errors
+    /// The read's own.
     pub fn noted<T>(&self, read: sled::Result<T>) -> Result<T, StoreError> {
         read.map_err(|error| {
             self.ailing.store(true, Ordering::Release);
@@ -128,6 +139,7 @@ impl Files {
         })
     }
 
+    /// Whether a read failed, so that the database is to be opened anew.
     pub fn is_ailing(&self) -> bool {
         self.ailing.load(Ordering::Acquire)
     }

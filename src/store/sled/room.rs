@@ -20,6 +20,7 @@ const KEPT: u8 = 1;
 /// Given up for a change that took rights away. Until it can be taken again, only such changes are made.
 const GIVEN_UP: u8 = 2;
 
+/// How much room the disk has, and what is kept of it.
 pub struct Room {
     /// The file that keeps it.
     path: PathBuf,
@@ -42,6 +43,9 @@ impl Room {
     }
 
     /// Refuses an ordinary change on a disk that is nearly full.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`].
     pub fn refuse_if_full(&self) -> Result<(), StoreError> {
         if self.state.load(Ordering::Acquire) == GIVEN_UP {
             let _ = self.take();
@@ -54,6 +58,9 @@ impl Room {
     }
 
     /// Makes room for a change that takes rights away; refuses it if even what is kept is used up.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`].
     pub fn make(&self) -> Result<(), StoreError> {
         if self.free()? < self.size && self.state.swap(GIVEN_UP, Ordering::AcqRel) == KEPT {
             tracing::warn!("the disk is nearly full: what was kept for changes that take rights away is used now");

@@ -19,11 +19,15 @@ pub struct Before(Arc<Mutex<Changes>>);
 pub struct Watched(Weak<Mutex<Changes>>);
 
 impl Before {
+    /// The writer's end of it, which keeps nothing alive.
     pub fn watched(&self) -> Watched {
         Watched(Arc::downgrade(&self.0))
     }
 
     /// A way to page through all rows of that moment. It holds nothing that keeps the database from being reopened.
+    ///
+    /// # Errors
+    /// A page fails with [`StoreError::Unavailable`] when the database was opened again meanwhile.
     pub fn pages(self, files: &Arc<Files>) -> impl FnMut(usize) -> Result<Rows, StoreError> + Send + use<> {
         let (files, mut after) = (Arc::downgrade(files), Vec::new());
         move |limit| {

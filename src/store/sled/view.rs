@@ -18,6 +18,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// The tree under `over`, and nothing of a job's own yet.
     pub fn new(files: &'a Files, over: &'a Changes) -> Self {
         Self { files, over, own: Changes::new(), notes: Vec::new(), takes_away: false }
     }
@@ -54,6 +55,7 @@ impl<'a> View<'a> {
     }
 }
 
+/// The key in the tree: the number of the table, then the key inside it.
 pub fn full_key(table: Table, key: &[u8]) -> Vec<u8> {
     let mut full = Vec::with_capacity(key.len() + 1);
     full.push(table as u8);

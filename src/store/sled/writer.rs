@@ -42,6 +42,7 @@ const SOON: Duration = Duration::from_millis(50);
 
 const LATER: Duration = Duration::from_secs(2);
 
+/// What the writer's thread is asked for.
 pub enum Message {
     Write {
         job: WriteJob,
@@ -71,6 +72,7 @@ pub struct Live {
     pub groups: Result<(Arc<AtomicU64>, watch::Receiver<u64>), StoreError>,
 }
 
+/// Whether there is a database to read.
 #[derive(Clone)]
 pub enum State {
     Open(Arc<Live>),
@@ -78,6 +80,7 @@ pub enum State {
     Down(StoreError),
 }
 
+/// The one thread that changes the database. It gathers jobs, so that many share one fsync.
 pub struct Writer {
     path: PathBuf,
     /// Bytes of the disk that stay free.
@@ -150,6 +153,9 @@ fn changed(before: &Changes, changes: &Changes) -> Vec<ChangedRow> {
 
 impl Writer {
     /// Opens the database and starts the thread.
+    ///
+    /// # Errors
+    /// As [`Files::open`].
     pub fn start(
         path: PathBuf,
         room: u64,
