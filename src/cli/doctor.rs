@@ -166,7 +166,9 @@ async fn store(config: &Arc<Config>, data: &Path, findings: &mut Findings) {
             programs(mine.service.accounts.publishable_key(), findings);
             match mine.service.admin.check().await {
                 Ok(report) if report.faults == 0 => {
-                    findings.ok("store", format!("opens, and all {} rows hang together; no server is running", report.rows));
+                    let tables = report.tables.iter().filter(|(_, rows)| *rows > 0).map(|(table, rows)| format!("{table:?} {rows}"));
+                    let tables = tables.collect::<Vec<_>>().join(", ");
+                    findings.ok("store", format!("opens, and all {} rows hang together ({tables}); no server is running", report.rows));
                 }
                 Ok(report) => {
                     let found = format!("{} of {} rows are damaged: {}", report.faults, report.rows, report.told.join("; "));

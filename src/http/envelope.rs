@@ -227,9 +227,9 @@ pub fn wrapped(app: &App, family: ErrorFormat, response: Response) -> Response {
     if let Some(challenge) = challenge(&error, &format!("{}/.well-known/oauth-protected-resource", app.context.config.public_url)) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    // What the layers inside had to say, such as the rate limit, still holds.
+    // What was said inside still holds: the rate limit, and which methods there are (RFC 9110 §15.5.6).
     for (name, value) in &parts.headers {
-        if name.as_str().contains("ratelimit") {
+        if name == header::ALLOW || name.as_str().contains("ratelimit") {
             headers.append(name, value.clone());
         }
     }

@@ -18,7 +18,7 @@ use crate::{
 use axum::{
     Router,
     body::Body,
-    http::{Method, Request},
+    http::{Method, Request, header},
     response::{IntoResponse, Response},
 };
 use futures::{
@@ -60,7 +60,10 @@ impl Front {
                 let app = self.app.clone();
                 guard.pass(request, |request| verified(app, request)).boxed()
             }
-            RequestKind::Verify => guard.pass(request, |_| fallback::method_not_allowed().map(IntoResponse::into_response)).boxed(),
+            RequestKind::Verify => {
+                let refused = |answered| ([(header::ALLOW, "POST")], answered).into_response();
+                guard.pass(request, move |_| fallback::method_not_allowed().map(refused)).boxed()
+            }
             // Of whatever origin: a browser asks the service behind the proxy, and a preflight that was answered here would
             // be let through there.
             RequestKind::ForwardAuth => {

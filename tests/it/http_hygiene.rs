@@ -311,3 +311,18 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn what_takes_another_method_says_which() {
+    let http = app().await.http();
+    for (path, methods) in [
+        ("/auth.md", "GET,HEAD"),
+        ("/oauth2/token", "POST"),
+        ("/v1/keys", "GET,HEAD,POST"),
+        ("/v1/keys/verify", "POST"),
+        ("/healthz", "GET,HEAD"),
+    ] {
+        let answer = http.call("PUT", path).send().await;
+        assert_eq!((answer.status, answer.header("allow")), (405, methods), "{path}");
+    }
+}
