@@ -35,7 +35,7 @@ use std::{
     hash::Hash,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -133,6 +133,8 @@ pub struct KeyCache {
     pub(crate) stored: AtomicBloomFilter,
     /// Whether every stored key is in `stored`.
     pub(crate) learned: AtomicBool,
+    /// What was being learned when one began is not all there is.
+    pub(crate) restarts: AtomicU64,
     generation: Generation,
 }
 
@@ -147,6 +149,7 @@ impl KeyCache {
             plans: DashSet::new(),
             stored: AtomicBloomFilter::with_false_pos(FALSE_POSITIVE_RATE).expected_items(most.max(10_000)),
             learned: AtomicBool::new(false),
+            restarts: AtomicU64::new(0),
             generation: Generation::default(),
         }
     }
@@ -218,7 +221,10 @@ impl Follower for KeyCache {
         });
     }
 
+    /// Keys may have come that the filter does not know: from now on an unknown key costs a read.
     fn restart(&self, _: &dyn Read, revision: Revision) -> Result<(), StoreError> {
+        self.restarts.fetch_add(1, Ordering::AcqRel);
+        self.learned.store(false, Ordering::Release);
         self.generation.end(revision, || {
             self.accounts.iter().for_each(|account| account.changed.store(true, Ordering::Release));
             self.accounts.clear();

@@ -58,13 +58,15 @@ impl Feed {
         log.rows += rows.len();
         let commit = Commit { revision: log.last, rows: rows.into() };
         log.commits.push_back(commit);
+        // Before anything is forgotten: however large a commit is, who is up to date follows it.
+        self.catch_up(log, tx);
+        let mut log = self.log();
         while log.rows > MAX_REMEMBERED_ROWS
             && let Some(oldest) = log.commits.pop_front()
         {
             log.rows -= oldest.rows.len();
             log.complete_since = oldest.revision;
         }
-        self.catch_up(log, tx);
     }
 
     /// Tells that anything may have changed: the store failed and was opened again.

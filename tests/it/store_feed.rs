@@ -163,6 +163,11 @@ async fn a_feed_asked_from_too_long_ago_says_so<E: Opens>(dir: &TempDir) {
     assert!(store.changes(since).is_none() && store.changes(later).is_none());
     assert!(store.changes(store.revision()).is_some_and(|commits| commits.is_empty()));
     assert!(store.changes(store.revision().next()).is_none(), "a revision of another store's");
+    // However large a commit is, who is up to date follows it.
+    let copies = Arc::new(Copies::default());
+    store.follow(copies.clone()).await.unwrap();
+    change(&store, |tx| (0..11_000_u32).for_each(|n| tx.put(TOLD, &n.to_be_bytes(), Vec::new()))).await.unwrap();
+    assert_eq!((*copies.restarts.lock().unwrap(), copies.commits.lock().unwrap().len()), (1, 1));
 }
 
 async fn a_change_is_followed_before_it_is_acknowledged<E: Opens>(dir: &TempDir) {
@@ -216,6 +221,7 @@ async fn who_can_not_begin_anew_is_told_again<E: Opens>(dir: &TempDir) {
     copies.fails.store(false, Ordering::SeqCst);
     store.follow(copies.clone()).await.unwrap();
     // It fell behind: by more than is remembered.
+    change(&store, |tx| (0..11_000_u32).for_each(|n| tx.put(TOLD, &n.to_be_bytes(), b"x".to_vec()))).await.unwrap();
     copies.revision.set(Revision::default());
     change(&store, |tx| (0..11_000_u32).for_each(|n| tx.put(TOLD, &n.to_be_bytes(), Vec::new()))).await.unwrap();
     let stored = stored(&store).await;

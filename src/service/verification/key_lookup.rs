@@ -19,6 +19,7 @@ impl Verifier {
     /// Reads the hashes of all stored keys once, page by page; until then unknown keys cost a read each.
     pub async fn learn_keys(&self) -> Result<(), Error> {
         let mut after: Option<Vec<u8>> = None;
+        let restarts = self.key_cache.restarts.load(Ordering::Acquire);
         loop {
             let from = after.as_deref();
             let page = self.context.store.read(|tx| tx.keys().hashes(from, HASHES_PER_PAGE)).await?;
@@ -32,7 +33,7 @@ impl Verifier {
             after = page.into_iter().last();
             tokio::task::yield_now().await;
         }
-        self.key_cache.learned.store(true, Ordering::Release);
+        self.key_cache.learned.store(self.key_cache.restarts.load(Ordering::Acquire) == restarts, Ordering::Release);
         Ok(())
     }
 
