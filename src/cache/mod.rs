@@ -1,5 +1,5 @@
-//! What this process holds in memory of what is stored: keys, open claims, and each key's meter. Nothing here is truth: a commit that
-//! changes a row takes it out before the commit is acknowledged.
+//! What this process holds in memory. Keys and open claims are copies: a commit that changes a row takes its copy out before the
+//! commit is acknowledged. A key's meter is no copy: what was counted is true here, and is written behind.
 
 pub mod cached_account;
 pub(crate) mod cached_key;

@@ -43,7 +43,7 @@ impl Report {
 /// Where the store can't even be read.
 pub fn check(tx: &dyn Read) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    for declared in &DECLARATIONS {
+    for declared in DECLARATIONS {
         rows(tx, declared, &mut report)?;
         for index in declared.indexes {
             entries(tx, declared, *index, &mut report)?;

@@ -86,7 +86,7 @@ fn sweep<R: Row>(tx: &mut dyn Write, now: Timestamp, limit: usize) -> Result<usi
 }
 
 /// Every table that holds rows. The others lead to them.
-pub static DECLARATIONS: [Declaration; 18] = [
+pub static DECLARATIONS: &[Declaration] = &[
     of::<Setting>(),
     of::<Registration>(),
     of::<Account>(),
@@ -125,7 +125,7 @@ pub fn is_written_behind(full_key: &[u8]) -> bool {
 /// As any reading.
 pub fn sweep_all(tx: &mut dyn Write, now: Timestamp, limit: usize) -> Result<bool, StoreError> {
     let mut more = false;
-    for declared in &DECLARATIONS {
+    for declared in DECLARATIONS {
         more |= (declared.sweep)(tx, now, limit)? == limit;
     }
     Ok(more)

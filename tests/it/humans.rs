@@ -5,20 +5,10 @@ use countersign::{
     api::error::Error,
     domain::source::Source,
     service::{accounts::passwords::hash_password, idempotency::Operation, services::Services},
-    store::{
-        changes::{Commit, Follower, Revision},
-        engine::{Engine, ReadJob, Snapshot, WriteJob},
-        error::StoreError,
-        handle::Store,
-        sled::engine::SledEngine,
-        table::Table,
-    },
+    store::{handle::Store, table::Table},
 };
-use futures::{FutureExt, future::BoxFuture};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use futures::FutureExt;
+use std::sync::{Arc, atomic::Ordering};
 
 const OTHER: &str = "four purple lamps dance";
 
@@ -332,44 +322,6 @@ async fn f44_the_set_up_code_is_read_as_it_is_pasted_and_what_is_none_is_no_gues
 
 // Who has an account.
 
-/// An engine that counts what it is asked to write.
-struct Counting(SledEngine, Arc<AtomicUsize>);
-
-impl Engine for Counting {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
-        self.0.read(job)
-    }
-
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.write(job)
-    }
-
-    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.0.snapshot(mark)
-    }
-
-    fn fault(&self) -> Option<StoreError> {
-        self.0.fault()
-    }
-
-    fn revision(&self) -> Revision {
-        self.0.revision()
-    }
-
-    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
-        self.0.changes(since)
-    }
-
-    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.0.follow(follower)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.0.close()
-    }
-}
-
 #[tokio::test]
 async fn a101_a_known_and_an_unknown_account_cost_the_same_writes_and_read_the_same() {
     let app = app_with("signup", "closed").await;
@@ -382,8 +334,9 @@ async fn a101_a_known_and_an_unknown_account_cost_the_same_writes_and_read_the_s
     app.service.close().await;
     let (config, runtime) = (app.service.context.config.clone(), app.service.context.runtime.clone());
     let dir = app.closed();
-    let writes = Arc::new(AtomicUsize::new(0));
-    let store = Store::new(Arc::new(Counting(reopen(dir.path()), writes.clone())));
+    let counting = Counting::over(reopen(dir.path()));
+    let writes = counting.writes.clone();
+    let store = Store::new(Arc::new(counting));
     let service = Services::open(config, store, server_secret(), runtime).await.unwrap();
     let mut seen = Vec::new();
     for email in ["alice@example.com", "nobody@example.com", "gone@example.com", "bare@example.com"] {

@@ -6,67 +6,19 @@ use countersign::{
     domain::secret::ApiKey,
     platform::runtime::Runtime,
     service::{caller::Requirements, services::Services},
-    store::{
-        changes::{Commit, Follower, Revision},
-        engine::{Engine, ReadJob, Snapshot, WriteJob},
-        error::StoreError,
-        handle::Store,
-        sled::engine::SledEngine,
-    },
+    store::handle::Store,
 };
-use futures::future::BoxFuture;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// Counts what is read from the store.
-struct Counting {
-    inner: SledEngine,
-    reads: Arc<AtomicUsize>,
-}
-
-impl Engine for Counting {
-    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.read(job)
-    }
-
-    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
-        self.inner.write(job)
-    }
-
-    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.inner.snapshot(mark)
-    }
-
-    fn fault(&self) -> Option<StoreError> {
-        self.inner.fault()
-    }
-
-    fn revision(&self) -> Revision {
-        self.inner.revision()
-    }
-
-    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
-        self.inner.changes(since)
-    }
-
-    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.follow(follower)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
-}
-
 /// The application again over a store of its own that counts reads.
 async fn counted() -> (TestApp, Arc<AtomicUsize>) {
     let mut app = app().await;
-    let reads = Arc::new(AtomicUsize::new(0));
-    let inner = reopen(&app.dir.path().join("counted"));
-    app.store = Store::new(Arc::new(Counting { inner, reads: reads.clone() }));
+    let counting = Counting::over(reopen(&app.dir.path().join("counted")));
+    let reads = counting.reads.clone();
+    app.store = Store::new(Arc::new(counting));
     let service = Services::open(app.service.context.config.clone(), app.store.clone(), server_secret(), Runtime::system()).await.unwrap();
     app.service = Arc::new(service);
     (app, reads)

@@ -53,10 +53,10 @@ impl Claims {
         self.context
             .store
             .read(|tx| {
-                let grants = tx.grants().list(account, cursor, limit + 1)?.rows;
-                let shown = grants.iter().take(limit);
+                let page = tx.grants().list(account, cursor, limit + 1)?;
+                let shown = page.rows.iter().take(limit);
                 let agents = shown.map(|grant| self.agent_view(tx, grant, now)).collect::<Result<Vec<_>, _>>()?;
-                let next_cursor = if grants.len() > limit { agents.last().map(|last| last.id.to_string()) } else { None };
+                let next_cursor = if page.is_last { None } else { agents.last().map(|last| last.id.to_string()) };
                 Ok(AgentList { agents, next_cursor })
             })
             .await

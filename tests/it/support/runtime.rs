@@ -5,16 +5,18 @@ use countersign::{
     store::{
         access::Read,
         changes::{Commit, Follower, Revision},
+        engine::{Engine, ReadJob, Snapshot, WriteJob},
         error::StoreError,
         sled::engine::SledEngine,
     },
 };
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -103,5 +105,54 @@ impl Follower for Panics {
 
     fn restart(&self, _: &dyn Read, _: Revision) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// An engine that counts what it is asked.
+pub struct Counting {
+    inner: SledEngine,
+    pub reads: Arc<AtomicUsize>,
+    pub writes: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    pub fn over(inner: SledEngine) -> Self {
+        Self { inner, reads: Arc::default(), writes: Arc::default() }
+    }
+}
+
+impl Engine for Counting {
+    fn read<'a>(&'a self, job: ReadJob<'a>) -> BoxFuture<'a, Result<Revision, StoreError>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.inner.read(job)
+    }
+
+    fn write(&self, job: WriteJob) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.inner.write(job)
+    }
+
+    fn snapshot(&self, mark: Vec<u8>) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.inner.snapshot(mark)
+    }
+
+    fn fault(&self) -> Option<StoreError> {
+        self.inner.fault()
+    }
+
+    fn revision(&self) -> Revision {
+        self.inner.revision()
+    }
+
+    fn changes(&self, since: Revision) -> Option<Vec<Commit>> {
+        self.inner.changes(since)
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.follow(follower)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
     }
 }
